@@ -1,0 +1,124 @@
+"""The order of a study's runs: encoder → intermediate → pair → report. This is the only scheduler.
+
+    xlt run params/lab-quick.yaml                                # this file, with progress and a summary
+    snakemake --config study=params/lab-quick.yaml               # this file, as any Snakemake workflow
+    snakemake --config study=params/lab-quick.yaml --dry-run     # what is missing
+
+What has to run, and where its result goes, is said by `xlt.results`: a result lies in a folder named by the fingerprint
+of everything that determines it. So a result that is there is up to date, and dates of files decide nothing.
+"""
+import shlex
+import sys
+
+from snakemake.exceptions import WorkflowError
+from xlt.params import Study, root
+from xlt.results import leash, result, runs
+
+leash()  # when `xlt run` started this and has died, so does this
+
+if 'study' not in config:
+    raise WorkflowError('which study? snakemake --config study=params/lab-quick.yaml')
+
+workdir: str(root())
+
+STUDY = Study.read(config['study'])
+NOTEBOOKS = config.get('notebooks', f'{workflow.basedir}/nbs/study')
+RUNS = {run.name: run for run in runs(STUDY)}
+EARLY = config.get('report') == 'early'  # `xlt report`: of the pairs that are there
+PYTHON = shlex.quote(sys.executable)
+# papermill's command line, without the grammar of web addresses that jsonschema would spend seconds building in every run
+PAPERMILL = f'{PYTHON} -c ' + shlex.quote(
+    "import sys; sys.modules['rfc3987_syntax'] = None; from papermill.cli import papermill; papermill()")
+SMALL = STUDY.encoder.kind == 'scratch'  # else a published encoder, of 0.3 to 0.6 billion parameters
+DONE = {name for name, run in RUNS.items() if result(run)}  # a damaged result is moved aside here, so that its run is repeated
+PAIRS = {name for name, run in RUNS.items() if run.phase == 'pair'}
+HTML = f'reports/{STUDY.study}/report.html'
+
+
+def place(run) -> str:
+    "A run's result, as Snakemake names it."
+    return str((run.folder / 'result.json').relative_to(root()))
+
+
+def needs(wildcards):
+    "The result of the run whose checkpoint this one starts from; a run that is done needs nothing more."
+    return [] if wildcards.name in DONE else ancient(place(RUNS[wildcards.name].parent))
+
+
+def executed(run) -> str:
+    "Where papermill saves the notebook that it executes."
+    return f'{"reports" if run.phase == "pair" else "runs"}/{STUDY.study}/notebooks/{run.name}.ipynb'
+
+
+def given(run) -> str:
+    "The notebook to execute and its parameters, as papermill's arguments."
+    values = {'study': STUDY.file, 'intermediate': run.intermediate, 'target': run.target}
+    texts = [arg for name, value in values.items() if value for arg in ('-r', name, value)]
+    seed = ['-p', 'seed', str(run.seed)] if run.phase in ('intermediate', 'pair') else []
+    return shlex.join([f'{NOTEBOOKS}/{run.phase}.ipynb', executed(run), *texts, *seed])
+
+
+def shell_command(then: str = 'true') -> str:
+    "Execute a run's notebook; if that or what comes `then` fails, leave a note with the last lines of its log."
+    return """
+    mkdir -p {params.folder:q} "$(dirname {params.log:q})" "$(dirname {params.executed:q})"
+    rm -f {params.folder:q}/failed.json
+    export XLT_ROOT={params.root:q} XLT_EXPECT_FINGERPRINT={params.fingerprint} XLT_STARTED="${{EPOCHREALTIME/,/.}}"
+    printf '{{"host": "%s", "pid": %s, "started": %s}}' "$HOSTNAME" $$ "$XLT_STARTED" > {params.folder:q}/running.json
+    export OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} OPENBLAS_NUM_THREADS={threads} TOKENIZERS_PARALLELISM=false
+    {{ """ + PAPERMILL + """ {params.given} --log-output --no-progress-bar --start-timeout 300 &&
+      test -s {params.proof:q} && """ + then + """ ; }} > {params.log:q} 2>&1 ||
+    {{ """ + PYTHON + """ -c 'import sys; from xlt.results import fail; fail(*sys.argv[1:])' {params.folder:q} {params.log:q}; exit 1; }}
+    """
+
+
+def run_of(name: str | None):
+    "The parameters of a rule: what `shell_command` needs to know of its run."
+    def of(what): return lambda wildcards: what(RUNS[name or wildcards.name])
+    return {'given': of(given), 'executed': of(executed), 'folder': of(lambda run: str(run.folder)), 'log': of(lambda run: str(run.log)),
+            'fingerprint': of(lambda run: run.fingerprint), 'root': str(root()),
+            'proof': of(lambda run: executed(run) if run.phase == 'report' and PAIRS - DONE and EARLY else place(run))}
+
+
+rule all:
+    input: [place(r) for r in RUNS.values()], HTML
+
+
+rule encoder:
+    output: place(RUNS['encoder'])
+    params: **run_of('encoder')
+    threads: workflow.cores or 4
+    resources: mem_mb=3000 if SMALL else 8000
+    shell:
+        shell_command()
+
+
+rule intermediate:
+    input: needs
+    output: f'runs/{STUDY.study}/intermediate/{{name}}/{{fingerprint}}/result.json'
+    params: **run_of(None)
+    priority: 1  # pairs wait for it
+    threads: 1 if SMALL else 4
+    resources: mem_mb=2000 if SMALL else 16000
+    shell:
+        shell_command()
+
+
+rule pair:
+    input: needs
+    output: f'runs/{STUDY.study}/pair/{{name}}/{{fingerprint}}/result.json'
+    params: **run_of(None)
+    threads: 1 if SMALL else 4
+    resources: mem_mb=2000 if SMALL else 16000
+    shell:
+        shell_command()
+
+
+rule report:
+    input: [] if EARLY or 'report' in DONE else [ancient(place(RUNS[name])) for name in sorted(PAIRS)]
+    output: [HTML] if EARLY and PAIRS - DONE else [place(RUNS['report']), HTML]  # an early report is no result
+    params: **run_of('report')
+    resources: mem_mb=2000
+    shell:
+        shell_command(f'{PYTHON} -m nbconvert {{params.executed:q}} --to html --no-input --output-dir reports/{STUDY.study}'
+                      f' --output report.html && cp {{params.executed:q}} reports/{STUDY.study}/report.ipynb')

@@ -1,0 +1,54 @@
+"Fixtures for every test: sample files, a project folder of one's own, and the smallest studies."
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent
+
+TINY = """\
+study: tiny
+source: {kind: lab, seed: 1}
+encoder: {kind: scratch, steps: 50}
+intermediates: [mnli]
+targets: [xquad, mlqa, tatoeba]
+retrieval: {layer: 1}
+analysis: {resource: corpus_sentences}
+"""
+
+
+@pytest.fixture(scope='session')
+def repo() -> Path:
+    "The checkout under test."
+    return REPO
+
+
+@pytest.fixture(scope='session')
+def sample() -> Path:
+    "XTREME's files: the folder that XLT_FILES names, or shared/xtreme-sample beside the checkout."
+    folder = Path(os.environ.get('XLT_FILES') or REPO.parent / 'shared' / 'xtreme-sample')
+    if not folder.is_dir():
+        pytest.skip(f'no sample of XTREME at {folder}: name another folder in XLT_FILES')
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    "A project folder of one's own, holding params/tiny.yaml; runs and reports go there."
+    (tmp_path / 'settings.ini').write_text('[DEFAULT]\n')
+    (tmp_path / 'params').mkdir()
+    (tmp_path / 'params' / 'tiny.yaml').write_text(TINY)
+    monkeypatch.setenv('XLT_ROOT', str(tmp_path))
+    for name in ('XLT_EXPECT_FINGERPRINT', 'XLT_DRIVER', 'XLT_STARTED'):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def checkout(project) -> Path:
+    "A project folder that also holds the Snakefile, its profile and the study notebooks."
+    shutil.copy(REPO / 'Snakefile', project)
+    for folder in ('profiles', 'nbs/study'):
+        shutil.copytree(REPO / folder, project / folder, ignore=shutil.ignore_patterns('.ipynb_checkpoints'))
+    return project

@@ -1,0 +1,144 @@
+"The command line: its help, its messages, its exit status, its progress."
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from xlt import cli
+from xlt.languages import XltError
+from xlt.params import Study
+
+FILE = 'params/tiny.yaml'
+
+
+def row(run, state, seconds=None, phase='pair', target='xnli', last=()):
+    return dict(run=run, phase=phase, target=target, state=state, seconds=seconds, last=list(last))
+
+
+def test_help_shows_examples_and_commands(capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(['--help'])
+    said = capsys.readouterr().out
+    assert end.value.code == 0
+    for word in ('xlt run params/lab-quick.yaml', 'status', 'report', 'analyse', 'score', 'tasks', 'languages', 'exit status'):
+        assert word in said
+
+
+@pytest.mark.parametrize('argv', [[], ['walk'], ['run'], ['run', FILE, '--cores', '0'], ['run', FILE, '--cores', 'many'], ['score', 'a']])
+def test_misuse_is_status_2(argv, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(argv)
+    assert end.value.code == 2 and 'usage: xlt' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('command', ['run', 'status', 'report'])
+def test_bad_input_is_one_message_and_status_2(project, capsys, command):
+    before = sorted(project.rglob('*'))
+    assert cli.main([command, 'params/tinny.yaml']) == 2
+    said = capsys.readouterr()
+    assert said.out == '' and said.err == "xlt: params/tinny.yaml: no such file (did you mean 'tiny.yaml'?); there is tiny.yaml\n"
+    assert sorted(project.rglob('*')) == before
+
+
+def test_status(project, capsys):
+    assert cli.main(['status', FILE]) == 0
+    said = capsys.readouterr().out
+    assert 'mnli--xquad--s0' in said and '0 of 9 runs' in said
+    assert cli.main(['status', FILE, '--json', '--set', 'seeds=[0, 1]']) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == 16 and {r['state'] for r in rows} == {'waiting'} and rows[0]['run'] == 'encoder'
+
+
+def test_tasks_and_languages(capsys):
+    assert cli.main(['tasks']) == cli.main(['languages']) == 0
+    said = capsys.readouterr().out
+    assert 'anli_plus' in said and 'tatoeba' in said and 'Swahili' in said
+
+
+def test_a_reader_that_has_seen_enough():
+    said = subprocess.run(f'"{sys.executable}" -c "import sys; from xlt.cli import main; sys.exit(main([\'languages\']))" | head -n 1',
+                          shell=True, capture_output=True, text=True)
+    assert said.stderr == '' and len(said.stdout.splitlines()) == 1
+
+
+def test_help_needs_nothing_heavy():
+    code = 'import sys, xlt.cli; print([m for m in ("torch", "datasets", "pydantic", "snakemake", "scipy") if m in sys.modules])'
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout == '[]\n'
+
+
+def test_score(tmp_path, capsys):
+    languages = 'de en es fr ja ko zh'.split()
+    for side, text in (('p', '1\n0\n0\n1\n'), ('l', '1\n0\n1\n1\n')):
+        (tmp_path / side / 'pawsx').mkdir(parents=True)
+        for code in languages:
+            (tmp_path / side / 'pawsx' / f'test-{code}.tsv').write_text(text)
+    assert cli.main(['score', str(tmp_path / 'p'), str(tmp_path / 'l'), '--json']) == 0
+    assert json.loads(capsys.readouterr().out)['detailed']['pawsx']['avg_metric'] == 75
+    assert cli.main(['score', str(tmp_path / 'p'), str(tmp_path / 'l')]) == 0 and '75.00' in capsys.readouterr().out
+    assert cli.main(['score', str(tmp_path / 'nowhere'), str(tmp_path / 'l')]) == 2 and 'nowhere' in capsys.readouterr().err
+
+
+@pytest.fixture
+def scores(tmp_path) -> Path:
+    codes = 'sw yo th vi fr ru de es zh'.split()
+    lines = ['study,intermediate,target,language,metric,seed,score,n', *(
+        f's,{i},xnli,{c},accuracy,0,{60 + k - (5 if i == "mnli" and k < 3 else 0)},100' for i in ('none', 'mnli') for k, c in enumerate(codes))]
+    (tmp_path / 'scores.csv').write_text('\n'.join(lines) + '\n')
+    return tmp_path / 'scores.csv'
+
+
+def test_analyse(scores, tmp_path, capsys):
+    assert cli.main(['analyse', str(scores), '--out', str(tmp_path / 'out')]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 5
+    kept = json.loads((tmp_path / 'out' / 'analysis.json').read_text())
+    assert cli.main(['analyse', str(scores), '--json']) == 0
+    assert json.loads(capsys.readouterr().out) == kept and kept['primary']['n_low'] == 3
+    assert cli.main(['analyse', str(scores), '--resource', 'cc101']) == 2 and "'cc101' is unknown" in capsys.readouterr().err
+
+
+def test_time_left_needs_something_to_judge_by():
+    waiting = [row('a', 'waiting', target='panx'), row('b', 'running', 10.)]
+    assert cli.time_left(waiting, 2) is None and 'time left' not in cli.progress(waiting, 2)
+    done = [row('c', 'done', 30.), row('d', 'done', 60., target='panx')]
+    assert cli.time_left(waiting + done, 1) == 60 + 20
+    assert cli.time_left(waiting + done, 8) == 40
+    assert cli.time_left(done + [row('e', 'running', 100.)], 1) == 0
+
+
+def test_durations():
+    assert [cli.duration(s) for s in (4.4, 89, 90, 600, 5400, 90000)] == ['4 s', '89 s', '2 min', '10 min', '1 h 30 min', '25 h 0 min']
+
+
+def test_failures_name_log_and_last_lines():
+    rows = [row('a', 'failed', last=['Traceback', 'ValueError: x']), row('b', 'waiting'), row('c', 'done', 1.)]
+    assert cli.failures(rows, Path('logs')) == ['FAILED a: logs/a.log', '    Traceback', '    ValueError: x', 'not run: b']
+
+
+def test_one_driver(project):
+    study = Study.read(FILE)
+    with cli.only_driver(study):
+        with pytest.raises(XltError, match=r'process \d+ on .* is already at work on tiny'), cli.only_driver(study):
+            pass
+    with cli.only_driver(study):
+        pass
+
+
+def test_without_a_report_the_headline_says_so(project):
+    with pytest.raises(XltError, match='reports/tiny/summary.json: there is no report'):
+        cli.headline(Study.read(FILE))
+
+
+def test_snakemake_that_gives_up_shows_its_log(project, capsys):
+    log = project / 'runs' / 'tiny' / 'logs' / 'snakemake.log'
+    log.parent.mkdir(parents=True)
+    log.write_text('WorkflowError: no such rule\n')
+    assert cli.conclude(Study.read(FILE), 1) == 1
+    assert 'WorkflowError: no such rule' in capsys.readouterr().out
+
+
+def test_no_snakefile(project, monkeypatch, tmp_path_factory):
+    monkeypatch.setattr(cli, 'files', lambda name: tmp_path_factory.mktemp('elsewhere') / 'xlt')
+    with pytest.raises(XltError, match='no Snakefile'):
+        cli.snakefile()

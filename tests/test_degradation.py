@@ -1,0 +1,213 @@
+"The definitions of the primary result, and the tables that are refused."
+from fractions import Fraction
+from itertools import combinations
+import numpy as np
+import pandas as pd
+import pytest
+from xlt.degradation import (bootstrap_interval, centred, check_scores, compare, degradations, language_means, measured,
+                             permutation_null, permutation_p, primary, read_scores, resource_measure, split)
+from xlt.languages import XltError, languages, resource
+from xlt.results import COLUMNS
+from xlt.simulation import simulate
+
+GOOD = [('s', 'none', 'xnli', 'sw', 'accuracy', 0, 60, 100), ('s', 'none', 'xnli', 'de', 'accuracy', 0, 70, 100),
+        ('s', 'mnli', 'xnli', 'sw', 'accuracy', 0, 58, 100), ('s', 'mnli', 'xnli', 'de', 'accuracy', 0, 71, 100)]
+
+
+def table(rows=GOOD): return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def changed(row, **cells):
+    out = table().astype(object)
+    for column, value in cells.items(): out.loc[row, column] = value
+    return out
+
+
+@pytest.mark.parametrize('bad, message', [
+    (table().drop(columns='n'), 'no column n'),
+    (table()[:0], 'no rows'),
+    (table()[:2], 'every row is a baseline'),
+    (table()[1:], 'line 3: no baseline'),
+    (changed(2, score=120), 'line 4: score is outside 0 to 100'),
+    (changed(2, score=-.1), 'line 4: score is outside 0 to 100'),
+    (changed(2, score='n/a'), 'line 4: score is not a number'),
+    (changed(2, score=np.nan), 'line 4: score is empty'),
+    (changed(2, score=np.inf), 'line 4: score is not a number'),
+    (changed(2, score=''), 'line 4: score is empty'),
+    (changed(2, language=' '), 'line 4: language is empty'),
+    (changed(2, seed=.5), 'line 4: seed is not a whole number'),
+    (changed(2, n=0), 'line 4: n is less than 1'),
+    (changed(3, metric='f1'), 'line 5: a second metric for the same target'),
+    (changed(3, study='t'), "line 5: a second study in a table of 's'"),
+    (changed(3, language='sw'), 'line 5: the same intermediate, target, language and seed'),
+])
+def test_a_bad_table_is_refused_by_line(bad, message):
+    with pytest.raises(XltError, match=message) as error: check_scores(bad, 'scores.csv')
+    assert str(error.value).startswith('scores.csv')
+
+
+def test_many_bad_lines_are_counted():
+    rows = [('s', i, 'xnli', f'l{k}', 'accuracy', 0, 50, 10) for i in ('none', 'mnli') for k in range(9)]
+    with pytest.raises(XltError, match='lines 2, 3, 4, 5, 6 and 13 more: score'): check_scores(table(rows).assign(score=101), 'x.csv')
+
+
+def test_files(tmp_path):
+    file = tmp_path / 'scores.csv'
+    with pytest.raises(XltError, match='no such file'): read_scores(file)
+    file.write_text('')
+    with pytest.raises(XltError, match='not a CSV table'): read_scores(file)
+    file.write_bytes(b'\xff\xfe\x00study')
+    with pytest.raises(XltError): read_scores(file)
+    table().to_csv(file, index=False)
+    pd.testing.assert_frame_equal(read_scores(file), check_scores(table()))
+    lines = file.read_text().splitlines()
+    file.write_text('\n'.join([*lines[:2], '', *lines[2:]]))
+    with pytest.raises(XltError, match='line 3: study is empty'): read_scores(file)
+
+
+def test_extra_columns_and_their_order_do_not_matter():
+    shuffled = table()[list(reversed(COLUMNS))].assign(remark='x')
+    pd.testing.assert_frame_equal(check_scores(shuffled), check_scores(table()))
+
+
+def rows(**seeds):  # {'none': {0: 50, 1: 60}, 'mnli': {1: 40}}
+    return table([('s', i, 'xnli', c, 'accuracy', s, v, 100) for i, run in seeds.items() for s, v in run.items() for c in ('sw', 'en')])
+
+
+def test_pairing_is_by_common_seed():
+    lost = degradations(check_scores(rows(none={0: 50, 1: 60}, mnli={1: 40, 2: 10})))
+    assert lost[['language', 'baseline', 'score', 'degradation', 'seeds']].values.tolist() == [['sw', 60, 40, 20, 1]]
+
+
+def test_without_a_common_seed_means_are_compared():
+    lost = degradations(check_scores(rows(none={0: 50, 1: 60}, mnli={2: 40, 3: 10})))
+    assert lost[['baseline', 'score', 'degradation', 'seeds']].values.tolist() == [[55, 25, 30, 2]]
+
+
+def test_pairing_is_decided_for_each_language_of_each_cell():
+    both = rows(none={0: 50, 1: 60}, mnli={0: 40, 1: 40}).query("not (language == 'en' and intermediate == 'mnli' and seed == 0)")
+    lost = degradations(check_scores(both), pivot='none of them').set_index('language').degradation
+    assert lost.to_dict() == {'sw': 15, 'en': 20}
+
+
+def test_only_the_pivot_is_an_error():
+    with pytest.raises(XltError, match="beside the pivot 'en'"): degradations(check_scores(table().assign(language=['en', 'de'] * 2)[::2]))
+
+
+def by_the_book(scores, measure, pivot='en'):
+    "The primary result with no pandas and exact fractions."
+    F = lambda v: Fraction(repr(float(v)))
+    score = {(r.intermediate, r.target, r.language, r.seed): F(r.score) for r in scores.itertuples() if r.language != pivot}
+    lost = {}
+    for (i, t, l, s), v in score.items():
+        if i != 'none' and ('none', t, l, s) in score: lost.setdefault((i, t, l), []).append(score['none', t, l, s] - v)
+    lost = {k: sum(v) / len(v) for k, v in lost.items()}
+    cells, values = {}, {}
+    for (i, t, l), v in lost.items(): cells.setdefault((i, t), []).append(v)
+    for (i, t, l), v in lost.items(): values.setdefault(l, []).append(v - sum(cells[i, t]) / len(cells[i, t]))
+    values = {l: sum(v) / len(v) for l, v in values.items()}
+    order = sorted(values, key=lambda l: (measure[l], l))
+    k = len(order) // 3
+    low, high = order[:k], order[-k:]
+    mean = lambda codes: sum(values[c] for c in codes) / len(codes)
+    estimate = mean(low) - mean(high)
+    pool = low + high
+    dealt = [mean(c) - mean([p for p in pool if p not in c]) for c in combinations(pool, k)]
+    return low, high, float(estimate), sum(abs(d) >= abs(estimate) for d in dealt) / len(dealt)
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_agrees_with_an_independent_calculation(seed):
+    measure = resource()
+    keep = [*languages().sample(13, random_state=seed).index, 'en']
+    scores = check_scores(simulate(slope=.5, seed=seed, seeds=2).query('language in @keep and target in ("panx", "udpos", "tatoeba")').round({'score': 3}))
+    low, high, estimate, p = by_the_book(scores, measure)
+    found = primary(scores, measure)
+    assert found['groups'] == {'low': low, 'high': high}
+    assert found['estimate'] == pytest.approx(estimate, abs=1e-9) and found['p_value'] == pytest.approx(p, abs=1e-12) and found['exact']
+
+
+def test_ties_go_by_code():
+    assert split(list('fbadce'), pd.Series(1., index=list('abcdef'), name='m')) == (['a', 'b'], ['e', 'f'])
+
+
+def test_random_arrangements_count_the_observed_one():
+    a, b = np.arange(13.) + 100, np.arange(13.)
+    assert permutation_p(a, b, draws=999) == {'p_value': .001, 'arrangements': 999, 'exact': False}
+
+
+def test_random_arrangements_agree_with_all_of_them():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(.8, 1, 8), rng.normal(0, 1, 8)
+    exact, random = permutation_p(a, b), permutation_p(a, b, limit=10)
+    assert exact['exact'] and exact['arrangements'] == 12870 and not random['exact']
+    assert random['p_value'] == pytest.approx(exact['p_value'], abs=.005)
+
+
+def test_exactly_200000_arrangements_is_the_limit():
+    assert permutation_p(np.arange(10.), np.arange(10.) + 1)['arrangements'] == 184_756
+    assert permutation_p(np.arange(11.), np.arange(11.) + 1)['arrangements'] == 100_000
+
+
+def test_the_same_seed_gives_the_same_numbers():
+    scores = check_scores(simulate(slope=1))
+    assert primary(scores, resource(), seed=3) == primary(scores, resource(), seed=3)
+
+
+def test_swapping_the_groups_turns_the_sign():
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(1, 1, 6), rng.normal(0, 1, 7)
+    assert np.allclose(np.sort(permutation_null(a, b)), np.sort(-permutation_null(b, a)))
+
+
+def test_one_language_per_group_has_no_interval_and_says_so():
+    values = pd.Series({'a': 2., 'b': 1., 'c': 0.})
+    found = compare(values, ['a'], ['c'])
+    assert (found['estimate'], found['p_value'], found['ci_low']) == (2, 1, None)
+    assert found['note'] == 'a group holds only a and c: no interval'
+
+
+def test_constant_values():
+    found = compare(pd.Series(1.5, index=list('abcdef')), list('abc'), list('def'))
+    assert (found['estimate'], found['p_value'], found['ci_low'], found['ci_high']) == (0, 1, 0, 0)
+
+
+def test_two_languages_are_too_few():
+    with pytest.raises(XltError, match='make no two groups'): primary(check_scores(table()), resource())
+
+
+def test_bootstrap_covers_and_is_seeded():
+    rng = np.random.default_rng(0)
+    hits = 0
+    for seed in range(200):
+        low, high = bootstrap_interval(rng.normal(1, 1, 13), rng.normal(0, 1, 13), seed, draws=500)
+        hits += low < 1 < high
+    assert 172 <= hits <= 198
+    assert bootstrap_interval([1, 2, 3], [0, 1, 5], 7) == bootstrap_interval([1, 2, 3], [0, 1, 5], 7)
+
+
+def test_centring_removes_what_a_cell_shares():
+    scores = check_scores(simulate(slope=1))
+    shifted = scores.assign(score=scores.score - 5 * ((scores.target == 'panx') & (scores.intermediate == 'mnli')))
+    means = [language_means(centred(degradations(s))) for s in (scores, shifted)]
+    pd.testing.assert_series_equal(*means)
+
+
+def test_resource_measures(tmp_path):
+    facts = pd.DataFrame({'script': ['x', 'y'], 'corpus_sentences': [100, 3000]}, index=['qab', 'qac'])
+    assert resource_measure('corpus_sentences', facts).to_dict() == {'qab': 100, 'qac': 3000}
+    with pytest.raises(XltError, match='choose from corpus_sentences, cc100_gib, wiki, joshi, or give a FILE.csv'): resource_measure('cc100', facts)
+    with pytest.raises(XltError, match='no value for qab'): measured(['sw', 'qab'], resource_measure('wiki'))
+    file = tmp_path / 'gdp.csv'
+    file.write_text('language,value\nsw,1.5\nno,2\n')
+    assert resource_measure(str(file)).to_dict() == {'sw': 1.5, 'no': 2} and resource_measure(str(file)).name == 'gdp'
+    for text, message in [('language\nsw\n', 'columns language and value'), ('language,value\nsw,\n', 'line 2: value is not'),
+                          ('language,value\nsw,1\nsw,2\n', 'line 3: the same language'), ('language,value\nsw,-1\n', 'line 2: value')]:
+        file.write_text(text)
+        with pytest.raises(XltError, match=message): resource_measure(str(file))
+
+
+def test_joshi_groups_by_class_whatever_the_measure():
+    low, high = split(resource().drop('en').index, resource(), 'joshi')
+    assert 'eu' in high and set(low) == {'jv', 'my', 'te', 'ml', 'sw', 'yo', 'mr'}
+    with pytest.raises(XltError, match='no value for qab'): split(['qab', 'sw'], pd.Series({'qab': 1., 'sw': 2.}, name='m'), 'joshi')

@@ -1,0 +1,104 @@
+"The notebooks are the source: the modules are what they export, they are clean, and papermill finds its cell in them."
+import ast
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted(p for p in (REPO / 'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
+STUDY = [p for p in NOTEBOOKS if p.parent.name == 'study']
+BIN = Path(sys.executable).parent
+
+
+def cells(path: Path, kind: str = 'code') -> list[dict]:
+    return [c for c in json.loads(path.read_text())['cells'] if c['cell_type'] == kind]
+
+
+def source(cell: dict) -> str:
+    return ''.join(cell['source'])
+
+
+def exported(path: Path) -> list[str]:
+    return [source(c) for c in cells(path) if source(c).startswith('#| export')]
+
+
+@pytest.fixture(scope='module')
+def copy(tmp_path_factory) -> Path:
+    "The notebooks and what they make, to be exported and cleaned anew."
+    folder = tmp_path_factory.mktemp('copy')
+    for name in ('settings.ini', 'setup.py', 'pyproject.toml'):
+        shutil.copy(REPO / name, folder)
+    for name in ('nbs', 'xlt'):
+        shutil.copytree(REPO / name, folder / name, ignore=shutil.ignore_patterns('__pycache__', '.ipynb_checkpoints'))
+    subprocess.run([BIN / 'nbdev_export'], cwd=folder, check=True, capture_output=True)
+    subprocess.run([BIN / 'nbdev_clean'], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def test_modules_are_what_the_notebooks_export(copy):
+    made, kept = ({p.name: p.read_text() for p in (folder / 'xlt').glob('*.py')} for folder in (copy, REPO))
+    assert made.keys() == kept.keys()
+    assert [name for name in made if made[name] != kept[name]] == [], 'run `make sync`'
+
+
+def test_notebooks_are_clean(copy):
+    changed = [str(p.relative_to(REPO)) for p in NOTEBOOKS if (copy / p.relative_to(REPO)).read_bytes() != p.read_bytes()]
+    assert changed == [], 'run `make sync`'
+
+
+@pytest.mark.parametrize('path', STUDY, ids=lambda p: p.stem)
+def test_papermill_finds_its_cell(path, copy):
+    for notebook in (path, copy / path.relative_to(REPO)):  # cleaning keeps the tag
+        tagged = [c for c in cells(notebook) if 'parameters' in c['metadata'].get('tags', [])]
+        assert len(tagged) == 1
+        body = ast.parse(source(tagged[0])).body
+        assert body and all(isinstance(node, ast.Assign) for node in body), 'the tagged cell holds defaults and nothing else'
+
+
+@pytest.mark.parametrize('path', [p for p in STUDY if p.stem in ('encoder', 'intermediate', 'pair', 'report')], ids=lambda p: p.stem)
+def test_a_study_notebook_shows_its_history(path):
+    assert sum('begin(' in source(c) and 'history=In' in source(c) for c in cells(path)) == 1
+    assert any('.finish(' in source(c) for c in cells(path))
+
+
+def test_all_four_study_notebooks_are_there():
+    assert {p.stem for p in STUDY} >= {'encoder', 'intermediate', 'pair', 'report'}
+
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_notebook_opens_with_title_and_subtitle(path):
+    first = source(json.loads(path.read_text())['cells'][0])
+    assert first.startswith('# ') and '\n> ' in first
+
+
+@pytest.mark.parametrize('path', [p for p in NOTEBOOKS if exported(p)], ids=lambda p: p.stem)
+def test_a_module_imports_only_from_lower_floors(path):
+    "A floor is the number in a notebook's name; letters share one."
+    floor = {}
+    for p in NOTEBOOKS:
+        names = [source(c).split('default_exp')[1].split()[0] for c in cells(p) if '#| default_exp' in source(c)]
+        floor |= {name: p.stem for name in names}
+    used = {node.module.split('.')[1] for text in exported(path) for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.ImportFrom) and (node.module or '').startswith('xlt.')}
+    assert [name for name in used if name in floor and floor[name] >= path.stem] == []
+
+
+def test_exported_cells_are_small():
+    lines = sorted(text.count('\n') + 1 for p in NOTEBOOKS for text in exported(p))
+    assert lines[len(lines) // 2] <= 12 and lines[int(.9 * len(lines))] <= 25
+
+
+def test_no_path_or_package_index_of_this_machine(repo):
+    listed = subprocess.run(['git', 'ls-files', '-co', '--exclude-standard'], cwd=repo, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip('not a git checkout')
+    for name in listed.stdout.splitlines():
+        path = repo / name
+        if path.is_file() and path.suffix in ('.py', '.ipynb', '.yaml', '.ini', '.toml', '.txt', '.md', '.html', '', '.csv', '.json'):
+            text = path.read_text(encoding='utf-8', errors='replace')
+            assert f'{repo.parent}/' not in text and f'{Path.home()}/' not in text, f'{name} names a path of this machine'
+            assert 'index-url' not in text or name == 'tests/test_notebooks.py', f'{name} names a package index'

@@ -1,0 +1,250 @@
+"Runs, fingerprints, results that survive, and notebooks that run what they were asked for."
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from xlt.languages import XltError
+from xlt.params import Study
+from xlt.results import (begin, checksum, check_history, collect, fail, find_run, is_alive, result, runs, status, this_process,
+                         write)
+
+FILE = 'params/tiny.yaml'
+
+
+@pytest.fixture
+def study(project):
+    return Study.read(FILE)
+
+
+def prints(*settings):
+    return {r.name: r.fingerprint for r in runs(Study.read(FILE, set=settings))}
+
+
+def changed(*settings):
+    old, new = prints(), prints(*settings)
+    return {name for name in old if new.get(name) != old[name]}
+
+
+def play(study, phase, *args, **kwargs):
+    active = begin(study, phase, *args, **kwargs)
+    rows = [{'language': c, 'metric': m, 'score': 50., 'n': 10} for c in study.evaluated(active.run.target)
+            for m in (('f1', 'exact_match') if active.run.target in ('xquad', 'mlqa') else ('accuracy',))] if phase == 'pair' else []
+    return active.finish(rows)
+
+
+def play_all(study):
+    for r in runs(study):
+        play(study, r.phase, r.intermediate, r.target, r.seed)
+
+
+def test_order_and_parents(study):
+    names = [r.name for r in runs(study)]
+    assert names[0] == 'encoder' and names[-1] == 'report' and len(names) == len(set(names)) == 9
+    for r in runs(study):
+        if r.parent:
+            assert names.index(r.parent.name) < names.index(r.name)
+    parents = {r.name: r.parent.name for r in runs(study) if r.parent}
+    assert parents['mnli--mlqa--s0'] == 'mnli--xquad--s0' and parents['none--xquad--s0'] == 'encoder'
+    assert parents['mnli--tatoeba--s0'] == 'mnli--s0' and parents['none--tatoeba--s0'] == 'encoder'
+
+
+def test_mlqa_trains_when_alone_or_different(project):
+    alone, different = Study.read(FILE, set=['targets=[mlqa]']), Study.read(FILE, set=['tasks.mlqa.epochs=9'])
+    for study in (alone, different):
+        assert find_run(study, 'pair', 'mnli', 'mlqa').parent.name == 'mnli--s0'
+
+
+def test_order_of_targets_in_the_file_does_not_matter(project):
+    assert changed('targets=[tatoeba, mlqa, xquad]') == set()
+
+
+@pytest.mark.parametrize('setting, what', [
+    ('tasks.mnli.epochs=9', {'mnli--s0', 'mnli--xquad--s0', 'mnli--mlqa--s0', 'mnli--tatoeba--s0', 'report'}),
+    ('retrieval.neighbours=5', {'none--tatoeba--s0', 'mnli--tatoeba--s0', 'report'}),
+    ('tasks.xquad.epochs=9', {f'{i}--{t}--s0' for i in ('none', 'mnli') for t in ('xquad', 'mlqa')} | {'report'}),
+    ('analysis.groups=median', {'report'}), ('tasks.ccg.epochs=1', set()), ('phases.intermediate.epochs=2', set())])
+def test_only_what_depends_is_renamed(project, setting, what):
+    assert changed(setting) == what
+
+
+def test_source_and_encoder_rename_everything(project):
+    assert changed('source.seed=2') == changed('encoder.steps=51') == set(prints())
+
+
+def test_more_seeds_keep_the_old_runs(project):
+    assert changed('seeds=[0, 1]') == {'report'}
+
+
+def test_result_keeps_its_origin(study):
+    done = play(study, 'encoder')
+    assert done == result(find_run(study, 'encoder'))
+    assert done['parameters'] == json.loads(json.dumps(study.dump())) and done['packages']['python'] and 'dirty' in done['git']
+    assert done['seconds']['total'] >= 0 and done['peak_memory_mb'] > 10 and done['seed'] == 0
+
+
+@pytest.mark.parametrize('harm', [lambda t: t[:len(t) // 2], lambda t: '', lambda t: t.replace('"n": 10', '"n": 11', 1),
+                                  lambda t: '[]', lambda t: '\x00' * len(t), lambda t: json.dumps({**json.loads(t), 'checksum': None})])
+def test_a_damaged_result_is_set_aside(study, harm):
+    play(study, 'encoder')
+    play(study, 'pair', 'none', 'tatoeba')
+    run = find_run(study, 'pair', 'none', 'tatoeba')
+    path = run.folder / 'result.json'
+    path.write_text(harm(path.read_text()))
+    assert result(run) is None and not path.exists() and list(run.folder.glob('result.set-aside-*.json'))
+    play(study, 'pair', 'none', 'tatoeba')
+    assert result(run)
+
+
+def test_a_result_stands_with_its_files(study, project):
+    active = begin(study, 'encoder')
+    file = project / 'reports' / 'tiny' / 'summary.json'
+    write(file, '{}')
+    active.finish(files=[file])
+    assert result(active.run)['files'].keys() == {'reports/tiny/summary.json'}
+    file.write_text('{"a": 1}')
+    assert result(active.run) is None
+
+
+def test_an_early_report_is_no_result(study, project):
+    play(study, 'encoder')
+    begin(study, 'report').finish()
+    assert result(find_run(study, 'report')) is None
+    play_all(study)
+    assert result(find_run(study, 'report')) and not any(row['state'] != 'done' for row in status(study))
+
+
+def test_write_leaves_no_litter(project, monkeypatch):
+    write(project / 'a' / 'x', 'old')
+    monkeypatch.setattr(os, 'fsync', lambda f: (_ for _ in ()).throw(OSError(28, 'No space left on device')))
+    with pytest.raises(OSError):
+        write(project / 'a' / 'x', 'new')
+    assert [p.name for p in (project / 'a').iterdir()] == ['x'] and (project / 'a' / 'x').read_text() == 'old'
+
+
+def test_finish_refuses_bad_scores(study):
+    play(study, 'encoder')
+    row = {'language': 'qab', 'metric': 'accuracy', 'score': 50., 'n': 3}
+    rows = [row | {'language': c} for c in study.evaluated('tatoeba')]
+    for bad in ([], rows[1:], rows + rows[:1], [{**rows[0], 'score': float('nan')}, *rows[1:]], [{**rows[0], 'score': 101}, *rows[1:]],
+                [{**rows[0], 'n': 0}, *rows[1:]], [{'language': 'qab'}]):
+        with pytest.raises(ValueError):
+            begin(study, 'pair', 'none', 'tatoeba').finish(bad)
+    assert result(find_run(study, 'pair', 'none', 'tatoeba')) is None
+
+
+def test_begin_refuses_what_is_not_in_the_study(study):
+    with pytest.raises(XltError, match="no pair run ccg--xquad--s0"):
+        begin(study, 'pair', 'ccg', 'xquad')
+    with pytest.raises(XltError, match='starts from encoder, which is not finished'):
+        begin(study, 'pair', 'none', 'xquad')
+
+
+def test_begin_refuses_another_fingerprint(study, monkeypatch):
+    monkeypatch.setenv('XLT_EXPECT_FINGERPRINT', '0123456789')
+    with pytest.raises(XltError, match='the parameters have changed since'):
+        begin(study, 'encoder')
+
+
+DEFAULTS = "study = 'params/tiny.yaml'\nintermediate = 'none'\ntarget = 'xquad'\nseed = 0"
+ASKED = '# Parameters\nstudy = "params/tiny.yaml"\nintermediate = "mnli"\ntarget = "mlqa"\nseed = 0\n'
+
+
+BEGIN = "run = begin(study, 'pair')\nstudy = run.study"
+
+
+@pytest.mark.parametrize('history, values, error', [
+    (['', DEFAULTS, ASKED, BEGIN], ('mnli', 'mlqa', 0), None),
+    (['', DEFAULTS, BEGIN], ('none', 'xquad', 0), None),
+    (['', '%matplotlib inline\n!ls', DEFAULTS, ASKED, BEGIN], ('mnli', 'mlqa', 0), None),
+    (['', ASKED, DEFAULTS, BEGIN], ('none', 'xquad', 0), "intermediate='mnli'"),
+    (['', ASKED.replace('mnli', 'none').replace('mlqa', 'xquad'), DEFAULTS, BEGIN], ('none', 'xquad', 0), 'tag `parameters`'),
+    (['', ASKED, DEFAULTS + '\n' + BEGIN], ('none', 'xquad', 0), "intermediate='mnli'"),
+    (['', DEFAULTS, ASKED, 'seed = 1', BEGIN], ('mnli', 'mlqa', 1), 'seed=0'),
+    (['', DEFAULTS, ASKED + 'taget = "xnli"\n', BEGIN], ('mnli', 'mlqa', 0), "takes no 'taget'")])
+def test_history(project, history, values, error):
+    values = dict(zip(('study', 'intermediate', 'target', 'seed'), (FILE, *values)))
+    if error is None:
+        return check_history(history, values)
+    with pytest.raises(XltError, match=error):
+        check_history(history, values)
+
+
+def test_the_same_file_by_another_name_is_the_same_study(project):
+    asked = ASKED.replace('params/tiny.yaml', str(project / FILE))
+    check_history(['', DEFAULTS, asked, BEGIN], {'study': FILE, 'intermediate': 'mnli', 'target': 'mlqa', 'seed': 0})
+
+
+def test_states(study, project):
+    play(study, 'encoder')
+    active = begin(study, 'intermediate', 'mnli')
+    run = active.run
+    assert {r['run']: r['state'] for r in status(study)}['mnli--s0'] == 'running'
+    note = json.loads((run.folder / 'running.json').read_text())
+    write(run.folder / 'running.json', json.dumps(note | {'created': 0}))
+    assert {r['run']: r['state'] for r in status(study)}['mnli--s0'] == 'waiting'
+    (project / 'log').write_text('\n'.join(f'line {i}' for i in range(30)) + '\n\x1b[31mboom\x1b[0m\n\n')
+    fail(run.folder, project / 'log', lines=2)
+    row = next(r for r in status(study) if r['run'] == 'mnli--s0')
+    assert row['state'] == 'failed' and row['last'] == ['line 29', 'boom']
+    active.finish()
+    assert {r['run']: r['state'] for r in status(study)}['mnli--s0'] == 'done'
+    assert not (run.folder / 'failed.json').exists()
+
+
+def test_notes_of_other_machines_are_believed():
+    assert is_alive(this_process() | {'host': 'elsewhere', 'pid': 1}) and not is_alive(this_process() | {'pid': 2 ** 22 + 1})
+
+
+def test_collect(study):
+    play(study, 'encoder')
+    play(study, 'pair', 'none', 'xquad')
+    scores, metrics, missing = collect(study)
+    assert list(scores) == 'study intermediate target language metric seed score n'.split()
+    assert set(scores.metric) == {'f1'} and set(metrics.metric) == {'exact_match'} and len(missing) == 5
+    assert len(scores) == len(study.evaluated('xquad')) and scores.score.dtype == float
+
+
+def test_collect_nothing(study):
+    scores, metrics, missing = collect(study)
+    assert scores.empty and list(scores) == list(metrics) and len(missing) == 6
+
+
+def hold(folder):
+    os.environ['XLT_ROOT'] = str(folder)
+    active = begin(FILE, 'encoder')  # noqa: F841, holds the lock
+    time.sleep(60)
+
+
+def test_a_run_waits_until_it_is_alone(study, project, capsys):
+    other = multiprocessing.get_context('spawn').Process(target=hold, args=(project,))
+    other.start()
+    note = find_run(study, 'encoder').folder / 'running.json'
+    while not note.exists():
+        time.sleep(.05)
+    killer = subprocess.Popen([sys.executable, '-c', f'import os, time; time.sleep(1); os.kill({other.pid}, {int(signal.SIGKILL)})'])
+    play(study, 'encoder')
+    assert 'another process is at work' in capsys.readouterr().out
+    killer.wait()
+    other.join()
+    assert other.exitcode == -signal.SIGKILL and result(find_run(study, 'encoder'))
+
+
+def test_leash(project):
+    code = f'from xlt.results import begin; import time; begin({FILE!r}, "encoder"); print("begun", flush=True); time.sleep(60)'
+    driver = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])
+    env = os.environ | {'XLT_DRIVER': f'{os.uname().nodename}:{driver.pid}'}
+    child = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True, env=env)
+    assert child.stdout.readline() == 'begun\n'
+    driver.kill()
+    driver.wait()
+    assert child.wait(timeout=10) == 1
+
+
+def test_checksum_covers_everything_but_itself():
+    assert checksum({'a': 1, 'checksum': 'x'}) == checksum({'a': 1}) != checksum({'a': 2})
