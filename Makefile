@@ -14,7 +14,7 @@ help:
 	@echo 'make study        install, run $(PARAMS) (PARAMS=… for another) and print its answer'
 	@echo 'make test         install, and run every test'
 	@echo 'make install      make .venv with the versions of constraints.txt'
-	@echo 'make sync         after editing notebooks: write xlt/ from them, and clean them'
+	@echo 'make sync         after editing notebooks: write xlt/ and README.md from them, and clean them'
 	@echo 'make constraints  write constraints.txt from .venv, after a deliberate upgrade'
 	@echo 'make clean        remove what runs have left (not the reports)'
 
@@ -32,11 +32,13 @@ study: install
 
 test: install
 	$(BIN)/nbdev_test --n_workers $(CORES)
-	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup --durations 10
+	$(BIN)/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder --durations 10
 
 sync: install
 	$(BIN)/nbdev_export
 	$(BIN)/nbdev_clean
+	$(BIN)/jupyter nbconvert --to markdown --no-input --log-level WARN --output-dir . --output README nbs/index.ipynb
+	sed -i.old 's#\.\./reports/#reports/#g' README.md && rm README.md.old
 
 constraints:
 	$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools | sed 's/+.*//' > constraints.txt

@@ -87,7 +87,7 @@ rule all:
 rule encoder:
     output: place(RUNS['encoder'])
     params: **run_of('encoder')
-    threads: workflow.cores or 4
+    threads: 1 if SMALL else 4  # a small model's operations are too short to share: two threads were six times slower beside a busy core
     resources: mem_mb=3000 if SMALL else 8000
     shell:
         shell_command()

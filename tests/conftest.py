@@ -18,6 +18,11 @@ analysis: {resource: corpus_sentences}
 """
 
 
+def pytest_collection_modifyitems(items):
+    "The longest first, so that no core waits for them at the end."
+    items.sort(key=lambda item: item.path.stem not in ('test_pipeline', 'test_study'))
+
+
 @pytest.fixture(scope='session')
 def repo() -> Path:
     "The checkout under test."

@@ -102,3 +102,9 @@ def test_no_path_or_package_index_of_this_machine(repo):
             text = path.read_text(encoding='utf-8', errors='replace')
             assert f'{repo.parent}/' not in text and f'{Path.home()}/' not in text, f'{name} names a path of this machine'
             assert 'index-url' not in text or name == 'tests/test_notebooks.py', f'{name} names a package index'
+
+
+def test_the_readme_is_the_index():
+    readme = (REPO / 'README.md').read_text()
+    told = [source(c).replace('../reports/', 'reports/') for c in cells(REPO / 'nbs' / 'index.ipynb', 'markdown')]
+    assert [text for text in told if text not in readme] == [], 'run `make sync`'

@@ -1,7 +1,6 @@
 """The whole machine: xlt, Snakemake, papermill, kernels. It is run, killed in the middle, and run again.
 
-The tests of order and survival use notebooks that only obey (`stubs.py`), since what the runs compute does not matter there;
-the last test runs the real ones on a real study, as small as it gets.
+The notebooks used here only obey (`machine.py`), since what the runs compute does not matter; `test_study.py` runs the real ones.
 """
 import json
 import os
@@ -10,18 +9,15 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import nbformat
 import psutil
 import pytest
-from stubs import write_stubs
+from machine import FILE, launch, states, write_stubs, written, xlt
 
 from xlt.params import Study
 from xlt.results import find_run, result, runs, status
 
-FILE = 'params/tiny.yaml'
-pytestmark = pytest.mark.xdist_group('pipeline')  # one after the other: each uses all cores
 STUB = """\
 study: tiny
 source: {kind: lab, seed: 1}
@@ -31,25 +27,6 @@ targets: [tatoeba]
 retrieval: {layer: 1}
 analysis: {resource: corpus_sentences}
 """
-XLT = [sys.executable, '-c', 'import sys; from xlt.cli import main; sys.exit(main())']
-
-
-def xlt(*args, **kwargs):
-    return subprocess.run([*XLT, *args], capture_output=True, text=True, timeout=300, **kwargs)
-
-
-def launch(*args, seconds=0):
-    return subprocess.Popen([*XLT, *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                            env=os.environ | {'STUB_SECONDS': str(seconds)})
-
-
-def states():
-    return {row['run']: row['state'] for row in status(Study.read(FILE))}
-
-
-def written():
-    "When each finished run's result was written."
-    return {r.name: (r.folder / 'result.json').stat().st_mtime_ns for r in runs(Study.read(FILE)) if result(r)}
 
 
 def wait_for(condition, seconds=60):
@@ -250,20 +227,3 @@ def test_bad_input_writes_nothing(project, setting, part):
     said = xlt('run', FILE, '--set', setting)
     assert said.returncode == 2 and said.stdout == '' and sorted(project.rglob('*')) == before
     assert said.stderr.startswith(f'xlt: {FILE}: ') and part in said.stderr and 'Traceback' not in said.stderr
-
-
-def test_two_pairs_for_real(checkout, repo, monkeypatch):
-    "The real notebooks on a real study, as small as it gets: every file that a reader expects is there."
-    shutil.copy(repo / 'tests' / 'params' / 'tiny.yaml', checkout / FILE)
-    monkeypatch.chdir(checkout)
-    said = xlt('run', FILE)
-    assert said.returncode == 0, said.stdout + said.stderr
-    assert len(said.stdout.splitlines()[-5:]) == 5
-    reports = Path('reports') / Study.read(FILE).study
-    for name in ('scores.csv', 'summary.json', 'report.html', 'report.ipynb'):
-        assert (reports / name).is_file(), name
-    assert list((reports / 'figures').glob('*.png'))
-    summary = json.loads((reports / 'summary.json').read_text())
-    assert summary['primary'].keys() >= {'estimate', 'ci_low', 'ci_high', 'p_value', 'n_low', 'n_high', 'groups'}
-    before, again = written(), xlt('run', FILE)
-    assert again.returncode == 0 and written() == before and 'nothing to do' in again.stdout

@@ -60,6 +60,11 @@ def test_a_trial_of_few_languages():
     assert found['truth'] == pytest.approx(truth(1, places=some_places(12, 3))) and {'p_mixed', 'held_mixed'} <= found.keys()
 
 
+def test_complete_coverage():
+    places = some_places(39, 0, complete=True)
+    assert len(places) == 9 * 39 and not places.duplicated().any() and trial(0, complete=True, draws=100)['truth'] == pytest.approx(0, abs=1e-9)
+
+
 def test_rates():
     assert rate(pd.Series([True] * 5 + [False] * 95)) == pytest.approx(dict(rate=.05, mc_low=.02154, mc_high=.11175, studies=100), abs=1e-4)
     table = rejections(pd.DataFrame(dict(p_permutation=[.01, .5], p_rows=[.01, .02])))

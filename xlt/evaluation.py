@@ -14,7 +14,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from .features import choice_features, pair_features, span_windows, tag_features, trim
 from .metrics import correct, score
-from .retrieval import best_threshold, embed, margins, neighbours
+from .retrieval import best_threshold, candidates, embed, neighbours
 from .sources import load
 from .tasks import Phase, Task, find_task
 from .training import collator
@@ -53,11 +53,13 @@ def best_span(start: np.ndarray, end: np.ndarray, offsets: list, longest: int = 
     return float(sums[i, j]), int(first[i]), int(last[j])
 
 # %% ../nbs/09_evaluation.ipynb #c010
-def answers(data: Dataset, windows: list[dict], logits: list[tuple[np.ndarray, np.ndarray]], may_abstain: bool) -> list[str]:
+def answers(data: Dataset, windows: list[dict], logits: list[tuple[np.ndarray, np.ndarray]], may_abstain: bool,
+            longest: int = 30,  # sub-words
+           ) -> list[str]:
     "The answer to each question, cut from its paragraph; empty where the model abstains."
     contexts, best, null = list(data['context']), [(-np.inf, '')] * len(data), [np.inf] * len(data)
     for w, (start, end) in zip(windows, logits):
-        value, i, j = best_span(start, end, w['offsets'])
+        value, i, j = best_span(start, end, w['offsets'], longest)
         context, example = contexts[w['example']], w['example']
         null[example] = min(null[example], float(start[0] + end[0]))
         if value > best[example][0]:
@@ -140,9 +142,9 @@ def mine(data: Dataset, k: int, threshold: float | None, *how) -> tuple[set, set
     "BUCC: the candidate pairs at or above a threshold; without one, the best threshold for this set is found."
     foreign, english, f, e = sides(data, *how)
     gold = {(i, m) for i, matches in zip(foreign.id, foreign.matches) for m in matches}
-    candidates = [(foreign.id[i], english.id[j], margin) for i, j, margin in margins(f, e, k)]
-    threshold = best_threshold(candidates, gold) if threshold is None else threshold
-    return gold, {(i, j) for i, j, margin in candidates if margin >= threshold}, threshold
+    found = [(foreign.id[i], english.id[j], margin) for i, j, margin in candidates((list(foreign.text), list(english.text)), f, e, k)]
+    threshold = best_threshold(found, gold) if threshold is None else threshold
+    return gold, {(i, j) for i, j, margin in found if margin >= threshold}, threshold
 
 # %% ../nbs/09_evaluation.ipynb #c028
 def evaluate_retrieval(source, task: Task, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, layer: int, max_length: int, k: int,

@@ -12,7 +12,7 @@ __all__ = ['OPENERS', 'COSMOS', 'RANKS', 'ISO3', 'ISO2', 'DATED', 'PAIR', 'QUEST
            'describe', 'read_file', 'labelled', 'place', 'evaluation_files', 'find', 'shown', 'training_files',
            'digest', 'topic', 'carve', 'key', 'overlap', 'unseen', 'distinct', 'training_rows', 'training', 'dataset',
            'evaluation_rows', 'sentences', 'texts', 'evaluated', 'corpus_of', 'evaluation_notes', 'training_notes',
-           'Files', 'held', 'load', 'evaluations', 'measured', 'fingerprint', 'notes']
+           'Files', 'held', 'load', 'evaluations', 'known_facts', 'fingerprint', 'notes']
 
 # %% ../nbs/02b_files.ipynb #c003
 import bz2, codecs, csv, gzip, hashlib, io, json, lzma, os, re
@@ -698,7 +698,7 @@ class Files(Strict):
     def languages(self, task: str) -> list[str]: return held(self.root, find_task(task))
     def load(self, task: str, split: str, language: str = 'en'): return load(self, find_task(task), split, language)
     def corpus(self, targets: list[str] | None = None) -> dict: return corpus_of(self.root, evaluations(targets))
-    def facts(self, targets: list[str] | None = None) -> pd.DataFrame: return measured(self.corpus(targets))
+    def facts(self) -> pd.DataFrame: return known_facts()
     def identity(self) -> dict: return dict(kind=self.kind, dev_share=self.dev_share, digest=fingerprint(self.root))
     def notes(self, task: str) -> list[str]: return notes(self, find_task(task))
 
@@ -727,13 +727,11 @@ def evaluations(targets: list[str] | None) -> tuple[str, ...]:  # in the registr
     return tuple(t for t in TARGET if t in named)
 
 # %% ../nbs/02b_files.ipynb #c145
-def measured(corpus: dict[str, list[str]],
-            ) -> pd.DataFrame:  # indexed by code: name, family, script, the measures, corpus_sentences
-    "What is known of each XTREME language, and how much text of it is here."
+def known_facts() -> pd.DataFrame:  # indexed by code: name, family, script, and the measures
+    "What is known of each XTREME language."
     table = languages()
     measures = {m: table[column].astype(float) for m, (column, _) in MEASURES.items()}
-    facts = table[['name', 'family', 'script']].assign(**measures)
-    return facts.assign(corpus_sentences=[len(corpus.get(code, ())) for code in facts.index])
+    return table[['name', 'family', 'script']].assign(**measures)
 
 # %% ../nbs/02b_files.ipynb #c148
 def fingerprint(root: Path) -> str:

@@ -6,8 +6,8 @@
 __all__ = ['NOUNS', 'VERBS', 'ADJECTIVES', 'NAMES', 'NUMBERS', 'TOPICS', 'FUNCTION', 'SCRIPTS', 'ORDERS', 'PIVOT', 'KIND_TAGS',
            'MAKERS', 'SIZES', 'draw', 'concepts', 'Phrase', 'Clause', 'Preferences', 'preferences', 'a_name',
            'a_phrase', 'a_clause', 'reserved', 'fresh', 'Language', 'invent', 'a_word', 'lexicon', 'Token', 'Speaker',
-           'join', 'paragraph', 'switch', 'reword', 'speak_corpus', 'opposite', 'weaken', 'contradict', 'embellish',
-           'nli', 'anli', 'ask', 'qqp', 'pawsx', 'spans', 'passage', 'reading', 'choose', 'hellaswag', 'cosmosqa',
+           'join', 'paragraph', 'switch', 'reword', 'weaken', 'ask', 'echo', 'speak_corpus', 'opposite', 'contradict',
+           'embellish', 'nli', 'anli', 'qqp', 'pawsx', 'spans', 'passage', 'reading', 'choose', 'hellaswag', 'cosmosqa',
            'csqa', 'tagged', 'retrieval_rows', 'Lab']
 
 # %% ../nbs/02a_lab.ipynb #c003
@@ -244,56 +244,14 @@ def reword(rng, clause: Clause, rate: float = .33) -> Clause:
     def noun(p): return p and p._replace(head=tuple(map(swap, p.head)))
     return clause._replace(verb=swap(clause.verb), subject=noun(clause.subject), object=noun(clause.object))
 
-# %% ../nbs/02a_lab.ipynb #c053
-def speak_corpus(seed: int, language: Language, pivot: Language, switched: float, rate: float) -> list[str]:
-    "A language's pretraining paragraphs: as many as hold its number of sentences."
-    rng, speaker, pivot_words = draw(seed, 'corpus', language.code), Speaker(seed, language), lexicon(seed, pivot.code, pivot.script)
-    texts, said = [], 0
-    while said < language.sentences:
-        clauses = paragraph(rng, seed)[:language.sentences - said]
-        mix = rate if language != pivot and rng.random() < switched else 0.
-        texts.append(' '.join(join(switch(rng, speaker.clause(reword(rng, c)), pivot_words, mix)) for c in clauses))
-        said += len(clauses)
-    return texts
-
-# %% ../nbs/02a_lab.ipynb #c056
-def opposite(adj: str) -> str: 
-    "The other adjective of the pair."
-    return f'adj.{int(adj.split(".")[1]) ^ 1}'
-
-# %% ../nbs/02a_lab.ipynb #c057
+# %% ../nbs/02a_lab.ipynb #c054
 def weaken(rng, c: Clause) -> Clause:
     "Drop details; what is left follows from what was said."
     keep = [rng.random() < .3 for _ in range(3)]
     trim = lambda p, k: p and p._replace(adj=p.adj if k else None, num=p.num if k else None)
     return c._replace(subject=trim(c.subject, keep[0]), object=trim(c.object, keep[1]), place=c.place if keep[2] else None)
 
-# %% ../nbs/02a_lab.ipynb #c058
-def contradict(rng, c: Clause) -> Clause:
-    "Say the opposite: by negation, or by the opposite adjective where there is one."
-    if c.subject.adj and rng.random() < .5: return weaken(rng, c)._replace(subject=c.subject._replace(adj=opposite(c.subject.adj)))
-    return weaken(rng, c)._replace(negated=not c.negated)
-
-# %% ../nbs/02a_lab.ipynb #c059
-def embellish(rng, c: Clause) -> Clause:
-    "Say something that may or may not be so: another place, or another object."
-    if c.object and rng.random() < .5: return weaken(rng, c)._replace(object=Phrase((f'noun.{rng.randrange(NOUNS)}',), c.object.adj))
-    return weaken(rng, c)._replace(place=Phrase(a_name(rng, 'place')))
-
-# %% ../nbs/02a_lab.ipynb #c060
-def nli(rng, seed: int, test: bool, speaker: Speaker, clauses: int = 1) -> dict:
-    "Natural language inference about one of the premise's clauses."
-    premise = [fresh(rng, seed, test) for _ in range(clauses)]
-    label, about = ('entailment', 'neutral', 'contradiction')[rng.randrange(3)], premise[rng.randrange(clauses)]
-    hypothesis = {'entailment': weaken, 'neutral': embellish, 'contradiction': contradict}[label](rng, about)
-    return dict(sentence1=' '.join(join(speaker.clause(c)) for c in premise), sentence2=join(speaker.clause(reword(rng, hypothesis, .1))), label=label)
-
-# %% ../nbs/02a_lab.ipynb #c061
-def anli(rng, seed, test, speaker) -> dict:
-    "As `nli`; in two thirds of the cases the premise has two clauses."
-    return nli(rng, seed, test, speaker, clauses=1 + (rng.random() < .67))
-
-# %% ../nbs/02a_lab.ipynb #c064
+# %% ../nbs/02a_lab.ipynb #c055
 def ask(rng, c: Clause, part: str | None = None) -> Clause:
     "A question about a part of the clause (drawn when None)."
     parts = ['subject'] + ['object'] * (c.object is not None) + ['place'] * (c.place is not None)
@@ -302,7 +260,55 @@ def ask(rng, c: Clause, part: str | None = None) -> Clause:
     plain = lambda p, name: p and (p._replace(num=None) if part in ('number', name) else p)
     return c._replace(subject=plain(c.subject, 'subject'), object=plain(c.object, 'object'))
 
+# %% ../nbs/02a_lab.ipynb #c056
+def echo(rng, c: Clause) -> Clause | None:
+    "A question about a clause, or the clause again with less detail; None where that would say a reserved meaning."
+    again = ask(rng, c) if rng.random() < .5 else weaken(rng, c)
+    return None if reserved(again) else again
+
+# %% ../nbs/02a_lab.ipynb #c058
+def speak_corpus(seed: int, language: Language, pivot: Language, switched: float, rate: float) -> list[str]:
+    "A language's pretraining paragraphs: as many as hold its number of sentences."
+    rng, speaker, pivot_words = draw(seed, 'corpus', language.code), Speaker(seed, language), lexicon(seed, pivot.code, pivot.script)
+    texts, said = [], 0
+    while said < language.sentences:
+        clauses = [x for c in paragraph(rng, seed) for x in (c, rng.random() < .25 and echo(rng, c)) if x][:language.sentences - said]
+        mix = rate if language != pivot and rng.random() < switched else 0.
+        texts.append(' '.join(join(switch(rng, speaker.clause(reword(rng, c)), pivot_words, mix)) for c in clauses))
+        said += len(clauses)
+    return texts
+
+# %% ../nbs/02a_lab.ipynb #c061
+def opposite(adj: str) -> str: 
+    "The other adjective of the pair."
+    return f'adj.{int(adj.split(".")[1]) ^ 1}'
+
+# %% ../nbs/02a_lab.ipynb #c062
+def contradict(rng, c: Clause) -> Clause:
+    "Say the opposite: by negation, or by the opposite adjective where there is one."
+    if c.subject.adj and rng.random() < .5: return weaken(rng, c)._replace(subject=c.subject._replace(adj=opposite(c.subject.adj)))
+    return weaken(rng, c)._replace(negated=not c.negated)
+
+# %% ../nbs/02a_lab.ipynb #c063
+def embellish(rng, c: Clause) -> Clause:
+    "Say something that may or may not be so: another place, or another object."
+    if c.object and rng.random() < .5: return weaken(rng, c)._replace(object=Phrase((f'noun.{rng.randrange(NOUNS)}',), c.object.adj))
+    return weaken(rng, c)._replace(place=Phrase(a_name(rng, 'place')))
+
+# %% ../nbs/02a_lab.ipynb #c064
+def nli(rng, seed: int, test: bool, speaker: Speaker, clauses: int = 1) -> dict:
+    "Natural language inference about one of the premise's clauses."
+    premise = [fresh(rng, seed, test) for _ in range(clauses)]
+    label, about = ('entailment', 'neutral', 'contradiction')[rng.randrange(3)], premise[rng.randrange(clauses)]
+    hypothesis = {'entailment': weaken, 'neutral': embellish, 'contradiction': contradict}[label](rng, about)
+    return dict(sentence1=' '.join(join(speaker.clause(c)) for c in premise), sentence2=join(speaker.clause(reword(rng, hypothesis, .1))), label=label)
+
 # %% ../nbs/02a_lab.ipynb #c065
+def anli(rng, seed, test, speaker) -> dict:
+    "As `nli`; in two thirds of the cases the premise has two clauses."
+    return nli(rng, seed, test, speaker, clauses=1 + (rng.random() < .67))
+
+# %% ../nbs/02a_lab.ipynb #c068
 def qqp(rng, seed: int, test: bool, speaker: Speaker) -> dict:
     "Do two questions ask the same?"
     c, same = fresh(rng, seed, test), rng.random() < .5
@@ -311,16 +317,16 @@ def qqp(rng, seed: int, test: bool, speaker: Speaker) -> dict:
     while not same and (other := ask(rng, c._replace(verb=f'verb.{rng.randrange(VERBS)}') if rng.random() < .6 else embellish(rng, c))) == one: pass
     return dict(sentence1=join(speaker.clause(one)), sentence2=join(speaker.clause(reword(rng, other))), label=str(int(same)))
 
-# %% ../nbs/02a_lab.ipynb #c066
+# %% ../nbs/02a_lab.ipynb #c069
 def pawsx(rng, seed: int, test: bool, speaker: Speaker) -> dict:
     "Do two sentences of nearly the same words mean the same?"
     while (c := fresh(rng, seed, test, named=.2)).object is None or not (c.subject.adj or c.object.adj): pass
-    same, twist = rng.random() < .5, rng.random() < .5
+    same, twist = rng.random() < .5, rng.random() < .25
     other = c._replace(subject=c.object, object=c.subject) if twist else c._replace(
         subject=c.subject._replace(adj=c.subject.adj and opposite(c.subject.adj)), object=c.object._replace(adj=c.object.adj and opposite(c.object.adj)))
-    return dict(sentence1=join(speaker.clause(c)), sentence2=join(speaker.clause(reword(rng, c if same else other, .5))), label=str(int(same)))
+    return dict(sentence1=join(speaker.clause(c)), sentence2=join(speaker.clause(reword(rng, c if same else other, .1))), label=str(int(same)))
 
-# %% ../nbs/02a_lab.ipynb #c069
+# %% ../nbs/02a_lab.ipynb #c072
 def spans(sentences: list[list[Token]]) -> list[list[tuple[int, int]]]:  # (start, end) of each token
     "Character offsets of the tokens of sentences joined by spaces."
     found, at = [], 0
@@ -332,14 +338,14 @@ def spans(sentences: list[list[Token]]) -> list[list[tuple[int, int]]]:  # (star
         found.append(row); at += len(text) + 1
     return found
 
-# %% ../nbs/02a_lab.ipynb #c070
+# %% ../nbs/02a_lab.ipynb #c073
 def passage(rng, seed: int, test: bool, sentences: int) -> list[Clause]:
     "A paragraph in which no verb and no subject occurs twice, so that a question has one answer."
     while True:
         said = paragraph(rng, seed, test, sentences)
         if len({c.verb for c in said}) == len({c.subject.head for c in said}) == sentences: return said
 
-# %% ../nbs/02a_lab.ipynb #c071
+# %% ../nbs/02a_lab.ipynb #c074
 def reading(rng, seed: int, test: bool, speaker: Speaker, sentences: int = 3, other_words: float = 0., unanswerable: float = 0.) -> dict:
     "A paragraph, a question and the answer's span."
     clauses = passage(rng, seed, test, sentences)
@@ -355,13 +361,13 @@ def reading(rng, seed: int, test: bool, speaker: Speaker, sentences: int = 3, ot
     return dict(title='', context=context, question=join(speaker.clause(reword(rng, question, other_words))),
                 answers={'text': [a for a, _ in answers], 'answer_start': [s for _, s in answers]})
 
-# %% ../nbs/02a_lab.ipynb #c074
+# %% ../nbs/02a_lab.ipynb #c077
 def choose(rng, right: str, wrong: list[str], **rest) -> dict:
     "A multiple-choice row: the right choice is put among the wrong ones by lot."
     at = rng.randrange(len(wrong) + 1)
     return dict(rest, choices=wrong[:at] + [right] + wrong[at:], label=at)
 
-# %% ../nbs/02a_lab.ipynb #c075
+# %% ../nbs/02a_lab.ipynb #c078
 def hellaswag(rng, seed: int, test: bool, speaker: Speaker) -> dict:
     "Which of four sentences goes on with the paragraph? The wrong ones leave the topic and say unlikely things."
     topic = rng.randrange(TOPICS)
@@ -370,7 +376,7 @@ def hellaswag(rng, seed: int, test: bool, speaker: Speaker) -> dict:
     *context, right = [join(speaker.clause(c)) for c in clauses]
     return choose(rng, right, [join(speaker.clause(c)) for c in wrong], context=' '.join(context), question='')
 
-# %% ../nbs/02a_lab.ipynb #c076
+# %% ../nbs/02a_lab.ipynb #c079
 def cosmosqa(rng, seed: int, test: bool, speaker: Speaker) -> dict:
     "Which of four phrases answers a question about a paragraph?"
     clauses = passage(rng, seed, test, 3)
@@ -381,7 +387,7 @@ def cosmosqa(rng, seed: int, test: bool, speaker: Speaker) -> dict:
     return choose(rng, say(clauses[which].subject), wrong, context=' '.join(join(speaker.clause(c)) for c in clauses),
                   question=join(speaker.clause(ask(rng, clauses[which], 'subject'))))
 
-# %% ../nbs/02a_lab.ipynb #c077
+# %% ../nbs/02a_lab.ipynb #c080
 def csqa(rng, seed: int, test: bool, speaker: Speaker) -> dict:
     "What is this usually done to? One likely object among five nouns."
     while not (c := fresh(rng, seed, test, named=0., likely=1.)).object: pass
@@ -390,21 +396,21 @@ def csqa(rng, seed: int, test: bool, speaker: Speaker) -> dict:
     return choose(rng, speaker.words[c.object.head[0]], [speaker.words[w] for w in wrong], context='',
                   question=join(speaker.clause(ask(rng, c, 'object'))))
 
-# %% ../nbs/02a_lab.ipynb #c080
+# %% ../nbs/02a_lab.ipynb #c083
 def tagged(rng, seed: int, test: bool, speaker: Speaker, field: str = 'upos', named: float = .4) -> dict:
     "Words and one tag each: `upos`, `ner` or `ccg`."
     tokens = [t for c in paragraph(rng, seed, test, 1 + int(rng.random() < .4), named=named) for t in speaker.clause(reword(rng, c))]
     return dict(tokens=[t.form for t in tokens], tags=[getattr(t, field) for t in tokens])
 
-# %% ../nbs/02a_lab.ipynb #c083
+# %% ../nbs/02a_lab.ipynb #c086
 MAKERS = {'anli_plus': anli, 'mnli': nli, 'xnli': nli, 'qqp': qqp, 'pawsx': pawsx, 'hellaswag': hellaswag, 'cosmosqa': cosmosqa, 'csqa': csqa,
           'squad_v1': lambda *a: reading(*a, sentences=3), 'squad_v2': lambda *a: reading(*a, sentences=3, unanswerable=1 / 3),
           'xquad': lambda *a: reading(*a, sentences=4), 'mlqa': lambda *a: reading(*a, sentences=2),
           'tydiqa': lambda *a: reading(*a, sentences=2, other_words=1.),
           'ccg': lambda *a: tagged(*a, field='ccg'), 'udpos': lambda *a: tagged(*a, field='upos'), 'panx': lambda *a: tagged(*a, field='ner', named=.7)}
-SIZES = {'anli_plus': 2., 'mnli': 1.5, 'qqp': 1.5, 'squad_v1': 1.5, 'squad_v2': 1.5, 'tydiqa': .75}  # training examples, in units of `train_examples`
+SIZES = {'anli_plus': 2., 'mnli': 1.5, 'qqp': 1.5, 'squad_v1': 1.5, 'squad_v2': 1.5, 'pawsx': 1.5, 'tydiqa': .75}  # training examples, in units of `train_examples`
 
-# %% ../nbs/02a_lab.ipynb #c085
+# %% ../nbs/02a_lab.ipynb #c088
 def retrieval_rows(seed: int, speaker: Speaker, pivot: Speaker, split: str, pairs: int, foreign: int, english: int) -> list[dict]:
     "Two collections of sentences: `pairs` translations, then sentences of their own on either side."
     meanings, i = {}, 0
@@ -418,7 +424,7 @@ def retrieval_rows(seed: int, speaker: Speaker, pivot: Speaker, split: str, pair
     return (side('foreign', speaker, code, 'en', [*range(pairs + foreign)])
             + side('english', pivot, 'en', code, [*range(pairs), *range(pairs + foreign, pairs + foreign + english)]))
 
-# %% ../nbs/02a_lab.ipynb #c087
+# %% ../nbs/02a_lab.ipynb #c090
 class Lab(Strict):
     "The lab world. Sizes are counts of examples per language, or of sentences where it says so."
     kind: Literal['lab'] = 'lab'
@@ -426,32 +432,32 @@ class Lab(Strict):
     n_languages: int = Field(15, ge=3, le=18)  # beside the pivot
     largest: int = Field(30_000, gt=0)  # sentences of the best-resourced language; the pivot has twice as many
     smallest: int = Field(100, gt=0)  # sentences of the poorest
-    switched: float = Field(.5, ge=0, le=1)  # share of the paragraphs that are code-switched
-    switch_rate: float = Field(.15, ge=0, le=1)  # share of their words that are the pivot's
+    switched: float = Field(1., ge=0, le=1)  # share of the paragraphs that are code-switched
+    switch_rate: float = Field(.3, ge=0, le=1)  # share of their words that are the pivot's
     train_examples: int = Field(4000, gt=0)
     dev_examples: int = Field(200, gt=0)
     test_examples: int = Field(200, gt=0)
 
-# %% ../nbs/02a_lab.ipynb #c088
+# %% ../nbs/02a_lab.ipynb #c091
 @patch(as_prop=True)
 def pivot(self: Lab) -> str:
     "The language of all training data."
     return PIVOT
 
-# %% ../nbs/02a_lab.ipynb #c089
+# %% ../nbs/02a_lab.ipynb #c092
 @patch
 def world(self: Lab) -> dict[str, Language]:
     "The languages by code."
     if self.smallest >= self.largest: raise XltError(f'lab: smallest ({self.smallest}) must be below largest ({self.largest})')
     return invent(self.seed, self.n_languages, self.largest, self.smallest)
 
-# %% ../nbs/02a_lab.ipynb #c090
+# %% ../nbs/02a_lab.ipynb #c093
 @patch
 def languages(self: Lab, task: str) -> list[str]:
     "The languages a task is evaluated in: all, but for retrieval all except the pivot."
     return [c for c in self.world() if c != PIVOT or find_task(task).kind != 'retrieval']
 
-# %% ../nbs/02a_lab.ipynb #c091
+# %% ../nbs/02a_lab.ipynb #c094
 @patch
 def facts(self: Lab) -> pd.DataFrame:  # indexed by code: name, family, script, corpus_sentences
     "What is known of each language; its family is its word order."
@@ -459,14 +465,14 @@ def facts(self: Lab) -> pd.DataFrame:  # indexed by code: name, family, script, 
                          corpus_sentences=float(l.sentences)) for l in self.world().values()}
     return pd.DataFrame.from_dict(rows, orient='index').rename_axis('language')
 
-# %% ../nbs/02a_lab.ipynb #c092
+# %% ../nbs/02a_lab.ipynb #c095
 @patch
 def corpus(self: Lab, targets: tuple = ()) -> dict[str, list[str]]:
     "Pretraining paragraphs by language; what is evaluated is never among them."
     world = self.world()
     return {code: speak_corpus(self.seed, l, world[PIVOT], self.switched, self.switch_rate) for code, l in world.items()}
 
-# %% ../nbs/02a_lab.ipynb #c093
+# %% ../nbs/02a_lab.ipynb #c096
 @patch
 def rows(self: Lab, task: str, split: str, code: str) -> list[dict]:
     "The examples of a split as dicts."
@@ -476,7 +482,7 @@ def rows(self: Lab, task: str, split: str, code: str) -> list[dict]:
     if task == 'bucc2018': return retrieval_rows(self.seed, speaker, pivot, split, size // 3, size // 3, size * 2 // 3)
     return [dict(id=f'{task}-{split}-{i}', **MAKERS[task](draw(self.seed, task, split, i), self.seed, split == 'test', speaker)) for i in range(size)]
 
-# %% ../nbs/02a_lab.ipynb #c094
+# %% ../nbs/02a_lab.ipynb #c097
 @patch
 def load(self: Lab, task: str, split: str, language: str) -> Dataset:
     "A split in the canonical columns of its kind; training data exist in the pivot only."
@@ -485,7 +491,7 @@ def load(self: Lab, task: str, split: str, language: str) -> Dataset:
     if language not in self.world(): raise XltError(f'lab: language {language!r} is not one of {", ".join(self.world())}')
     return Dataset.from_list(self.rows(task, split, language))
 
-# %% ../nbs/02a_lab.ipynb #c095
+# %% ../nbs/02a_lab.ipynb #c098
 @patch
 def identity(self: Lab) -> dict:
     "What determines the data: every setting."

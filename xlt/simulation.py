@@ -18,7 +18,7 @@ def coverage() -> pd.DataFrame:  # `target`, `language`: one row per XTREME test
     return pd.DataFrame([(t.name, c) for t in TARGET.values() for c in t.languages], columns=['target', 'language'])
 
 # %% ../nbs/12a_simulation.ipynb #c008
-SCATTER = dict(language=.5, pair=2., rest=1., noise=.5, level=5.)  # standard deviations, points
+SCATTER = dict(language=.5, pair=2., rest=1., place=0., noise=.5, level=5.)  # standard deviations, points
 GAINS = {'tatoeba': 30., 'bucc2018': 20.}  # points that any intermediate task adds
 
 # %% ../nbs/12a_simulation.ipynb #c009
@@ -46,7 +46,8 @@ def simulate(slope: float = 0.,  # points lost per tenfold less text
     draw = lambda name, *shape: sd[name] * rng.standard_normal(shape)
     pair = draw('pair', tasks, t.max() + 1)[:, t] - places.target.map(GAINS).fillna(0).to_numpy()
     spread = np.where(x < np.median(x[np.unique(l, return_index=True)[1]]), uneven, 1.)
-    loss = pair + slope * (x.mean() - x) + spread * (draw('language', l.max() + 1)[l] + draw('rest', tasks, len(places)))
+    own = draw('language', l.max() + 1)[l] + draw('place', len(places)) + draw('rest', tasks, len(places))
+    loss = pair + slope * (x.mean() - x) + spread * own
     base = expected_baseline(places, x) + draw('level', l.max() + 1)[l]
     score = np.concatenate([base[None], base - loss])[:, :, None] + draw('noise', tasks + 1, len(places), seeds)
     return tidy(score, ['none', *INTERMEDIATE][:tasks + 1], places)

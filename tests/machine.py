@@ -1,7 +1,38 @@
-"Study notebooks that do nothing but obey: for tests of the order, the killing and the resuming of runs."
+"""For tests of the whole machine: commands to drive it, and study notebooks that do nothing but obey."""
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
+
+from xlt.params import Study
+from xlt.results import result, runs, status
+
+FILE = 'params/tiny.yaml'
+XLT = [sys.executable, '-c', 'import sys; from xlt.cli import main; sys.exit(main())']
+
+
+def xlt(*args, **kwargs) -> subprocess.CompletedProcess:
+    "Run an xlt command to its end."
+    return subprocess.run([*XLT, *args], capture_output=True, text=True, timeout=600, **kwargs)
+
+
+def launch(*args, seconds: float = 0) -> subprocess.Popen:
+    "Start an xlt command whose pairs take so many seconds."
+    return subprocess.Popen([*XLT, *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                            env=os.environ | {'STUB_SECONDS': str(seconds)})
+
+
+def states() -> dict[str, str]:
+    "How each run stands."
+    return {row['run']: row['state'] for row in status(Study.read(FILE))}
+
+
+def written() -> dict[str, int]:
+    "When each finished run's result was written, in nanoseconds."
+    return {r.name: (r.folder / 'result.json').stat().st_mtime_ns for r in runs(Study.read(FILE)) if result(r)}
+
 
 PARAMETERS = {'study': "'params/tiny.yaml'", 'intermediate': "'none'", 'target': "'tatoeba'", 'seed': '0'}
 
