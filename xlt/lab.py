@@ -61,7 +61,7 @@ class Clause(NamedTuple):
 class Preferences(NamedTuple):
     "Who does what to whom: the lab's common sense."
     subjects: dict[str, list[str]]  # of a verb
-    objects: dict[str, list[str]]  # of a verb; empty for the intransitive third of the verbs
+    objects: dict[str, list[str]]  # of a verb; empty for the twelve intransitive verbs
     adjectives: dict[str, list[str]]  # of a noun
     verbs: dict[str, list[str]]  # of a name
 
@@ -91,7 +91,7 @@ def a_phrase(rng, noun: str, sense: Preferences, adj: float = .4, num: float = .
                   f'num.{rng.randrange(NUMBERS)}' if rng.random() < num else None)
 
 # %% ../nbs/02a_lab.ipynb #c021
-def a_clause(rng, seed: int, topic: int | None = None, likely: float = .9, named: float = .4) -> Clause:
+def a_clause(rng, seed: int, topic: int | None = None, likely: float = .9, named: float = .3) -> Clause:
     "A clause about a topic (drawn when None), with likely arguments in a share `likely` of the cases."
     sense, topic = preferences(seed), rng.randrange(TOPICS) if topic is None else topic
     def noun(known): return rng.choice(known) if rng.random() < likely else f'noun.{rng.randrange(NOUNS)}'
@@ -141,13 +141,13 @@ def invent(seed: int, n: int, largest: int, smallest: int) -> dict[str, Language
             found[codes[i]] = Language(codes[i], orders[i - start], first[i - start], scripts[i - start], int(sizes[i]))
     return dict(sorted(found.items()))
 
-# %% ../nbs/02a_lab.ipynb #c034
+# %% ../nbs/02a_lab.ipynb #c035
 def a_word(rng, script: str, syllables: int) -> str:
     "A pronounceable word."
     consonants, vowels = SCRIPTS[script]
     return ''.join(rng.choice(consonants) + rng.choice(vowels) for _ in range(syllables))
 
-# %% ../nbs/02a_lab.ipynb #c035
+# %% ../nbs/02a_lab.ipynb #c036
 @lru_cache(maxsize=None)
 def lexicon(seed: int, code: str, script: str) -> dict[str, str]:
     "A language's word for every concept; no two concepts share one."
@@ -161,7 +161,7 @@ def lexicon(seed: int, code: str, script: str) -> dict[str, str]:
         taken.add(words[concept])
     return words
 
-# %% ../nbs/02a_lab.ipynb #c037
+# %% ../nbs/02a_lab.ipynb #c038
 class Token(NamedTuple):
     "One word of a sentence with everything a task may ask about it."
     form: str
@@ -171,24 +171,24 @@ class Token(NamedTuple):
     ccg: str = '.'
     part: str = ''
 
-# %% ../nbs/02a_lab.ipynb #c038
+# %% ../nbs/02a_lab.ipynb #c039
 class Speaker:
     "Says meanings in one language."
     def __init__(self, seed: int, language: Language):
         self.seed, self.language = seed, language
         self.words = lexicon(seed, language.code, language.script)
 
-# %% ../nbs/02a_lab.ipynb #c040
+# %% ../nbs/02a_lab.ipynb #c041
 KIND_TAGS = {'noun': 'NOUN', 'verb': 'VERB', 'adj': 'ADJ', 'name': 'PROPN', 'num': 'NUM'}
 
-# %% ../nbs/02a_lab.ipynb #c041
+# %% ../nbs/02a_lab.ipynb #c042
 @patch
 def token(self: Speaker, concept: str, ccg: str, part: str = '', ner: str = 'O') -> Token:
     "A word for a concept."
     kind, _, which = concept.partition('.')
     return Token(self.words[concept], concept, FUNCTION[which] if kind == 'fn' else KIND_TAGS[kind], ner, ccg, part)
 
-# %% ../nbs/02a_lab.ipynb #c042
+# %% ../nbs/02a_lab.ipynb #c043
 @patch
 def phrase(self: Speaker, phrase: Phrase, part: str) -> list[Token]:
     "A noun phrase in this language's order."
@@ -199,7 +199,7 @@ def phrase(self: Speaker, phrase: Phrase, part: str) -> list[Token]:
     num = [self.token(phrase.num, 'NP/N', 'number')] if phrase.num else []
     return num + (adj + head if self.language.adjective_first else head + adj)
 
-# %% ../nbs/02a_lab.ipynb #c044
+# %% ../nbs/02a_lab.ipynb #c045
 @patch
 def clause(self: Speaker, c: Clause) -> list[Token]:
     "A clause in this language's order, with its full stop or question mark."
@@ -215,12 +215,12 @@ def clause(self: Speaker, c: Clause) -> list[Token]:
     word = {'subject': 'who', 'object': 'what', 'place': 'where', 'number': 'how-many'}[c.asked]
     return [self.token(f'fn.{word}', 'S/(S/NP)')] + said + [Token('?', '?', 'PUNCT')]
 
-# %% ../nbs/02a_lab.ipynb #c045
+# %% ../nbs/02a_lab.ipynb #c046
 def join(tokens: list[Token]) -> str:
     "Text from tokens: one space between words, none before a full stop or question mark."
     return ' '.join(t.form for t in tokens).replace(' .', '.').replace(' ?', '?')
 
-# %% ../nbs/02a_lab.ipynb #c049
+# %% ../nbs/02a_lab.ipynb #c050
 def paragraph(rng, seed: int, test: bool = False, sentences: int | None = None, **kwargs) -> list[Clause]:
     "Clauses on one topic; a clause may take up the subject of the one before."
     topic, clauses = rng.randrange(TOPICS), []
@@ -232,26 +232,26 @@ def paragraph(rng, seed: int, test: bool = False, sentences: int | None = None, 
         clauses.append(clause)
     return clauses
 
-# %% ../nbs/02a_lab.ipynb #c050
+# %% ../nbs/02a_lab.ipynb #c051
 def switch(rng, tokens: list[Token], pivot: dict[str, str], rate: float) -> list[Token]:
     "Replace a share of the words by the pivot's words for the same concepts."
     return [t._replace(form=pivot[t.concept]) if rng.random() < rate and t.concept in pivot else t for t in tokens]
 
-# %% ../nbs/02a_lab.ipynb #c052
+# %% ../nbs/02a_lab.ipynb #c053
 def reword(rng, clause: Clause, rate: float = .33) -> Clause:
     "The same meaning with some nouns and verbs replaced by synonyms."
     def swap(c): return f'{c}*' if c.split('.')[0] in ('noun', 'verb') and int(c.split('.')[1]) % 5 == 0 and rng.random() < rate else c
     def noun(p): return p and p._replace(head=tuple(map(swap, p.head)))
     return clause._replace(verb=swap(clause.verb), subject=noun(clause.subject), object=noun(clause.object))
 
-# %% ../nbs/02a_lab.ipynb #c054
+# %% ../nbs/02a_lab.ipynb #c055
 def weaken(rng, c: Clause) -> Clause:
     "Drop details; what is left follows from what was said."
     keep = [rng.random() < .3 for _ in range(3)]
     trim = lambda p, k: p and p._replace(adj=p.adj if k else None, num=p.num if k else None)
     return c._replace(subject=trim(c.subject, keep[0]), object=trim(c.object, keep[1]), place=c.place if keep[2] else None)
 
-# %% ../nbs/02a_lab.ipynb #c055
+# %% ../nbs/02a_lab.ipynb #c056
 def ask(rng, c: Clause, part: str | None = None) -> Clause:
     "A question about a part of the clause (drawn when None)."
     parts = ['subject'] + ['object'] * (c.object is not None) + ['place'] * (c.place is not None)
@@ -260,13 +260,13 @@ def ask(rng, c: Clause, part: str | None = None) -> Clause:
     plain = lambda p, name: p and (p._replace(num=None) if part in ('number', name) else p)
     return c._replace(subject=plain(c.subject, 'subject'), object=plain(c.object, 'object'))
 
-# %% ../nbs/02a_lab.ipynb #c056
+# %% ../nbs/02a_lab.ipynb #c057
 def echo(rng, c: Clause) -> Clause | None:
     "A question about a clause, or the clause again with less detail; None where that would say a reserved meaning."
     again = ask(rng, c) if rng.random() < .5 else weaken(rng, c)
     return None if reserved(again) else again
 
-# %% ../nbs/02a_lab.ipynb #c058
+# %% ../nbs/02a_lab.ipynb #c059
 def speak_corpus(seed: int, language: Language, pivot: Language, switched: float, rate: float) -> list[str]:
     "A language's pretraining paragraphs: as many as hold its number of sentences."
     rng, speaker, pivot_words = draw(seed, 'corpus', language.code), Speaker(seed, language), lexicon(seed, pivot.code, pivot.script)
@@ -278,24 +278,24 @@ def speak_corpus(seed: int, language: Language, pivot: Language, switched: float
         said += len(clauses)
     return texts
 
-# %% ../nbs/02a_lab.ipynb #c061
+# %% ../nbs/02a_lab.ipynb #c062
 def opposite(adj: str) -> str: 
     "The other adjective of the pair."
     return f'adj.{int(adj.split(".")[1]) ^ 1}'
 
-# %% ../nbs/02a_lab.ipynb #c062
+# %% ../nbs/02a_lab.ipynb #c063
 def contradict(rng, c: Clause) -> Clause:
     "Say the opposite: by negation, or by the opposite adjective where there is one."
     if c.subject.adj and rng.random() < .5: return weaken(rng, c)._replace(subject=c.subject._replace(adj=opposite(c.subject.adj)))
     return weaken(rng, c)._replace(negated=not c.negated)
 
-# %% ../nbs/02a_lab.ipynb #c063
+# %% ../nbs/02a_lab.ipynb #c064
 def embellish(rng, c: Clause) -> Clause:
     "Say something that may or may not be so: another place, or another object."
     if c.object and rng.random() < .5: return weaken(rng, c)._replace(object=Phrase((f'noun.{rng.randrange(NOUNS)}',), c.object.adj))
     return weaken(rng, c)._replace(place=Phrase(a_name(rng, 'place')))
 
-# %% ../nbs/02a_lab.ipynb #c064
+# %% ../nbs/02a_lab.ipynb #c065
 def nli(rng, seed: int, test: bool, speaker: Speaker, clauses: int = 1) -> dict:
     "Natural language inference about one of the premise's clauses."
     premise = [fresh(rng, seed, test) for _ in range(clauses)]
@@ -303,12 +303,12 @@ def nli(rng, seed: int, test: bool, speaker: Speaker, clauses: int = 1) -> dict:
     hypothesis = {'entailment': weaken, 'neutral': embellish, 'contradiction': contradict}[label](rng, about)
     return dict(sentence1=' '.join(join(speaker.clause(c)) for c in premise), sentence2=join(speaker.clause(reword(rng, hypothesis, .1))), label=label)
 
-# %% ../nbs/02a_lab.ipynb #c065
+# %% ../nbs/02a_lab.ipynb #c066
 def anli(rng, seed, test, speaker) -> dict:
     "As `nli`; in two thirds of the cases the premise has two clauses."
     return nli(rng, seed, test, speaker, clauses=1 + (rng.random() < .67))
 
-# %% ../nbs/02a_lab.ipynb #c068
+# %% ../nbs/02a_lab.ipynb #c069
 def qqp(rng, seed: int, test: bool, speaker: Speaker) -> dict:
     "Do two questions ask the same?"
     c, same = fresh(rng, seed, test), rng.random() < .5
@@ -317,7 +317,7 @@ def qqp(rng, seed: int, test: bool, speaker: Speaker) -> dict:
     while not same and (other := ask(rng, c._replace(verb=f'verb.{rng.randrange(VERBS)}') if rng.random() < .6 else embellish(rng, c))) == one: pass
     return dict(sentence1=join(speaker.clause(one)), sentence2=join(speaker.clause(reword(rng, other))), label=str(int(same)))
 
-# %% ../nbs/02a_lab.ipynb #c069
+# %% ../nbs/02a_lab.ipynb #c070
 def pawsx(rng, seed: int, test: bool, speaker: Speaker) -> dict:
     "Do two sentences of nearly the same words mean the same?"
     while (c := fresh(rng, seed, test, named=.2)).object is None or not (c.subject.adj or c.object.adj): pass
@@ -326,7 +326,7 @@ def pawsx(rng, seed: int, test: bool, speaker: Speaker) -> dict:
         subject=c.subject._replace(adj=c.subject.adj and opposite(c.subject.adj)), object=c.object._replace(adj=c.object.adj and opposite(c.object.adj)))
     return dict(sentence1=join(speaker.clause(c)), sentence2=join(speaker.clause(reword(rng, c if same else other, .1))), label=str(int(same)))
 
-# %% ../nbs/02a_lab.ipynb #c072
+# %% ../nbs/02a_lab.ipynb #c073
 def spans(sentences: list[list[Token]]) -> list[list[tuple[int, int]]]:  # (start, end) of each token
     "Character offsets of the tokens of sentences joined by spaces."
     found, at = [], 0
@@ -338,14 +338,14 @@ def spans(sentences: list[list[Token]]) -> list[list[tuple[int, int]]]:  # (star
         found.append(row); at += len(text) + 1
     return found
 
-# %% ../nbs/02a_lab.ipynb #c073
+# %% ../nbs/02a_lab.ipynb #c074
 def passage(rng, seed: int, test: bool, sentences: int) -> list[Clause]:
     "A paragraph in which no verb and no subject occurs twice, so that a question has one answer."
     while True:
         said = paragraph(rng, seed, test, sentences)
         if len({c.verb for c in said}) == len({c.subject.head for c in said}) == sentences: return said
 
-# %% ../nbs/02a_lab.ipynb #c074
+# %% ../nbs/02a_lab.ipynb #c075
 def reading(rng, seed: int, test: bool, speaker: Speaker, sentences: int = 3, other_words: float = 0., unanswerable: float = 0.) -> dict:
     "A paragraph, a question and the answer's span."
     clauses = passage(rng, seed, test, sentences)
@@ -361,13 +361,13 @@ def reading(rng, seed: int, test: bool, speaker: Speaker, sentences: int = 3, ot
     return dict(title='', context=context, question=join(speaker.clause(reword(rng, question, other_words))),
                 answers={'text': [a for a, _ in answers], 'answer_start': [s for _, s in answers]})
 
-# %% ../nbs/02a_lab.ipynb #c077
+# %% ../nbs/02a_lab.ipynb #c078
 def choose(rng, right: str, wrong: list[str], **rest) -> dict:
     "A multiple-choice row: the right choice is put among the wrong ones by lot."
     at = rng.randrange(len(wrong) + 1)
     return dict(rest, choices=wrong[:at] + [right] + wrong[at:], label=at)
 
-# %% ../nbs/02a_lab.ipynb #c078
+# %% ../nbs/02a_lab.ipynb #c079
 def hellaswag(rng, seed: int, test: bool, speaker: Speaker) -> dict:
     "Which of four sentences goes on with the paragraph? The wrong ones leave the topic and say unlikely things."
     topic = rng.randrange(TOPICS)
@@ -376,7 +376,7 @@ def hellaswag(rng, seed: int, test: bool, speaker: Speaker) -> dict:
     *context, right = [join(speaker.clause(c)) for c in clauses]
     return choose(rng, right, [join(speaker.clause(c)) for c in wrong], context=' '.join(context), question='')
 
-# %% ../nbs/02a_lab.ipynb #c079
+# %% ../nbs/02a_lab.ipynb #c080
 def cosmosqa(rng, seed: int, test: bool, speaker: Speaker) -> dict:
     "Which of four phrases answers a question about a paragraph?"
     clauses = passage(rng, seed, test, 3)
@@ -387,7 +387,7 @@ def cosmosqa(rng, seed: int, test: bool, speaker: Speaker) -> dict:
     return choose(rng, say(clauses[which].subject), wrong, context=' '.join(join(speaker.clause(c)) for c in clauses),
                   question=join(speaker.clause(ask(rng, clauses[which], 'subject'))))
 
-# %% ../nbs/02a_lab.ipynb #c080
+# %% ../nbs/02a_lab.ipynb #c081
 def csqa(rng, seed: int, test: bool, speaker: Speaker) -> dict:
     "What is this usually done to? One likely object among five nouns."
     while not (c := fresh(rng, seed, test, named=0., likely=1.)).object: pass
@@ -396,13 +396,13 @@ def csqa(rng, seed: int, test: bool, speaker: Speaker) -> dict:
     return choose(rng, speaker.words[c.object.head[0]], [speaker.words[w] for w in wrong], context='',
                   question=join(speaker.clause(ask(rng, c, 'object'))))
 
-# %% ../nbs/02a_lab.ipynb #c083
-def tagged(rng, seed: int, test: bool, speaker: Speaker, field: str = 'upos', named: float = .4) -> dict:
+# %% ../nbs/02a_lab.ipynb #c084
+def tagged(rng, seed: int, test: bool, speaker: Speaker, field: str = 'upos', named: float = .3) -> dict:
     "Words and one tag each: `upos`, `ner` or `ccg`."
     tokens = [t for c in paragraph(rng, seed, test, 1 + int(rng.random() < .4), named=named) for t in speaker.clause(reword(rng, c))]
     return dict(tokens=[t.form for t in tokens], tags=[getattr(t, field) for t in tokens])
 
-# %% ../nbs/02a_lab.ipynb #c086
+# %% ../nbs/02a_lab.ipynb #c087
 MAKERS = {'anli_plus': anli, 'mnli': nli, 'xnli': nli, 'qqp': qqp, 'pawsx': pawsx, 'hellaswag': hellaswag, 'cosmosqa': cosmosqa, 'csqa': csqa,
           'squad_v1': lambda *a: reading(*a, sentences=3), 'squad_v2': lambda *a: reading(*a, sentences=3, unanswerable=1 / 3),
           'xquad': lambda *a: reading(*a, sentences=4), 'mlqa': lambda *a: reading(*a, sentences=2),
@@ -410,7 +410,7 @@ MAKERS = {'anli_plus': anli, 'mnli': nli, 'xnli': nli, 'qqp': qqp, 'pawsx': paws
           'ccg': lambda *a: tagged(*a, field='ccg'), 'udpos': lambda *a: tagged(*a, field='upos'), 'panx': lambda *a: tagged(*a, field='ner', named=.7)}
 SIZES = {'anli_plus': 2., 'mnli': 1.5, 'qqp': 1.5, 'squad_v1': 1.5, 'squad_v2': 1.5, 'pawsx': 1.5, 'tydiqa': .75}  # training examples, in units of `train_examples`
 
-# %% ../nbs/02a_lab.ipynb #c088
+# %% ../nbs/02a_lab.ipynb #c089
 def retrieval_rows(seed: int, speaker: Speaker, pivot: Speaker, split: str, pairs: int, foreign: int, english: int) -> list[dict]:
     "Two collections of sentences: `pairs` translations, then sentences of their own on either side."
     meanings, i = {}, 0
@@ -424,7 +424,7 @@ def retrieval_rows(seed: int, speaker: Speaker, pivot: Speaker, split: str, pair
     return (side('foreign', speaker, code, 'en', [*range(pairs + foreign)])
             + side('english', pivot, 'en', code, [*range(pairs), *range(pairs + foreign, pairs + foreign + english)]))
 
-# %% ../nbs/02a_lab.ipynb #c090
+# %% ../nbs/02a_lab.ipynb #c091
 class Lab(Strict):
     "The lab world. Sizes are counts of examples per language, or of sentences where it says so."
     kind: Literal['lab'] = 'lab'
@@ -438,26 +438,26 @@ class Lab(Strict):
     dev_examples: int = Field(200, gt=0)
     test_examples: int = Field(200, gt=0)
 
-# %% ../nbs/02a_lab.ipynb #c091
+# %% ../nbs/02a_lab.ipynb #c092
 @patch(as_prop=True)
 def pivot(self: Lab) -> str:
     "The language of all training data."
     return PIVOT
 
-# %% ../nbs/02a_lab.ipynb #c092
+# %% ../nbs/02a_lab.ipynb #c093
 @patch
 def world(self: Lab) -> dict[str, Language]:
     "The languages by code."
     if self.smallest >= self.largest: raise XltError(f'lab: smallest ({self.smallest}) must be below largest ({self.largest})')
     return invent(self.seed, self.n_languages, self.largest, self.smallest)
 
-# %% ../nbs/02a_lab.ipynb #c093
+# %% ../nbs/02a_lab.ipynb #c094
 @patch
 def languages(self: Lab, task: str) -> list[str]:
     "The languages a task is evaluated in: all, but for retrieval all except the pivot."
     return [c for c in self.world() if c != PIVOT or find_task(task).kind != 'retrieval']
 
-# %% ../nbs/02a_lab.ipynb #c094
+# %% ../nbs/02a_lab.ipynb #c095
 @patch
 def facts(self: Lab) -> pd.DataFrame:  # indexed by code: name, family, script, corpus_sentences
     "What is known of each language; its family is its word order."
@@ -465,14 +465,14 @@ def facts(self: Lab) -> pd.DataFrame:  # indexed by code: name, family, script, 
                          corpus_sentences=float(l.sentences)) for l in self.world().values()}
     return pd.DataFrame.from_dict(rows, orient='index').rename_axis('language')
 
-# %% ../nbs/02a_lab.ipynb #c095
+# %% ../nbs/02a_lab.ipynb #c096
 @patch
 def corpus(self: Lab, targets: tuple = ()) -> dict[str, list[str]]:
     "Pretraining paragraphs by language; what is evaluated is never among them."
     world = self.world()
     return {code: speak_corpus(self.seed, l, world[PIVOT], self.switched, self.switch_rate) for code, l in world.items()}
 
-# %% ../nbs/02a_lab.ipynb #c096
+# %% ../nbs/02a_lab.ipynb #c097
 @patch
 def rows(self: Lab, task: str, split: str, code: str) -> list[dict]:
     "The examples of a split as dicts."
@@ -482,7 +482,7 @@ def rows(self: Lab, task: str, split: str, code: str) -> list[dict]:
     if task == 'bucc2018': return retrieval_rows(self.seed, speaker, pivot, split, size // 3, size // 3, size * 2 // 3)
     return [dict(id=f'{task}-{split}-{i}', **MAKERS[task](draw(self.seed, task, split, i), self.seed, split == 'test', speaker)) for i in range(size)]
 
-# %% ../nbs/02a_lab.ipynb #c097
+# %% ../nbs/02a_lab.ipynb #c098
 @patch
 def load(self: Lab, task: str, split: str, language: str) -> Dataset:
     "A split in the canonical columns of its kind; training data exist in the pivot only."
@@ -491,7 +491,7 @@ def load(self: Lab, task: str, split: str, language: str) -> Dataset:
     if language not in self.world(): raise XltError(f'lab: language {language!r} is not one of {", ".join(self.world())}')
     return Dataset.from_list(self.rows(task, split, language))
 
-# %% ../nbs/02a_lab.ipynb #c098
+# %% ../nbs/02a_lab.ipynb #c099
 @patch
 def identity(self: Lab) -> dict:
     "What determines the data: every setting."
