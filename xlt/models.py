@@ -58,8 +58,8 @@ def with_head(folder: Path | str,  # a checkpoint
               revision: str | None = None) -> PreTrainedModel:
     "The checkpoint's encoder under a newly made head for a kind of task."
     torch.manual_seed(seed)
-    sizes = {'num_labels': len(labels)} if labels else {}
-    return HEADS[kind].from_pretrained(folder, revision=revision, use_safetensors=True, **sizes)
+    sizes = len(labels) or 2  # said always: the checkpoint's configuration remembers the head that it was trained under
+    return HEADS[kind].from_pretrained(folder, revision=revision, use_safetensors=True, num_labels=sizes)
 
 # %% ../nbs/06_models.ipynb #c018
 def save_tuned(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
