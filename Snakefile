@@ -7,6 +7,7 @@
 What has to run, and where its result goes, is said by `xlt.results`: a result lies in a folder named by the fingerprint
 of everything that determines it. So a result that is there is up to date, and dates of files decide nothing.
 """
+import os
 import shlex
 import sys
 
@@ -22,7 +23,7 @@ if 'study' not in config:
 workdir: str(root())
 
 STUDY = Study.read(config['study'])
-NOTEBOOKS = config.get('notebooks', f'{workflow.basedir}/nbs/study')
+NOTEBOOKS = config.get('notebooks', os.path.relpath(f'{workflow.basedir}/nbs/study', root()))  # relative: papermill writes it into the report
 RUNS = {run.name: run for run in runs(STUDY)}
 EARLY = config.get('report') == 'early'  # `xlt report`: of the pairs that are there
 PYTHON = shlex.quote(sys.executable)

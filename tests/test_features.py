@@ -6,12 +6,12 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, XLMRobertaTokenizer
 
-from xlt.evaluation import answers, predict, tags
+from xlt.evaluation import answers, tags
 from xlt.features import (LONGEST_PIECE, LONGEST_QUESTION, SPECIAL, choice_features, cut, span_features, span_windows, tag_features,
                           train_tokenizer, trim, word_chunks, word_pieces)
 from xlt.files import dataset, read_squad
 from xlt.metrics import score
-from xlt.tasks import TASKS, Phase
+from xlt.tasks import TASKS
 
 XQUAD = TASKS['xquad'].languages
 

@@ -1,7 +1,7 @@
 "Leakage: what is counted, what is refused, and what really overlaps in the lab and in the sample."
 import pytest
 
-from xlt.files import Files, carve, dataset, read_squad, training
+from xlt.files import Files, dataset, read_squad, training
 from xlt.lab import Lab
 from xlt.languages import XltError
 from xlt.leakage import check_leakage, in_pivot, overlap_of, overlaps, read_of, too_much, whole

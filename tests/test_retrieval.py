@@ -9,7 +9,7 @@ from transformers import XLMRobertaConfig, XLMRobertaModel
 
 from xlt.evaluation import evaluate_retrieval, mine, nearest_translations
 from xlt.features import train_tokenizer
-from xlt.files import Files, dataset, read_bucc, two_sides
+from xlt.files import dataset, read_bucc, two_sides
 from xlt.lab import Lab
 from xlt.languages import XltError
 from xlt.metrics import pair_f1
