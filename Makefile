@@ -8,7 +8,7 @@ READY := .venv/ready
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help install study test sync constraints clean
+.PHONY: help install study test sync validate constraints clean
 
 help:
 	@echo 'make study        install, run $(PARAMS) (PARAMS=… for another) and print its answer'
@@ -16,6 +16,7 @@ help:
 	@echo 'make install      make .venv with the versions of constraints.txt'
 	@echo 'make sync         after editing notebooks: write xlt/ and README.md from them, and clean them'
 	@echo 'make constraints  write constraints.txt from .venv, after a deliberate upgrade'
+	@echo 'make validate     simulate 1,000 studies a point: is the method calibrated? (20 minutes)'
 	@echo 'make clean        remove what runs have left (not the reports)'
 
 install: $(READY)
@@ -45,3 +46,7 @@ constraints:
 
 clean:
 	rm -rf runs .snakemake .pytest_cache .hypothesis build *.egg-info
+
+validate: install
+	XLT_FULL=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace nbs/explanations/validation.ipynb
+	$(BIN)/nbdev_clean --fname nbs/explanations/validation.ipynb
