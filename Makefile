@@ -8,15 +8,21 @@ READY := .venv/ready
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help install study test sync validate constraints clean
+DOCS ?= _docs
+
+.PHONY: help install study test sync docs validate constraints audit lab-seeds benchmark clean
 
 help:
 	@echo 'make study        install, run $(PARAMS) (PARAMS=… for another) and print its answer'
 	@echo 'make test         install, and run every test'
 	@echo 'make install      make .venv with the versions of constraints.txt'
 	@echo 'make sync         after editing notebooks: write xlt/ and README.md from them, and clean them'
+	@echo 'make docs         write the documentation as a site into $(DOCS)/'
 	@echo 'make constraints  write constraints.txt from .venv, after a deliberate upgrade'
+	@echo 'make audit        ask for known vulnerabilities of the versions in constraints.txt (needs the network)'
 	@echo 'make validate     simulate 1,000 studies a point: is the method calibrated? (20 minutes)'
+	@echo 'make lab-seeds    the lab study with more seeds ($(SEEDS)), and what resource itself does (seven minutes a seed)'
+	@echo 'make benchmark    measure, against what one would do instead (a quarter of an hour, on a quiet machine)'
 	@echo 'make clean        remove what runs have left (not the reports)'
 
 install: $(READY)
@@ -41,11 +47,35 @@ sync: install
 	$(BIN)/jupyter nbconvert --to markdown --no-input --log-level WARN --output-dir . --output README nbs/index.ipynb
 	sed -i.old 's#\.\./reports/#reports/#g' README.md && rm README.md.old
 
+# Nothing is executed: a page shows what its notebook holds. Quarto is not needed (`nbdev_docs` is for those who have it).
+docs: install
+	$(BIN)/python nbs/_site/pages.py build/site
+	$(BIN)/python -m sphinx -a -q -W --keep-going -c nbs/_site -d build/doctrees build/site build/docs
+	rm -rf $(DOCS) && cp -R build/docs $(DOCS)
+	@echo 'the site: $(DOCS)/index.html'
+
 constraints:
 	$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools | sed 's/+.*//' > constraints.txt
 
+# In an environment of its own. Strict: a package that could not be asked about is no success.
+audit:
+	test -x build/audit/bin/pip-audit || { $(PYTHON) -m venv build/audit && build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1; }
+	build/audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off --requirement constraints.txt
+
+# The lab with other seeds: resource levels dealt out anew. Seven minutes a seed on two cores.
+SEEDS ?= 2 3 4
+lab-seeds: install
+	for seed in $(SEEDS); do $(BIN)/xlt run params/lab-quick.yaml --set study=lab-seed-$$seed --set source.seed=$$seed --cores $(CORES) || exit 1; done
+	mkdir -p runs/lab-seeds
+	$(BIN)/papermill nbs/study/resource.ipynb runs/lab-seeds/report.ipynb --no-progress-bar
+	$(BIN)/jupyter nbconvert --to html --no-input --log-level WARN --output-dir reports/lab-seeds --output report runs/lab-seeds/report.ipynb
+
 clean:
-	rm -rf runs .snakemake .pytest_cache .hypothesis build *.egg-info
+	rm -rf runs .snakemake .pytest_cache .hypothesis build _docs _proc *.egg-info
+
+benchmark: install
+	XLT_FULL=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=-1 nbs/explanations/performance.ipynb
+	$(BIN)/nbdev_clean --fname nbs/explanations/performance.ipynb
 
 validate: install
 	XLT_FULL=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace nbs/explanations/validation.ipynb

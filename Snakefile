@@ -3,6 +3,8 @@
     xlt run params/lab-quick.yaml                                # this file, with progress and a summary
     snakemake --config study=params/lab-quick.yaml               # this file, as any Snakemake workflow
     snakemake --config study=params/lab-quick.yaml --dry-run     # what is missing
+    snakemake --config study=params/xlmr-base.yaml --workflow-profile profiles/slurm   # on a cluster
+    snakemake --config study=params/xlmr-base.yaml --resources gpu=4                   # on four GPUs of this machine
 
 What has to run, and where its result goes, is said by `xlt.results`: a result lies in a folder named by the fingerprint
 of everything that determines it. So a result that is there is up to date, and dates of files decide nothing.
@@ -13,7 +15,7 @@ import sys
 
 from snakemake.exceptions import WorkflowError
 from xlt.params import Study, root
-from xlt.results import leash, result, runs
+from xlt.results import leash, reopen, result, runs
 
 leash()  # when `xlt run` started this and has died, so does this
 
@@ -31,9 +33,17 @@ PYTHON = shlex.quote(sys.executable)
 PAPERMILL = f'{PYTHON} -c ' + shlex.quote(
     "import sys; sys.modules['rfc3987_syntax'] = None; from papermill.cli import papermill; papermill()")
 SMALL = STUDY.encoder.kind == 'scratch'  # else a published encoder, of 0.3 to 0.6 billion parameters
+LOOKS = {'-n', '--dry-run', '--dryrun', '--mode'} & set(sys.argv)  # only looks, or is one of the jobs
+if not LOOKS: reopen(STUDY)  # checkpoints removed after use and needed again
 DONE = {name for name, run in RUNS.items() if result(run)}  # a damaged result is moved aside here, so that its run is repeated
 PAIRS = {name for name, run in RUNS.items() if run.phase == 'pair'}
 HTML = f'reports/{STUDY.study}/report.html'
+GPU = {} if SMALL else {'gpu': 1}  # for a run that trains
+
+
+def doubling(small: int, large: int):
+    "MB or minutes to ask for: at each retry twice as much, in case the last attempt was ended for want of it."
+    return lambda wildcards, attempt: (small if SMALL else large) * 2 ** (attempt - 1)
 
 
 def place(run) -> str:
@@ -64,7 +74,7 @@ def shell_command(then: str = 'true') -> str:
     return """
     mkdir -p {params.folder:q} "$(dirname {params.log:q})" "$(dirname {params.executed:q})"
     rm -f {params.folder:q}/failed.json
-    export XLT_ROOT={params.root:q} XLT_EXPECT_FINGERPRINT={params.fingerprint} XLT_STARTED="${{EPOCHREALTIME/,/.}}"
+    export XLT_ROOT={params.root:q} XLT_EXPECT_FINGERPRINT={params.fingerprint} XLT_STARTED="${{EPOCHREALTIME/,/.}}" XLT_GPUS={params.gpus}
     printf '{{"host": "%s", "pid": %s, "started": %s}}' "$HOSTNAME" $$ "$XLT_STARTED" > {params.folder:q}/running.json
     export OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} OPENBLAS_NUM_THREADS={threads} TOKENIZERS_PARALLELISM=false
     {{ """ + PAPERMILL + """ {params.given} --log-output --no-progress-bar --start-timeout 300 &&
@@ -76,9 +86,13 @@ def shell_command(then: str = 'true') -> str:
 def run_of(name: str | None):
     "The parameters of a rule: what `shell_command` needs to know of its run."
     def of(what): return lambda wildcards: what(RUNS[name or wildcards.name])
-    return {'given': of(given), 'executed': of(executed), 'folder': of(lambda run: str(run.folder)), 'log': of(lambda run: str(run.log)),
+    return {'gpus': lambda wildcards, resources: resources.get('gpu', 0), 'given': of(given), 'executed': of(executed), 'folder': of(lambda run: str(run.folder)), 'log': of(lambda run: str(run.log)),
             'fingerprint': of(lambda run: run.fingerprint), 'root': str(root()),
             'proof': of(lambda run: executed(run) if run.phase == 'report' and PAIRS - DONE and EARLY else place(run))}
+
+
+if not SMALL:
+    localrules: encoder  # a download: only the login node of a cluster can be counted on to reach the hub
 
 
 rule all:
@@ -89,7 +103,7 @@ rule encoder:
     output: place(RUNS['encoder'])
     params: **run_of('encoder')
     threads: 1 if SMALL else 4  # a small model's operations are too short to share: two threads were six times slower beside a busy core
-    resources: mem_mb=3000 if SMALL else 8000
+    resources: mem_mb=doubling(3000, 16000), runtime=doubling(120, 120)
     shell:
         shell_command()
 
@@ -100,7 +114,7 @@ rule intermediate:
     params: **run_of(None)
     priority: 1  # pairs wait for it
     threads: 1 if SMALL else 4
-    resources: mem_mb=2000 if SMALL else 16000
+    resources: mem_mb=doubling(2000, 32000), runtime=doubling(60, 1440), **GPU
     shell:
         shell_command()
 
@@ -110,7 +124,7 @@ rule pair:
     output: f'runs/{STUDY.study}/pair/{{name}}/{{fingerprint}}/result.json'
     params: **run_of(None)
     threads: 1 if SMALL else 4
-    resources: mem_mb=2000 if SMALL else 16000
+    resources: mem_mb=doubling(2000, 32000), runtime=doubling(60, 1440), **GPU
     shell:
         shell_command()
 
@@ -119,7 +133,7 @@ rule report:
     input: [] if EARLY or 'report' in DONE else [ancient(place(RUNS[name])) for name in sorted(PAIRS)]
     output: [HTML] if EARLY and PAIRS - DONE else [place(RUNS['report']), HTML]  # an early report is no result
     params: **run_of('report')
-    resources: mem_mb=2000
+    resources: mem_mb=doubling(2000, 4000), runtime=doubling(30, 60)
     shell:
         shell_command(f'{PYTHON} -m nbconvert {{params.executed:q}} --to html --no-input --output-dir reports/{STUDY.study}'
                       f' --output report.html && cp {{params.executed:q}} reports/{STUDY.study}/report.ipynb')

@@ -1,10 +1,16 @@
-"A small Hugging Face hub on localhost: repository info, file trees and files with the headers that the client wants."
+"A small Hugging Face hub on localhost: repository info, file trees and files with the headers that the client wants, and data for it."
 import hashlib
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from datasets import ClassLabel, Dataset, Features, List, Value
+from xlt.hub import MANIFEST, REPOSITORIES, TYDI
+from xlt.tasks import NER, NLI, UPOS
+
+STRING, NLI_CLASSES = Value('string'), ClassLabel(names=list(NLI))
 
 
 class SmallHub:
@@ -74,3 +80,59 @@ class SmallHub:
         if not (place / path).is_file(): return self.send(request, 404, headers={'X-Error-Code': 'EntryNotFound', 'X-Repo-Commit': place.name})
         self.send(request, 200, (place / path).read_bytes(), {'ETag': f'"{self.etag(place / path)}"', 'X-Repo-Commit': place.name, 'Accept-Ranges': 'none',
                                                               'Content-Type': 'application/octet-stream'}, with_body=body)
+
+
+def write(root, split, rows, features=None, parts=1):
+    "A split as its repository has it."
+    repository = REPOSITORIES[split.repository]
+    folder = root / 'datasets' / repository.name / repository.revision
+    pattern = repository.files.format(config=split.config, split=split.split)
+    data = Dataset.from_list(rows, features=features)
+    for i in range(parts):
+        path = folder / pattern.replace('*.parquet', f'{i:04d}.parquet' if '/*.' in pattern else f'{i:05d}-of-{parts:05d}.parquet')
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data.shard(parts, i, contiguous=True).to_parquet(str(path))
+    return len(rows)
+
+
+def span(id, context='The dog sat on the mat.', title=True):
+    return dict(id=id, **({'title': 'T'} if title else {}), context=context, question='Who sat?', answers={'text': ['The dog'], 'answer_start': [0]})
+
+
+def nli(n, label): return [dict(premise=f'Premise {i}.', hypothesis=f'Hypothesis {i}.', label=label(i)) for i in range(n)]
+
+
+def every_split(N: int):
+    "`N` rows and the features of every split in the manifest, in the columns of the real repositories."
+    pairs = Features(premise=STRING, hypothesis=STRING, label=NLI_CLASSES)
+    tags = lambda column, names: Features({'tokens': List(STRING), column: List(ClassLabel(names=list(names)))} | ({'langs': List(STRING)} if column == 'ner_tags' else {}))
+    squad = dict(id=STRING, title=STRING, context=STRING, question=STRING, answers=dict(text=List(STRING), answer_start=List(Value('int32'))))
+    for split in MANIFEST:
+        r, c, s = split
+        if r in ('xnli', 'anli', 'snli') or c == 'mnli':
+            rows = nli(N, lambda i: -1 if r == 'snli' and i == 0 else i % 3)
+            extra = {'idx': Value('int32')} if r == 'glue' else {'uid': STRING, 'reason': STRING} if r == 'anli' else {}
+            yield split, [row | {k: i if k == 'idx' else str(i) for k in extra} for i, row in enumerate(rows)], Features(**pairs, **extra)
+        elif c == 'qqp':
+            yield split, [dict(question1=f'Q{i}?', question2='R?', label=i % 2, idx=i) for i in range(N)], Features(
+                question1=STRING, question2=STRING, label=ClassLabel(names=['not_duplicate', 'duplicate']), idx=Value('int32'))
+        elif c.startswith('PAWS-X'): yield split, [dict(sentence1=f'A{i}', sentence2='B', label=str(i % 2)) for i in range(N)], None
+        elif c.startswith('udpos'): yield split, [dict(tokens=['zum', 'Markt'], pos_tags=[1, 7])] * N, tags('pos_tags', UPOS)
+        elif c.startswith('PAN-X'): yield split, [dict(tokens=['Ada', 'ni'], ner_tags=[1, 0], langs=['sw', 'sw'])] * N, tags('ner_tags', NER)
+        elif c.startswith('tatoeba'):
+            three = c.split('.')[1]
+            yield split, [dict(source_sentence=f'{three} {i}', target_sentence=f'English {i}', source_lang=three, target_lang='eng') for i in range(N)], None
+        elif r == 'hellaswag':
+            yield split, [dict(ind=i, activity_label='A', ctx_a='a', ctx_b='b', ctx=f'a b {i}', endings=['w', 'x', 'y', 'z'], source_id='s', split='train',
+                               split_type='indomain', label=str(i % 4)) for i in range(N)], None
+        elif r == 'cosmosqa':
+            yield split, [dict(id=f'c{i}', context='C', question='Q?', answer0='a', answer1='b', answer2='c', answer3='d', label=i % 4) for i in range(N)], None
+        elif r == 'csqa':
+            yield split, [dict(id=f's{i}', question='Q?', question_concept='q', choices={'label': list('ABCDE'), 'text': list('vwxyz')}, answerKey='ABCDE'[i % 5])
+                          for i in range(N)], None
+        elif c == 'tydiqa': yield split, [span(f'{name}-{i}', f'The dog sat on mat {i} in {name}.') for name in TYDI.values() for i in range(N)], Features(**squad)
+        elif c.startswith('XQuAD'): yield split, [span(str(i), title=False) for i in range(N)], Features(**{k: v for k, v in squad.items() if k != 'title'})
+        elif s == 'validation' and r.startswith('squad'):
+            none = {'answers': {'text': [], 'answer_start': []}} if r == 'squad_v2' else {}
+            yield split, [span(str(i), 'The dog sat on the mat.' if i < 2 else 'The dog saw a cat.') | none for i in range(N)], Features(**squad)
+        else: yield split, [span(f'{c}-{i}') for i in range(N)], Features(**squad)

@@ -11,16 +11,17 @@ from xlt.results import result, runs, status
 
 FILE = 'params/tiny.yaml'
 XLT = [sys.executable, '-c', 'import sys; from xlt.cli import main; sys.exit(main())']
+STUBS = [*XLT[:2], 'import xlt.warm; xlt.warm.IMPORTS = ["ipykernel.kernelapp"]; ' + XLT[2]]  # kernels that only obey need nothing imported
 
 
-def xlt(*args, **kwargs) -> subprocess.CompletedProcess:
+def xlt(*args, command=STUBS, **kwargs) -> subprocess.CompletedProcess:
     "Run an xlt command to its end."
-    return subprocess.run([*XLT, *args], capture_output=True, text=True, timeout=600, **kwargs)
+    return subprocess.run([*command, *args], capture_output=True, text=True, timeout=600, **kwargs)
 
 
 def launch(*args, seconds: float = 0) -> subprocess.Popen:
     "Start an xlt command whose pairs take so many seconds."
-    return subprocess.Popen([*XLT, *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    return subprocess.Popen([*STUBS, *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                             env=os.environ | {'STUB_SECONDS': str(seconds)})
 
 
@@ -49,12 +50,29 @@ run = begin(study, 'intermediate', intermediate, seed=seed, history=In)
 run.finish()"""
 
 PAIR = """\
-import os, time
+import json, os, signal, time, zlib
+from pathlib import Path
 from xlt.results import begin
 from xlt.tasks import TASKS
 run = begin(study, 'pair', intermediate, target, seed, history=In)
-with run.timed('training'): time.sleep(float(os.environ.get('STUB_SECONDS', 0)))
-run.finish([{'language': c, 'metric': TASKS[target].metrics[0], 'score': 50, 'n': 10} for c in run.study.evaluated(target)])"""
+fault = json.loads(Path('faults.json').read_text()).get(run.run.name) if Path('faults.json').exists() else None
+def die(*args): os.kill(os.getpid(), signal.SIGKILL)
+with run.timed('training'):
+    time.sleep(float(os.environ.get('STUB_SECONDS', 0)))
+    if fault == 'training': die()
+    if fault == 'memory':
+        import psutil, resource
+        resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + 2 ** 30,) * 2)  # as `ulimit -v` does
+        bytearray(2 ** 31)
+with run.timed('evaluation'):
+    if fault == 'evaluation': die()
+if fault == 'disk': (run.folder / 'predictions').write_bytes(bytes(2 ** 20))
+if fault == 'writing': os.replace = die  # all is written but its name
+if fault == 'clock':
+    then = time.time() - 86400
+    time.time = lambda: then
+run.finish([{'language': c, 'metric': TASKS[target].metrics[0], 'n': 10, 'score': zlib.crc32(f'{run.run.name} {c}'.encode()) % 1000 / 10}
+            for c in run.study.evaluated(target)])"""
 
 REPORT = """\
 import json
@@ -66,6 +84,14 @@ folder = root() / 'reports' / run.study.study
 write(folder / 'scores.csv', scores.to_csv(index=False))
 write(folder / 'summary.json', json.dumps({'headline': [f'line {i}' for i in range(1, 6)]}))
 run.finish(files=[folder / 'scores.csv', folder / 'summary.json'])"""
+
+def play(*phases: str) -> None:
+    "Do what the notebooks of these phases would do, here and now."
+    work = {'encoder': ENCODER, 'intermediate': INTERMEDIATE, 'pair': PAIR, 'report': REPORT}
+    for run in runs(Study.read(FILE)):
+        given = {'study': FILE, 'intermediate': run.intermediate, 'target': run.target, 'seed': run.seed, 'In': []}
+        if run.phase in phases: exec(work[run.phase], given)
+
 
 NOTEBOOKS = {'encoder': (['study'], ENCODER), 'intermediate': (['study', 'intermediate', 'seed'], INTERMEDIATE),
              'pair': (['study', 'intermediate', 'target', 'seed'], PAIR), 'report': (['study'], REPORT)}

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import mannwhitneyu, spearmanr
-from xlt.analysis import (adjust, analyse, by_kind, by_task, cells, conclusion, equivalence, headline, minimum_detectable_effect, number, p_text,
-                          task_line, to_json, verdict)
+from xlt.analysis import (adjust, against_plain, analyse, by_kind, by_task, cells, conclusion, equivalence, headline, minimum_detectable_effect, number, p_text,
+                          task_line, to_json, verdict, variant_line)
 from xlt.degradation import centred, check_scores, degradations, language_means, primary, split
 from xlt.languages import languages, resource
 from xlt.simulation import simulate
@@ -176,3 +176,19 @@ def test_a_full_study_in_a_minute_and_a_gigabyte():
     assert (found['cells_run'], found['languages'], len(found['seeds'])) == (99, 39, 5)
     assert seconds < 60 and peak < 1.5, (seconds, peak)  # the test process holds pytest and other tests' leftovers besides
     assert found['primary']['ci_low'] < found['primary']['estimate'] < found['primary']['ci_high']
+
+
+def test_a_variant_against_its_plain_form():
+    rng, codes = np.random.default_rng(0), [f'l{i:02d}' for i in range(12)]
+    size = pd.Series(np.arange(1, 13.), codes, name='text')
+    rows = [dict(study='s', intermediate=i, target=t, language=c, metric='accuracy', seed=0, n=100,
+                 score=50 + rng.normal() + {'none': 0, 'mnli': 5, 'mnli-mlm': 5 + 4 * (size[c] <= 4), 'mnli-mt': 4}[i])
+            for i in ('none', 'mnli', 'mnli-mlm', 'mnli-mt') for t in ('xnli', 'pawsx') for c in codes]
+    found = against_plain(check_scores(pd.DataFrame(rows)), size, pivot='en').set_index('variant')
+    assert list(found.index) == ['mnli-mlm', 'mnli-mt'] and set(found.plain) == {'mnli'}
+    mlm, mt = found.loc['mnli-mlm'], found.loc['mnli-mt']
+    assert mlm.low == pytest.approx(4, abs=1.5) and abs(mlm.high) < 1.5 and mlm.estimate > 2 and mlm.p_value < .05 and mlm.ci_low > 0
+    assert mt.p_value > .05 and mt.low == pytest.approx(-1, abs=1.5)
+    assert 'mnli-mlm serves the low-resource languages more' in variant_line({'variant': 'mnli-mlm', **mlm})
+    assert 'shows no clear difference' in variant_line({'variant': 'mnli-mt', **mt})
+    assert against_plain(check_scores(pd.DataFrame(rows)).query('intermediate != "mnli"'), size).empty

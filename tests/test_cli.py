@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from xlt import cli
+from machine import play
+
+from xlt import cli, plan
 from xlt.languages import XltError
 from xlt.params import Study
 
@@ -33,7 +35,7 @@ def test_misuse_is_status_2(argv, capsys):
     assert end.value.code == 2 and 'usage: xlt' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('command', ['run', 'status', 'report'])
+@pytest.mark.parametrize('command', ['run', 'status', 'report', 'plan'])
 def test_bad_input_is_one_message_and_status_2(project, capsys, command):
     before = sorted(project.rglob('*'))
     assert cli.main([command, 'params/tinny.yaml']) == 2
@@ -49,6 +51,45 @@ def test_status(project, capsys):
     assert cli.main(['status', FILE, '--json', '--set', 'seeds=[0, 1]']) == 0
     rows = json.loads(capsys.readouterr().out)
     assert len(rows) == 16 and {r['state'] for r in rows} == {'waiting'} and rows[0]['run'] == 'encoder'
+
+
+def test_status_is_live(project, capsys, monkeypatch):
+    "It looks again and again, says what has changed, and ends when all is done."
+    waits = iter([lambda: play('encoder'), lambda: None, lambda: play('intermediate', 'pair'), lambda: play('report')])
+    monkeypatch.chdir(project)
+    monkeypatch.setattr(cli.time, 'sleep', lambda seconds: seconds == 2 and next(waits)())
+    assert cli.main(['status', FILE, '--watch']) == 0
+    said = capsys.readouterr().out
+    assert [line for line in said.splitlines() if ' of 9 runs' in line] == [f'{n} of 9 runs' for n in (0, 1, 8, 9)]
+
+
+def test_plan(project, capsys, monkeypatch):
+    "Counted and computed at first; measured when something is done; nothing is guessed."
+    monkeypatch.chdir(project)
+    assert cli.main(['plan', FILE, '--cores', '3']) == 0
+    said = capsys.readouterr().out
+    assert 'tiny: 9 runs, 0 of them done' in said and 'computed from its shape' in said and 'not measured' in said and 'time: not known' in said
+    play('encoder', 'intermediate', 'pair')
+    assert cli.main(['plan', FILE]) == 0
+    assert 'time: every run is done' in capsys.readouterr().out
+    assert cli.main(['plan', FILE, '--set', 'seeds=[0, 1]', '--cores', '3']) == 0
+    assert 'hours of runs left, by those that are done' in capsys.readouterr().out
+
+
+def test_plan_counts_disk(project, monkeypatch):
+    study = Study.read(FILE, set=['seeds=[0, 1, 2]'])
+    monkeypatch.setattr(plan, 'checkpoint_size', lambda study: (2_000_000_000, 'measured'))
+    monkeypatch.setattr(plan.shutil, 'disk_usage', lambda place: type('Usage', (), {'free': 10 ** 9}))
+    need = plan.disk(study, at_once=4)  # the encoder; mnli in three seeds; xquad's model for mlqa, with and without mnli, in three seeds
+    assert need['checkpoints'] == 1 + 3 + 6 and need['peak'] == 2e9 * (10 + 8 * 4) and need['end'] == 0
+    assert any(line.startswith('warning') for line in plan.plan(study, 4))
+    monkeypatch.setattr(plan, 'checkpoint_size', lambda study: (None, 'as the hub lists it'))
+    assert any('disk: not known' in line for line in plan.plan(study, 4))
+
+
+def test_an_unknown_profile(project, capsys):
+    assert cli.main(['run', FILE, '--profile', 'slurn']) == 2
+    assert "there is no profile 'slurn'; there is default, kubernetes, slurm" in capsys.readouterr().err
 
 
 def test_tasks_and_languages(capsys):

@@ -9,7 +9,7 @@ from xlt.languages import languages, resource
 from xlt.simulation import simulate
 
 
-def draw(analysis): return figures.gallery(analysis, 'CC-100 text, GiB')
+def draw(analysis): return figures.gallery(analysis, 'cc100_gib')
 
 
 def study(n=39, **truth):

@@ -8,74 +8,17 @@ from collections import Counter
 import datasets
 import huggingface_hub
 import pytest
-from datasets import ClassLabel, Dataset, Features, List, Value
+from datasets import Dataset
 
 import xlt.hub as module
-from hub import SmallHub
+from hub import SmallHub, every_split, span, write
 from xlt.files import ISO3, read_plain, read_squad
-from xlt.hub import CHECKPOINTS, DEV, MANIFEST, REPOSITORIES, TEST, TRAIN, TYDI, TYDI_ALL, UNLABELLED, Hub, Split, pins, test_split as where
-from xlt.languages import XltError
-from xlt.sources import COLUMNS, load, missing
-from xlt.tasks import NER, NLI, TARGET, TASKS, UPOS
+from xlt.hub import CHECKPOINTS, DEV, DEV_IN, MANIFEST, REPOSITORIES, TEST, TRAIN, TRANSLATED, TYDI, TYDI_ALL, UNLABELLED, Hub, Split, pins, test_split as where
+from xlt.languages import XltError, languages
+from xlt.sources import COLUMNS, dealt, load, missing
+from xlt.tasks import NLI, TARGET, TASKS
 
-STRING, N = Value('string'), 6
-NLI_CLASSES = ClassLabel(names=list(NLI))
-
-
-def write(root, split, rows, features=None, parts=1):
-    "A split as its repository has it."
-    repository = REPOSITORIES[split.repository]
-    folder = root / 'datasets' / repository.name / repository.revision
-    pattern = repository.files.format(config=split.config, split=split.split)
-    data = Dataset.from_list(rows, features=features)
-    for i in range(parts):
-        path = folder / pattern.replace('*.parquet', f'{i:04d}.parquet' if '/*.' in pattern else f'{i:05d}-of-{parts:05d}.parquet')
-        path.parent.mkdir(parents=True, exist_ok=True)
-        data.shard(parts, i, contiguous=True).to_parquet(str(path))
-    return len(rows)
-
-
-def span(id, context='The dog sat on the mat.', title=True):
-    return dict(id=id, **({'title': 'T'} if title else {}), context=context, question='Who sat?', answers={'text': ['The dog'], 'answer_start': [0]})
-
-
-def nli(n, label): return [dict(premise=f'Premise {i}.', hypothesis=f'Hypothesis {i}.', label=label(i)) for i in range(n)]
-
-
-def every_split():
-    "Rows and features of every split in the manifest, in the columns of the real repositories."
-    pairs = Features(premise=STRING, hypothesis=STRING, label=NLI_CLASSES)
-    tags = lambda column, names: Features({'tokens': List(STRING), column: List(ClassLabel(names=list(names)))} | ({'langs': List(STRING)} if column == 'ner_tags' else {}))
-    squad = dict(id=STRING, title=STRING, context=STRING, question=STRING, answers=dict(text=List(STRING), answer_start=List(Value('int32'))))
-    for split in MANIFEST:
-        r, c, s = split
-        if r in ('xnli', 'anli', 'snli') or c == 'mnli':
-            rows = nli(N, lambda i: -1 if r == 'snli' and i == 0 else i % 3)
-            extra = {'idx': Value('int32')} if r == 'glue' else {'uid': STRING, 'reason': STRING} if r == 'anli' else {}
-            yield split, [row | {k: i if k == 'idx' else str(i) for k in extra} for i, row in enumerate(rows)], Features(**pairs, **extra)
-        elif c == 'qqp':
-            yield split, [dict(question1=f'Q{i}?', question2='R?', label=i % 2, idx=i) for i in range(N)], Features(
-                question1=STRING, question2=STRING, label=ClassLabel(names=['not_duplicate', 'duplicate']), idx=Value('int32'))
-        elif c.startswith('PAWS-X'): yield split, [dict(sentence1=f'A{i}', sentence2='B', label=str(i % 2)) for i in range(N)], None
-        elif c.startswith('udpos'): yield split, [dict(tokens=['zum', 'Markt'], pos_tags=[1, 7])] * N, tags('pos_tags', UPOS)
-        elif c.startswith('PAN-X'): yield split, [dict(tokens=['Ada', 'ni'], ner_tags=[1, 0], langs=['sw', 'sw'])] * N, tags('ner_tags', NER)
-        elif c.startswith('tatoeba'):
-            three = c.split('.')[1]
-            yield split, [dict(source_sentence=f'{three} {i}', target_sentence=f'English {i}', source_lang=three, target_lang='eng') for i in range(N)], None
-        elif r == 'hellaswag':
-            yield split, [dict(ind=i, activity_label='A', ctx_a='a', ctx_b='b', ctx=f'a b {i}', endings=['w', 'x', 'y', 'z'], source_id='s', split='train',
-                               split_type='indomain', label=str(i % 4)) for i in range(N)], None
-        elif r == 'cosmosqa':
-            yield split, [dict(id=f'c{i}', context='C', question='Q?', answer0='a', answer1='b', answer2='c', answer3='d', label=i % 4) for i in range(N)], None
-        elif r == 'csqa':
-            yield split, [dict(id=f's{i}', question='Q?', question_concept='q', choices={'label': list('ABCDE'), 'text': list('vwxyz')}, answerKey='ABCDE'[i % 5])
-                          for i in range(N)], None
-        elif c == 'tydiqa': yield split, [span(f'{name}-{i}', f'The dog sat on mat {i} in {name}.') for name in TYDI.values() for i in range(N)], Features(**squad)
-        elif c.startswith('XQuAD'): yield split, [span(str(i), title=False) for i in range(N)], Features(**{k: v for k, v in squad.items() if k != 'title'})
-        elif s == 'validation' and r.startswith('squad'):
-            none = {'answers': {'text': [], 'answer_start': []}} if r == 'squad_v2' else {}
-            yield split, [span(str(i), 'The dog sat on the mat.' if i < 2 else 'The dog saw a cat.') | none for i in range(N)], Features(**squad)
-        else: yield split, [span(f'{c}-{i}') for i in range(N)], Features(**squad)
+N = 6  # rows in a split
 
 
 @pytest.fixture(scope='module')
@@ -83,7 +26,7 @@ def world(tmp_path_factory):
     "A hub with six rows in each split, and the manifest that says so."
     root, manifest = tmp_path_factory.mktemp('hub'), {}
     datasets.disable_progress_bars()
-    for n, (split, rows, features) in enumerate(every_split()): manifest[split] = write(root, split, rows, features, parts=2 if n % 7 == 0 else 1)
+    for n, (split, rows, features) in enumerate(every_split(N)): manifest[split] = write(root, split, rows, features, parts=2 if n % 7 == 0 else 1)
     hub = SmallHub(root)
     yield hub, manifest
     hub.close()
@@ -133,6 +76,13 @@ def test_xnli_is_developed_on_its_own_english(client):
     assert Hub().load('xnli', 'dev')['id'][0].startswith('en/validation') and Hub().load('xnli', 'train')['id'][0].startswith('mnli/train')
 
 
+def test_some_targets_can_be_developed_in_other_languages(client):
+    source = Hub()
+    assert source.dev_languages('xnli')[:2] == ['en', 'ar'] and len(source.dev_languages('panx')) == 40 and source.dev_languages('udpos') == ['en']
+    assert source.load('xnli', 'dev', 'sw')['id'][0].startswith('sw/validation') and source.load('panx', 'dev', 'yo')[0]['tags'] == ['B-PER', 'O']
+    with pytest.raises(XltError, match="udpos: there are no dev data in 'de'"): source.load('udpos', 'dev', 'de')
+
+
 def test_anli_plus_is_three_data_sets_shuffled(client):
     train = Hub().load('anli_plus', 'train')
     assert Counter(i.split('/')[1].split(':')[0] for i in train['id'] if i.startswith('plain_text/train_r')) == dict(train_r1=N, train_r2=N, train_r3=N)
@@ -150,6 +100,25 @@ def test_tydi_is_told_apart_by_its_ids(client):
     assert {i.split('-')[0] for i in source.load('tydiqa', 'test', 'sw')['id']} == {'swahili'}
     train, dev = source.load('tydiqa', 'train'), source.load('tydiqa', 'dev')
     assert len(train) + len(dev) == N and not set(train['context']) & set(dev['context']) and {i.split('-')[0] for i in train['id']} == {'english'}
+
+
+def test_mnli_in_translation(client):
+    source = Hub()
+    assert source.translations('mnli')[0] == 'en' and len(source.translations('mnli')) == 15 and source.translations('csqa') == []
+    data = dealt(source, 'mnli')
+    assert [i.split('/')[0] for i in data['id']] == source.translations('mnli')[:N] and data['id'][1] == 'ar/ar/train:1'
+    assert list(data['label']) == [NLI[i % 3] for i in range(N)]
+
+
+def test_wikipedia_without_what_is_tested(client, monkeypatch):
+    repository = REPOSITORIES['wikipedia']
+    for code in ('en', 'sw'):
+        folder = client.folder / 'datasets' / repository.name / repository.revision / f'20231101.{code}'
+        folder.mkdir(parents=True, exist_ok=True)
+        Dataset.from_list([dict(id='1', text=f'The dog sat on the mat. A {code} dog.\nA {code} dog. Another.')]).to_parquet(str(folder / 'train-00000-of-00002.parquet'))
+    monkeypatch.setattr(module, 'languages', lambda: languages().loc[['en', 'sw']])
+    assert Hub().corpus(('xquad',)) == {c: [f'A {c} dog.', 'Another.'] for c in ('en', 'sw')}
+    assert Hub().sizes()['en'] > Hub().sizes()['sw'] > 0
 
 
 # What is refused
@@ -227,9 +196,8 @@ def test_a_script_is_never_fetched(client, monkeypatch):
 def test_other_refusals(client, tmp_path):
     source = Hub()
     for args, message in ((('xnli', 'test', 'yo'), "xnli is not tested in 'yo'"), (('xnli', 'tset', 'en'), "split 'tset'"), (('mnli', 'test', 'en'), 'mnli has no test split'),
-                          (('mnli', 'train', 'sw'), "are English, not 'sw'"), (('ccg', 'train', 'en'), 'CCGbank is licensed'), (('bucc2018', 'test', 'zh'), 'only the gold pairs')):
+                          (('mnli', 'train', 'sw'), "no train data in 'sw'"), (('ccg', 'train', 'en'), 'CCGbank is licensed'), (('bucc2018', 'test', 'zh'), 'only the gold pairs')):
         with pytest.raises(XltError, match=message): source.load(*args)
-    with pytest.raises(XltError, match='no pretraining text'): source.corpus()
     with pytest.raises(XltError, match='hub has no|no folder'): Hub(ccg_folder=str(tmp_path / 'none')).load('ccg', 'train')
     assert missing(source, 'ccg').startswith('CCGbank') and missing(source, 'xnli') is None and source.languages('ccg') == []
 
@@ -267,7 +235,7 @@ def test_bucc_from_ones_own_copy(tmp_path):
 
 def test_every_split_of_every_task_is_in_the_manifest():
     named = {s for table in (*TRAIN.values(), *DEV.values()) for s in table} | {where(t, c) for t in TEST for c in TARGET[t].languages}
-    assert named == set(MANIFEST) and all(n > 0 for n in MANIFEST.values())
+    assert named | set(TRANSLATED['mnli'].values()) | {s for table in DEV_IN.values() for s in table.values()} == set(MANIFEST) and all(n > 0 for n in MANIFEST.values())
     assert {t for t in TASKS if TASKS[t].role == 'intermediate'} - set(TRAIN) == {'ccg'} and UNLABELLED == {'train': 785}
     assert MANIFEST[Split('glue', 'mnli', 'train')] == 392_702 and MANIFEST[TYDI_ALL] == 5077
     assert sum(MANIFEST[where('xnli', c)] for c in TARGET['xnli'].languages) == 75_150
@@ -275,9 +243,11 @@ def test_every_split_of_every_task_is_in_the_manifest():
 
 def test_pins(client, tmp_path):
     for name, revision in CHECKPOINTS.items(): (client.folder / 'models' / name / revision).mkdir(parents=True, exist_ok=True)
+    wikipedia = REPOSITORIES['wikipedia']
+    (client.folder / 'datasets' / wikipedia.name / wikipedia.revision).mkdir(parents=True, exist_ok=True)
     (client.folder / 'datasets/nyu-mll/glue' / ('f' * 40)).mkdir(exist_ok=True)
     table = pins()
-    assert list(table.there) == [True] * 12 and table.newest['nyu-mll/glue'] == 'f' * 40 != table.pinned['nyu-mll/glue']
+    assert list(table.there) == [True] * 13 and table.newest['nyu-mll/glue'] == 'f' * 40 != table.pinned['nyu-mll/glue']
     os.rmdir(client.folder / 'datasets/nyu-mll/glue' / ('f' * 40))
 
 

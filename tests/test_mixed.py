@@ -86,6 +86,15 @@ def test_statsmodels_agrees_on_an_unbalanced_crossed_design(seed):
     assert [*ours['sd'], ours['sigma']] == pytest.approx([*np.sqrt(theirs.vcomp), theirs.scale ** .5], rel=5e-3, abs=5e-3)
 
 
+@pytest.mark.parametrize('sd', [(1., 2.), (.3, 2.), (.1, .1), (5., 40.)])
+def test_the_search_is_caught_nowhere(sd):
+    for seed in range(8):
+        y, x, a, b = crossed(seed, sd)
+        X, places = np.column_stack([np.ones(len(x)), x]), np.r_[0, np.geomspace(.01, 100, 12)]
+        data = cross_products(y, X, [a, b])
+        assert fit_crossed(y, X, [a, b])['criterion'] <= min(solve(np.array([u, v]), data)['criterion'] for u in places for v in places) + 1e-6
+
+
 def test_against_the_dense_likelihood():
     "The definition: a multivariate normal with a covariance between all rows."
     y, x, a, b = crossed(0)

@@ -75,18 +75,6 @@ def test_a_notebook_opens_with_title_and_subtitle(path):
     assert first.startswith('# ') and '\n> ' in first
 
 
-@pytest.mark.parametrize('path', [p for p in NOTEBOOKS if exported(p)], ids=lambda p: p.stem)
-def test_a_module_imports_only_from_lower_floors(path):
-    "A floor is the number in a notebook's name; letters share one."
-    floor = {}
-    for p in NOTEBOOKS:
-        names = [source(c).split('default_exp')[1].split()[0] for c in cells(p) if '#| default_exp' in source(c)]
-        floor |= {name: p.stem for name in names}
-    used = {node.module.split('.')[1] for text in exported(path) for node in ast.walk(ast.parse(text))
-            if isinstance(node, ast.ImportFrom) and (node.module or '').startswith('xlt.')}
-    assert [name for name in used if name in floor and floor[name] >= path.stem] == []
-
-
 def test_exported_cells_are_small():
     lines = sorted(text.count('\n') + 1 for p in NOTEBOOKS for text in exported(p))
     assert lines[len(lines) // 2] <= 12 and lines[int(.9 * len(lines))] <= 25

@@ -174,3 +174,20 @@ def test_find_prefers_the_current_folder(project, monkeypatch, tmp_path_factory)
     (other / 'tiny.yaml').write_text('study: x')
     monkeypatch.chdir(other)
     assert find('tiny.yaml') == (other / 'tiny.yaml').resolve()
+
+
+HUB = ['source={kind: hub}', 'encoder={kind: pretrained, name: xlm-roberta-base, revision: e73636d4f797dec63c3081bb6ed5c7b0bb3f2089}',
+       'analysis={resource: cc100_gib}']
+
+
+def test_an_intermediate_task_that_the_source_lacks_is_set_aside_with_its_reason(project):
+    study = Study.read(FILE, set=[*HUB, 'intermediates=[mnli, ccg]', 'targets=[xnli]'])
+    assert study.intermediates == ['mnli'] and list(study.absent) == ['ccg'] and 'ccg_folder' in study.absent['ccg']
+
+
+@pytest.mark.parametrize('settings, parts', [
+    (['intermediates=[ccg]', 'targets=[xnli]'], ['intermediates: ccg', 'CCGbank']),  # nothing would be left
+    (['intermediates=[mnli]', 'targets=[bucc2018]'], ['targets: bucc2018', 'bucc_folder']),
+    (['intermediates=[mnli]', 'targets=[xnli]', 'encoder={kind: scratch}'], ['encoder.kind', 'no pretraining text'])])
+def test_what_a_source_must_have_is_asked_for_by_name(project, settings, parts):
+    assert all(part in message(*HUB, *settings) for part in parts)

@@ -29,6 +29,9 @@ analysis: {resource: corpus_sentences}
 """
 
 
+SCORES = 'reports/tiny/scores.csv'
+
+
 def wait_for(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
@@ -95,7 +98,7 @@ def test_one_command_runs_everything(finished, done):
 
 def test_the_result_says_where_the_time_went(done):
     seconds = result(find_run(Study.read(FILE), 'pair', 'none', 'tatoeba'))['seconds']
-    assert seconds.keys() == {'start_up', 'training', 'total'} and 0 < seconds['start_up'] <= seconds['total'] < 60
+    assert seconds.keys() == {'start_up', 'training', 'evaluation', 'total'} and 0 < seconds['start_up'] <= seconds['total'] < 60
 
 
 def test_nothing_changed_nothing_run(done):
@@ -134,7 +137,7 @@ def test_what_is_damaged_or_lost_is_done_again_and_nothing_else(done):
     assert {n for n in after if after[n] != before[n]} == {'mnli--s0', 'report'}
 
 
-def test_a_killed_kernel_fails_its_pair_alone(undone):
+def test_a_killed_kernel_fails_its_pair_alone(undone, finished):
     study = Study.read(FILE)
     victim = find_run(study, 'pair', 'mnli', 'tatoeba')
     process = launch('run', FILE, seconds=4)
@@ -152,19 +155,21 @@ def test_a_killed_kernel_fails_its_pair_alone(undone):
     assert xlt('run', FILE).returncode == 0
     after = written()
     assert {n for n in after if n not in before} == {'mnli--tatoeba--s0', 'report'} and before.items() <= after.items()
+    assert (undone / SCORES).read_text() == (finished[0] / SCORES).read_text()
 
 
-def test_the_driver_killed_and_resumed(undone):
+def test_the_driver_killed_and_resumed(undone, finished):
     study = Study.read(FILE)
     process = launch('run', FILE, seconds=30)
     kernel_of(find_run(study, 'pair', 'none', 'tatoeba'))
     family = children(process.pid)
+    kernels = [p for p in family if 'ipykernel' in ' '.join(p.cmdline())]
     process.kill()
     process.communicate()
-    kernels = [p for p in family if p.is_running() and 'ipykernel' in ' '.join(p.cmdline())]
     again = xlt('run', FILE)  # at once: it has to get on with what is left of the first
     assert again.returncode == 0, again.stdout
     assert set(states().values()) == {'done'} and kernels
+    assert (undone / SCORES).read_text() == (finished[0] / SCORES).read_text()
     gone, alive = psutil.wait_procs(family, timeout=20)
     assert not alive
 

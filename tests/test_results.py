@@ -11,7 +11,7 @@ import pytest
 
 from xlt.languages import XltError
 from xlt.params import Study
-from xlt.results import (begin, checksum, check_history, collect, fail, find_run, is_alive, result, runs, status, this_process,
+from xlt.results import (track, begin, checksum, check_history, collect, fail, find_run, is_alive, result, runs, status, this_process,
                          write)
 
 FILE = 'params/tiny.yaml'
@@ -248,3 +248,17 @@ def test_leash(project):
 
 def test_checksum_covers_everything_but_itself():
     assert checksum({'a': 1, 'checksum': 'x'}) == checksum({'a': 1}) != checksum({'a': 2})
+
+
+def test_a_tracker_is_named_or_refused(project, monkeypatch):
+    names = {r.name: r.fingerprint for r in runs(Study.read('params/tiny.yaml'))}
+    study = Study.read('params/tiny.yaml', ['track=mlflow'])
+    assert {r.name: r.fingerprint for r in runs(study)} == names, 'the results are the same'
+    with monkeypatch.context() as m:
+        m.setattr('xlt.results.find_spec', lambda name: None)
+        with pytest.raises(XltError, match='track: mlflow is not installed'): track(study, runs(study)[0])
+    monkeypatch.setattr('xlt.results.find_spec', lambda name: name)
+    for name in ('XLT_TRACK', 'XLT_TRACK_NAME', 'WANDB_PROJECT', 'MLFLOW_EXPERIMENT_NAME', 'TENSORBOARD_LOGGING_DIR'): monkeypatch.setenv(name, '')
+    track(study, runs(study)[0])
+    assert os.environ['XLT_TRACK'] == 'mlflow' and os.environ['XLT_TRACK_NAME'] == 'tiny/encoder' and os.environ['MLFLOW_EXPERIMENT_NAME'] == 'tiny'
+    with pytest.raises(XltError, match='track'): Study.read('params/tiny.yaml', ['track=paper'])

@@ -1,18 +1,78 @@
-"The real notebooks on a real study, as small as it gets."
+"The real notebooks on a real study, as small as it gets; its data speak HTML, which no report may obey."
 import json
+import re
 import shutil
+import subprocess
+from html.parser import HTMLParser
 from pathlib import Path
 
-from machine import FILE, written, xlt
+import nbformat
+import pytest
+from machine import FILE, XLT, written, xlt
+from nbconvert import HTMLExporter
 
 from xlt.params import Study
+from xlt.results import restarts
+
+# Every sentence of the lab's text begins with a program, and so does the name of every language.
+POISON = """\
+from xlt import lab
+join, facts = lab.join, lab.Lab.facts
+def poisoned(tokens): return '<script>document.title="xlt-poison"</script> <img src=x onerror=\\'document.title="xlt-poison"\\'> ' + join(tokens)
+lab.join = poisoned
+speak = lab.speak_corpus
+def clean(*args):  # what the encoder reads is shown nowhere, and there is much of it
+    lab.join = join
+    try: return speak(*args)
+    finally: lab.join = poisoned
+lab.speak_corpus = clean
+def named(self): return facts(self).assign(name=lambda t: '<script>document.title="xlt-poison"</script>' + t['name'])
+lab.Lab.facts = named
+from xlt import checkpoints, training  # and every checkpoint of a training is noted
+seal, training.fit.__defaults__, training.pretrain.__defaults__ = checkpoints.seal, (None, 0.), (None, 0.)
+def noted(folder):
+    with open('sealed.txt', 'a') as f: f.write(f'{folder}\\n')
+    seal(folder)
+checkpoints.seal = noted"""
+
+
+class Active(HTMLParser):
+    "Collects what a browser would run that speaks of poison."
+    def __init__(self):
+        super().__init__()
+        self.found, self.inside = [], False
+    def handle_starttag(self, tag, attrs):
+        self.inside = tag == 'script'
+        self.found += [f'{tag} {a}' for a in attrs if 'xlt-poison' in str(a[1]) and (a[0].startswith('on') or a[0] in ('src', 'href'))]
+    def handle_data(self, data):
+        if self.inside and 'xlt-poison' in data: self.found.append(data[:200])
+    def handle_endtag(self, tag): self.inside = False
+
+
+def active(html: str) -> list[str]:
+    parser = Active()
+    parser.feed(html)
+    return parser.found
+
+
+def title(path: Path) -> str | None:  # None: there is no browser here
+    "The title of a page after a browser has opened it."
+    browser = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
+    if not browser: return None
+    command = [browser, '--headless', '--no-sandbox', '--disable-gpu', '--host-resolver-rules=MAP * ~NOTFOUND', '--dump-dom', path.resolve().as_uri()]
+    return re.search('<title>(.*?)</title>', subprocess.run(command, capture_output=True, text=True, timeout=120).stdout, re.S)[1]
 
 
 def test_two_pairs_for_real(checkout, repo, monkeypatch):
-    "The real notebooks on a real study, as small as it gets: every file that a reader expects is there."
+    "Every file that a reader expects is there; a second run finds nothing to do; what was trained twice is said; no text is obeyed."
     shutil.copy(repo / 'tests' / 'params' / 'tiny.yaml', checkout / FILE)
     monkeypatch.chdir(checkout)
-    said = xlt('run', FILE)
+    for path in Path('nbs/study').glob('*.ipynb'):
+        notebook = nbformat.read(path, 4)
+        at = next((i for i, c in enumerate(notebook.cells) if 'parameters' in c.metadata.get('tags', [])), 0)
+        notebook.cells.insert(at + 1, nbformat.v4.new_code_cell(POISON))
+        nbformat.write(notebook, path)
+    said = xlt('run', FILE, command=XLT)
     assert said.returncode == 0, said.stdout + said.stderr
     assert len(said.stdout.splitlines()[-5:]) == 5
     reports = Path('reports') / Study.read(FILE).study
@@ -21,5 +81,31 @@ def test_two_pairs_for_real(checkout, repo, monkeypatch):
     assert list((reports / 'figures').glob('*.png'))
     summary = json.loads((reports / 'summary.json').read_text())
     assert summary['primary'].keys() >= {'estimate', 'ci_low', 'ci_high', 'p_value', 'n_low', 'n_high', 'groups'}
-    before, again = written(), xlt('run', FILE)
+    before, again = written(), xlt('run', FILE, command=XLT)
     assert again.returncode == 0 and written() == before and 'nothing to do' in again.stdout
+
+    sealed = Path('sealed.txt').read_text()  # where training goes on after a fault; when it is done, they are gone
+    assert all(f'/{phase}/{name}/' in sealed for phase, name in (('encoder', 'encoder'), ('intermediate', 'mnli--s0'), ('pair', 'mnli--xnli--s0')))
+    assert '/training/attempt-1/checkpoint-' in sealed and not list(Path('runs').rglob('training'))
+
+    twice = restarts(Study.read(FILE))  # 20 steps of pretraining teach nothing, so some training ends at chance
+    assert len(twice) and set(twice.seed) == {0, 10_000} and twice.groupby('run').counts.sum().eq(1).all()
+    said = xlt('status', FILE).stdout
+    assert all(run in said and run in (reports / 'report.html').read_text() for run in twice.run)
+
+    read = 0
+    for path in [*Path('runs').rglob('notebooks/*.ipynb'), *reports.glob('notebooks/*.ipynb')]:
+        html, _ = HTMLExporter().from_filename(path)
+        read += 'xlt-poison' in html
+        assert active(html) == [], path
+        Path('opened.html').write_text(html)
+        assert title(Path('opened.html')) != 'xlt-poison', path
+    assert read and active((reports / 'report.html').read_text()) == []
+
+
+@pytest.mark.parametrize('html', ['<script>document.title="xlt-poison"</script>', '<img src=x onerror=\'document.title="xlt-poison"\'>',
+                                  '<a href="javascript:document.title=xlt-poison">x</a>'])
+def test_the_search_finds_what_it_looks_for(html, tmp_path):
+    assert active(html) and not active(html.replace('<', '&lt;'))
+    (tmp_path / 'page.html').write_text(f'<html><head><title>x</title></head><body>{html}</body></html>')
+    assert title(tmp_path / 'page.html') in ('x' if 'href' in html else 'xlt-poison', None)

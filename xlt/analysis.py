@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['MARGIN', 'SENTENCES', 'equivalence', 'minimum_detectable_effect', 'by_task', 'rank_test', 'rank_correlation',
-           'adjust', 'cells', 'number', 'p_text', 'evidence', 'verdict', 'could_have', 'conclusion', 'by_kind', 'shape',
-           'per_language', 'measures_for', 'analyse', 'plain', 'to_json', 'slope_line', 'task_line', 'headline']
+           'adjust', 'cells', 'number', 'p_text', 'evidence', 'verdict', 'could_have', 'conclusion', 'by_kind',
+           'against_plain', 'variant_line', 'shape', 'per_language', 'measures_for', 'analyse', 'plain', 'to_json',
+           'slope_line', 'task_line', 'headline']
 
 # %% ../nbs/12d_analysis.ipynb #c003
 import json
@@ -13,6 +14,7 @@ from math import comb
 import numpy as np
 import pandas as pd
 from .languages import MEASURES, resource
+from .tasks import VARIANTS
 from .degradation import CELL, centred, compare, degradations, language_means, primary, split
 from .mixed import dose
 from .robustness import agreement, baseline_versions, curve_summary, specifications
@@ -188,6 +190,32 @@ def by_kind(values: pd.Series,  # one per language, points
         rows.append({kind.name: name, 'mean': float(v.mean()), 'ci_low': ends[0], 'ci_high': ends[1], 'n': len(v),
                      'languages': list(v.index)})
     return sorted(rows, key=lambda r: (-r['n'], r[kind.name]))
+
+# %% ../nbs/12d_analysis.ipynb #x8e5f667
+def against_plain(scores: pd.DataFrame,  # a checked tidy table
+                  measure: pd.Series,  # resource of each language, indexed by code
+                  how: str = 'tertiles', pivot: str = 'en', seed: int = 0,
+                 ) -> pd.DataFrame:  # one row per variant; gains in points: `low`, `high`, `estimate` (low minus high) with interval and p-value
+    "What each variant of an intermediate task gains over its plain form, in low- and in high-resource languages."
+    rows, there = [], set(scores.intermediate)
+    for name in sorted(there & set(VARIANTS)):
+        plain = VARIANTS[name].base
+        if name == plain or plain not in there: continue
+        two = scores[scores.intermediate.isin([plain, name])].replace({'intermediate': {plain: 'none'}})
+        found, gain = primary(two, measure, how, pivot, seed), -language_means(degradations(two, pivot), 'degradation')
+        ends = [None if found[e] is None else -found[e] for e in ('ci_high', 'ci_low')]
+        rows.append(dict(variant=name, plain=plain, **{g: float(gain[found['groups'][g]].mean()) for g in ('low', 'high')}, estimate=-found['estimate'],
+                         ci_low=ends[0], ci_high=ends[1], p_value=found['p_value'], n_low=found['n_low'], n_high=found['n_high']))
+    return pd.DataFrame(rows)
+
+# %% ../nbs/12d_analysis.ipynb #x1891e7e
+def variant_line(row: dict,  # of `against_plain`
+                ) -> str:
+    "Whom a variant serves, in a sentence."
+    said = ('shows no clear difference between them' if row['p_value'] >= .05 else
+            'serves the low-resource languages more' if row['estimate'] > 0 else 'serves the high-resource languages more')
+    gains = ', '.join(f'{g}-resource languages {"gain" if row[g] >= 0 else "lose"} {number(abs(row[g]))} points' for g in ('low', 'high'))
+    return f'{row["variant"]} {said}: against plain {row["plain"]}, {gains}; low minus high {number(row["estimate"])} ({evidence(row)}).'
 
 # %% ../nbs/12d_analysis.ipynb #c040
 def shape(scores: pd.DataFrame,  # a checked tidy table

@@ -23,9 +23,10 @@ SPECIAL = {'bos_token': '<s>', 'pad_token': '<pad>', 'eos_token': '</s>', 'unk_t
 # %% ../nbs/05_features.ipynb #c006
 def shares(corpus: dict[str, list[str]],  # texts by language
            alpha: float,  # 0: every language alike; 1: in proportion to its size
+           sizes: dict[str, float] | None = None,  # of the languages; None: their numbers of texts
           ) -> dict[str, float]:  # sum to 1
-    "Sampling probability of each language, in proportion to its number of texts to the power alpha."
-    sizes = {code: len(texts) ** alpha for code, texts in corpus.items() if texts}
+    "Sampling probability of each language, in proportion to its size to the power alpha."
+    sizes = {code: (sizes[code] if sizes else len(texts)) ** alpha for code, texts in corpus.items() if texts}
     return {code: size / sum(sizes.values()) for code, size in sizes.items()}
 
 # %% ../nbs/05_features.ipynb #c008

@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['OPENERS', 'COSMOS', 'RANKS', 'ISO3', 'ISO2', 'DATED', 'PAIR', 'QUESTIONS', 'GENRE', 'FORMATS', 'ENGLISH', 'TESTS',
-           'TRAINING', 'NEITHER', 'FEATURES', 'OPTIMISTIC', 'read_text', 'read_lines', 'read_json', 'read_jsonl',
-           'columns', 'known', 'full', 'origin', 'pair_row', 'read_pairs', 'read_table', 'read_pair_table', 'read_snli',
-           'read_anli', 'choice_row', 'read_hellaswag', 'read_cosmosqa', 'read_csqa', 'answer_at', 'span_row',
-           'numbered', 'read_squad', 'tagged', 'read_tagged', 'above', 'heads_of', 'fused', 'blocks', 'read_conllu',
-           'read_ccg', 'read_sentences', 'read_gold', 'two_sides', 'read_bucc', 'read_plain', 'read_tatoeba',
-           'describe', 'read_file', 'labelled', 'place', 'evaluation_files', 'find', 'shown', 'training_files',
-           'digest', 'topic', 'carve', 'key', 'overlap', 'unseen', 'distinct', 'training_rows', 'training', 'dataset',
-           'evaluation_rows', 'sentences', 'texts', 'evaluated', 'corpus_of', 'evaluation_notes', 'training_notes',
-           'Files', 'held', 'load', 'evaluations', 'known_facts', 'fingerprint', 'notes']
+           'TRAINING', 'NEITHER', 'FEATURES', 'OPTIMISTIC', 'TRANSLATED', 'read_text', 'read_lines', 'read_json',
+           'read_jsonl', 'columns', 'known', 'full', 'origin', 'pair_row', 'read_pairs', 'read_table',
+           'read_pair_table', 'read_snli', 'read_anli', 'choice_row', 'read_hellaswag', 'read_cosmosqa', 'read_csqa',
+           'answer_at', 'span_row', 'numbered', 'read_squad', 'tagged', 'read_tagged', 'above', 'heads_of', 'fused',
+           'blocks', 'read_conllu', 'read_ccg', 'read_sentences', 'read_gold', 'two_sides', 'read_bucc', 'read_plain',
+           'read_tatoeba', 'describe', 'read_file', 'labelled', 'place', 'evaluation_files', 'find', 'shown',
+           'training_files', 'digest', 'topic', 'carve', 'key', 'overlap', 'unseen', 'distinct', 'training_rows',
+           'training', 'dataset', 'evaluation_rows', 'sentences', 'texts', 'evaluated', 'corpus_of', 'evaluation_notes',
+           'training_notes', 'Files', 'held', 'load', 'read_translated', 'translations', 'translated', 'evaluations',
+           'known_facts', 'fingerprint', 'notes']
 
 # %% ../nbs/02b_files.ipynb #c003
 import bz2, codecs, csv, gzip, hashlib, io, json, lzma, os, re
@@ -697,6 +698,9 @@ class Files(Strict):
 
     def languages(self, task: str) -> list[str]: return held(self.root, find_task(task))
     def load(self, task: str, split: str, language: str = 'en'): return load(self, find_task(task), split, language)
+    def dev_languages(self, task: str) -> list[str]: return ['en']  # the others' development files may have to serve as tests
+    def translations(self, task: str) -> list[str]: return translations(self.root, task)
+    def translated(self, task: str, language: str, part: slice = slice(None)): return translated(self, task, language, part)
     def corpus(self, targets: list[str] | None = None) -> dict: return corpus_of(self.root, evaluations(targets))
     def facts(self) -> pd.DataFrame: return known_facts()
     def identity(self) -> dict: return dict(kind=self.kind, dev_share=self.dev_share, digest=fingerprint(self.root))
@@ -719,6 +723,29 @@ def load(source: Files, task, split: str, language: str):  # a `datasets.Dataset
     elif language != 'en': raise XltError(f'{task.name}: training and development data are English, not {language!r}')
     else: rows = training(root, task.train_on, source.dev_share)[split == 'dev']
     return dataset(rows, task.kind)
+
+# %% ../nbs/02b_files.ipynb #xb1599b0
+def read_translated(path: Path) -> list[dict]:
+    "Translated sentence pairs; the English ones beside them are not read."
+    rows = [columns(line, 5, f'{path}:{n}') for n, line in enumerate(read_lines(path), 1)]
+    return [pair_row(path, n, one, two, 'contradiction' if label == 'contradictory' else label, NLI) for n, (_, _, one, two, label) in enumerate(rows, 1)]
+
+# %% ../nbs/02b_files.ipynb #x1bc054b
+TRANSLATED = {'mnli': ('**/XNLI/translate-train/en-{}-translated.tsv', read_translated),
+              'squad_v1': ('**/SQuAD/translate-train/squad.translate.train.en-{}.json', read_squad)}
+
+def translations(root: Path, task: str) -> list[str]:  # English first, empty if there is no other
+    "The languages that a task's training set can be had in."
+    pattern = TRANSLATED.get(task, ('',))[0]
+    found = [c for c in ISO3 if pattern and c != 'en' and find(root, [pattern.format(c)])]
+    return ['en', *found] if found else []
+
+# %% ../nbs/02b_files.ipynb #x6d40dc1
+def translated(source: Files, task: str, language: str, part: slice):  # a `datasets.Dataset`
+    "A part of a task's training set in one of the languages that it is translated into."
+    if language == 'en': rows = training(source.root, task, source.dev_share)[0]
+    else: rows = [r for f in find(source.root, [TRANSLATED[task][0].format(language)]) for r in TRANSLATED[task][1](f)]
+    return dataset(rows[part], TASKS[task].kind)
 
 # %% ../nbs/02b_files.ipynb #c142
 def evaluations(targets: list[str] | None) -> tuple[str, ...]:  # in the registry's order

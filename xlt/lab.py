@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['NOUNS', 'VERBS', 'ADJECTIVES', 'NAMES', 'NUMBERS', 'TOPICS', 'FUNCTION', 'SCRIPTS', 'ORDERS', 'PIVOT', 'KIND_TAGS',
            'MAKERS', 'SIZES', 'draw', 'concepts', 'Phrase', 'Clause', 'Preferences', 'preferences', 'a_name',
-           'a_phrase', 'a_clause', 'reserved', 'fresh', 'Language', 'invent', 'a_word', 'lexicon', 'Token', 'Speaker',
-           'join', 'paragraph', 'switch', 'reword', 'weaken', 'ask', 'echo', 'speak_corpus', 'opposite', 'contradict',
-           'embellish', 'nli', 'anli', 'qqp', 'pawsx', 'spans', 'passage', 'reading', 'choose', 'hellaswag', 'cosmosqa',
-           'csqa', 'tagged', 'retrieval_rows', 'Lab']
+           'a_phrase', 'a_clause', 'reserved', 'fresh', 'Language', 'invent', 'a_word', 'lexicon', 'Token', 'Slips',
+           'Speaker', 'join', 'paragraph', 'switch', 'reword', 'weaken', 'ask', 'echo', 'speak_corpus', 'opposite',
+           'contradict', 'embellish', 'nli', 'anli', 'qqp', 'turned', 'pawsx', 'spans', 'passage', 'reading', 'choose',
+           'hellaswag', 'cosmosqa', 'csqa', 'tagged', 'retrieval_rows', 'Lab']
 
 # %% ../nbs/02a_lab.ipynb #c003
 from functools import cached_property, lru_cache
@@ -171,12 +171,24 @@ class Token(NamedTuple):
     ccg: str = '.'
     part: str = ''
 
+# %% ../nbs/02a_lab.ipynb #xd673225
+class Slips(dict):
+    "A lexicon that gives a wrong word of the same kind in a share `rate` of the cases."
+    def __init__(self, words: dict[str, str], rate: float, rng: Random):
+        super().__init__(words)
+        self.rate, self.rng = rate, rng
+    def __getitem__(self, concept: str) -> str:
+        if self.rng.random() >= self.rate: return super().__getitem__(concept)
+        kind = concept.split('.')[0]
+        return super().__getitem__(self.rng.choice([c for c in self if c != concept and c.split('.')[0] == kind]))
+
 # %% ../nbs/02a_lab.ipynb #c039
 class Speaker:
-    "Says meanings in one language."
-    def __init__(self, seed: int, language: Language):
+    "Says meanings in one language, with slips if they are asked for."
+    def __init__(self, seed: int, language: Language, slips: float = 0., rng: Random | None = None):
         self.seed, self.language = seed, language
         self.words = lexicon(seed, language.code, language.script)
+        if slips: self.words = Slips(self.words, slips, rng)
 
 # %% ../nbs/02a_lab.ipynb #c041
 KIND_TAGS = {'noun': 'NOUN', 'verb': 'VERB', 'adj': 'ADJ', 'name': 'PROPN', 'num': 'NUM'}
@@ -317,14 +329,21 @@ def qqp(rng, seed: int, test: bool, speaker: Speaker) -> dict:
     while not same and (other := ask(rng, c._replace(verb=f'verb.{rng.randrange(VERBS)}') if rng.random() < .6 else embellish(rng, c))) == one: pass
     return dict(sentence1=join(speaker.clause(one)), sentence2=join(speaker.clause(reword(rng, other))), label=str(int(same)))
 
-# %% ../nbs/02a_lab.ipynb #c070
+# %% ../nbs/02a_lab.ipynb #xb8741aa
+def turned(phrase: Phrase) -> Phrase:
+    "The phrase with the opposite adjective, if it has one."
+    return phrase._replace(adj=phrase.adj and opposite(phrase.adj))
+
+# %% ../nbs/02a_lab.ipynb #x393a37d
 def pawsx(rng, seed: int, test: bool, speaker: Speaker) -> dict:
     "Do two sentences of nearly the same words mean the same?"
     while (c := fresh(rng, seed, test, named=.2)).object is None or not (c.subject.adj or c.object.adj): pass
-    same, twist = rng.random() < .5, rng.random() < .25
-    other = c._replace(subject=c.object, object=c.subject) if twist else c._replace(
-        subject=c.subject._replace(adj=c.subject.adj and opposite(c.subject.adj)), object=c.object._replace(adj=c.object.adj and opposite(c.object.adj)))
-    return dict(sentence1=join(speaker.clause(c)), sentence2=join(speaker.clause(reword(rng, c if same else other, .1))), label=str(int(same)))
+    same, twist = rng.random() < .5, rng.random()
+    if twist < .1: other = c._replace(subject=c.object, object=c.subject)
+    elif twist < .2: other = c._replace(subject=turned(c.subject), object=turned(c.object))
+    elif twist < .6: other = c._replace(verb=f'verb.{rng.randrange(VERBS)}')
+    else: other = c._replace(object=c.object._replace(head=(f'noun.{rng.randrange(NOUNS)}',)))
+    return dict(sentence1=join(speaker.clause(c)), sentence2=join(speaker.clause(c if same else other)), label=str(int(same)))
 
 # %% ../nbs/02a_lab.ipynb #c073
 def spans(sentences: list[list[Token]]) -> list[list[tuple[int, int]]]:  # (start, end) of each token
@@ -465,18 +484,24 @@ def facts(self: Lab) -> pd.DataFrame:  # indexed by code: name, family, script, 
                          corpus_sentences=float(l.sentences)) for l in self.world().values()}
     return pd.DataFrame.from_dict(rows, orient='index').rename_axis('language')
 
-# %% ../nbs/02a_lab.ipynb #c096
+# %% ../nbs/02a_lab.ipynb #632afdcf
 @patch
 def corpus(self: Lab, targets: tuple = ()) -> dict[str, list[str]]:
-    "Pretraining paragraphs by language; what is evaluated is never among them."
+    "Pretraining paragraphs by language; no meaning that is kept for test sets is said in them."
     world = self.world()
     return {code: speak_corpus(self.seed, l, world[PIVOT], self.switched, self.switch_rate) for code, l in world.items()}
+
+# %% ../nbs/02a_lab.ipynb #xd25088a
+@patch
+def size(self: Lab, task: str, split: str) -> int:
+    "How many examples a split has."
+    return {'train': int(self.train_examples * SIZES.get(task, 1)), 'dev': self.dev_examples, 'test': self.test_examples}[split]
 
 # %% ../nbs/02a_lab.ipynb #c097
 @patch
 def rows(self: Lab, task: str, split: str, code: str) -> list[dict]:
-    "The examples of a split as dicts."
-    world, size = self.world(), {'train': int(self.train_examples * SIZES.get(task, 1)), 'dev': self.dev_examples, 'test': self.test_examples}[split]
+    "The examples of a split as dicts; the same number is the same example in every language."
+    world, size = self.world(), self.size(task, split)
     speaker, pivot = Speaker(self.seed, world[code]), Speaker(self.seed, world[PIVOT])
     if task == 'tatoeba': return retrieval_rows(self.seed, speaker, pivot, split, size, 0, 0)
     if task == 'bucc2018': return retrieval_rows(self.seed, speaker, pivot, split, size // 3, size // 3, size * 2 // 3)
@@ -491,8 +516,36 @@ def load(self: Lab, task: str, split: str, language: str) -> Dataset:
     if language not in self.world(): raise XltError(f'lab: language {language!r} is not one of {", ".join(self.world())}')
     return Dataset.from_list(self.rows(task, split, language))
 
+# %% ../nbs/02a_lab.ipynb #xc1c2d95
+@patch
+def translations(self: Lab, task: str) -> list[str]:
+    "The languages that a task's training set can be had in, the pivot among them."
+    return list(self.world())
+
+# %% ../nbs/02a_lab.ipynb #xb158668
+@patch
+def dev_languages(self: Lab, task: str) -> list[str]:
+    "The languages that a target task's development set can be had in."
+    return list(self.world())
+
+# %% ../nbs/02a_lab.ipynb #x8789b14
+@patch
+def translated(self: Lab, task: str, language: str, part: slice = slice(None), noise: float = 0.) -> Dataset:
+    "A part of a task's training set in any language, a share `noise` of the words wrong; row i says what the pivot's row i says."
+    home, noise = self.world()[language], 0. if language == PIVOT else noise
+    def example(i: int) -> dict:
+        speaker = Speaker(self.seed, home, noise, draw(self.seed, 'slips', task, language, i))
+        return dict(id=f'{task}-train-{i}', **MAKERS[task](draw(self.seed, task, 'train', i), self.seed, False, speaker))
+    return Dataset.from_list([example(i) for i in range(self.size(task, 'train'))[part]])
+
 # %% ../nbs/02a_lab.ipynb #c099
 @patch
 def identity(self: Lab) -> dict:
     "What determines the data: every setting."
     return self.model_dump()
+
+# %% ../nbs/02a_lab.ipynb #x9739a87
+@patch
+def notes(self: Lab, task: str) -> list[str]:
+    "What must be said of a task's data: nothing that the settings do not say."
+    return []

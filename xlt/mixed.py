@@ -45,8 +45,9 @@ def fit_crossed(y: np.ndarray,  # `(n,)` response
     from scipy.optimize import minimize
     data = cross_products(np.asarray(y, float), np.asarray(X, float), groups)
     criterion, bounds = lambda theta: solve(theta, data)['criterion'], [(0, 1e4)] * len(groups)
-    rough = minimize(criterion, np.ones(len(groups)), method='L-BFGS-B', bounds=bounds).x
-    theta = minimize(criterion, rough, method='Nelder-Mead', bounds=bounds, options=dict(xatol=1e-7, fatol=1e-10, maxfev=2000)).x
+    # by variances first: the derivative by a standard deviation vanishes at zero, where the search would be caught
+    rough = minimize(lambda ratio: criterion(np.sqrt(ratio)), np.ones(len(groups)), method='L-BFGS-B', bounds=bounds).x
+    theta = minimize(criterion, np.sqrt(rough).clip(.05), method='Nelder-Mead', bounds=bounds, options=dict(xatol=1e-7, fatol=1e-10, maxfev=2000)).x
     found = solve(theta, data)
     return found | dict(sd=theta * found['sigma'], se=np.sqrt(np.diag(found['covariance'])))
 

@@ -1,0 +1,65 @@
+"""A whole hub in small: every data set, configuration and revision under its real name with few rows, and a random XLM-R of two layers.
+
+Imported by a process whose environment has XLT_STANDIN_ROWS, it makes the manifest expect that many rows.
+"""
+import hashlib
+import os
+from pathlib import Path
+
+import xlt.hub
+from xlt.hub import CHECKPOINTS, REPOSITORIES, TYDI, TYDI_ALL, Split
+from xlt.languages import languages
+
+TEXTS = ('premise', 'hypothesis', 'question1', 'question2', 'sentence1', 'sentence2', 'ctx', 'context', 'question', 'source_sentence', 'target_sentence')
+BUCC = ('de', 'fr', 'ru', 'zh')
+
+if rows := int(os.environ.get('XLT_STANDIN_ROWS', 0)):
+    xlt.hub.MANIFEST.update(dict.fromkeys(xlt.hub.MANIFEST, rows) | dict.fromkeys((TYDI_ALL, Split('xtreme', 'tydiqa', 'train')), rows * len(TYDI)))
+    xlt.hub.UNLABELLED, xlt.hub.TYDI_TRAIN, xlt.hub.TYDI_ROWS = {'train': 1}, rows, dict.fromkeys(TYDI, rows)
+
+
+def own(row: dict, mark: str) -> dict:
+    "A row whose texts stand nowhere else."
+    row = dict(row) | {k: f'{row[k]} {mark}' for k in TEXTS if k in row}
+    if 'tokens' in row: row = {k: [*v, mark if k == 'tokens' else v[-1]] for k, v in row.items()}
+    return row
+
+
+def write_data(root: Path, rows: int) -> None:
+    "The data sets, Wikipedia among them."
+    from datasets import Dataset, disable_progress_bars
+
+    from hub import every_split, write
+    disable_progress_bars()
+    for split, found, features in every_split(rows):
+        tag = hashlib.sha1(str(split).encode()).hexdigest()[:6]
+        write(root, split, [own(row, f'{tag}{i}') for i, row in enumerate(found)], features)
+    for code in languages().index:
+        folder = root / 'datasets' / REPOSITORIES['wikipedia'].name / REPOSITORIES['wikipedia'].revision / f'20231101.{code}'
+        folder.mkdir(parents=True)
+        text = '\n'.join(f'The {code} cat number {i} saw a {code} dog.' for i in range(rows))
+        Dataset.from_list([dict(id='1', text=text)]).to_parquet(str(folder / 'train-00000-of-00001.parquet'))
+
+
+def write_encoder(root: Path, name: str) -> None:
+    "A random XLM-R of two layers with its tokenizer and its masked-LM head, as safetensors."
+    from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM
+    from xlt.features import train_tokenizer
+    tokenizer = train_tokenizer({'en': [f'The dog {i} sat on the mat, who saw a cat? {i:x}' for i in range(200)]}, vocabulary=500, alpha=1)
+    config = XLMRobertaConfig(vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, max_position_embeddings=514,
+                              pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id)
+    folder = root / 'models' / name / CHECKPOINTS[name]
+    XLMRobertaForMaskedLM(config).save_pretrained(folder), tokenizer.save_pretrained(folder)
+
+
+def write_own_copies(root: Path, rows: int) -> None:
+    "What the hub does not have: BUCC's files and CCGbank."
+    for folder in ('bucc2018', 'ccgbank'): (root / folder).mkdir()
+    for code in BUCC:
+        for split in ('dev', 'test'):
+            for side in (code, 'en'):
+                lines = [f'{side}-{i}\t{split} {side} sentence {i} {code}{i}' for i in range(rows)]
+                (root / 'bucc2018' / f'{code}-en.{split}.{side}').write_text('\n'.join(lines) + '\n')
+            (root / 'bucc2018' / f'{code}-en.{split}.gold').write_text(''.join(f'{code}-{i}\ten-{i}\n' for i in range(rows // 2)))
+    for part in ('train', 'dev'):
+        (root / 'ccgbank' / f'{part}.stagged').write_text(''.join(f'The|DT|NP[nb]/N cat|NN|N {part}{i}|NN|N\n' for i in range(rows)))

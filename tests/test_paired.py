@@ -1,0 +1,50 @@
+"Paired tests on the same test examples: they find what was put in, and nothing else."
+import numpy as np
+import pandas as pd
+import pytest
+
+from xlt.languages import XltError
+from xlt.paired import compare, mcnemar, resampled, sign_flips, tally
+
+
+def answered(seed=0, n=400, broken=.0, graded=False):
+    rng = np.random.default_rng(seed)
+    none = rng.random(n) if graded else (rng.random(n) < .7).astype(float)
+    return pd.DataFrame(dict(none=none, task=none * (rng.random(n) >= broken)))
+
+
+@pytest.mark.parametrize('graded, test', [(False, 'McNemar'), (True, 'sign flips')])
+def test_a_broken_tenth_is_found_and_its_size_is_right(graded, test):
+    [found] = compare(answered(broken=.1, graded=graded))
+    assert found['test'] == test and found['p_value'] < .001 and found['ci_low'] > 0
+    assert found['lost'] == pytest.approx(found['before'] - found['after']) and found['ci_low'] < found['lost'] < found['ci_high']
+
+
+def test_no_change_is_no_finding():
+    [found] = compare(answered())
+    assert found['lost'] == 0 and found['p_value'] == 1
+
+
+def test_under_no_effect_five_percent_are_significant():
+    rng = np.random.default_rng(1)
+    graded = [sign_flips(rng.normal(size=60), draws=400, seed=i) for i in range(400)]
+    tossed = [mcnemar(rng.integers(-1, 2, 300)) for _ in range(400)]
+    assert .02 < np.mean(np.array(graded) < .05) < .08 and np.mean(np.array(tossed) < .05) < .07
+
+
+def test_the_bootstrap_has_the_width_of_the_standard_error():
+    difference = np.random.default_rng(2).normal(size=(500, 1))
+    assert resampled(difference, 4000).std() == pytest.approx(difference.std() / 500 ** .5, rel=.06)
+
+
+def test_runs_on_different_examples_are_refused():
+    right = answered()
+    right.loc[3, 'task'] = np.nan
+    with pytest.raises(XltError, match='different examples'): compare(right)
+
+
+def test_the_tally_counts_by_group_and_leaves_out_the_pivot():
+    table = pd.DataFrame([dict(language=code, lost=lost, p_value_bh=p) for code, lost, p in
+                          [('sw', 5, .01), ('sw', -5, .01), ('de', 5, .2), ('en', 50, .001)]])
+    found = tally(table, pd.Series(dict(sw='low', de='high')), 'en')
+    assert found.loc['low'].tolist() == [2, 50, 50] and found.loc['high'].tolist() == [1, 0, 0]

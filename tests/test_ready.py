@@ -1,0 +1,134 @@
+"A study to begin from, and what is said of the machine."
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from xlt import cli, ready
+from xlt.languages import XltError
+from xlt.params import Study
+
+FINE = [ready.finding(what, '') for what in ('packages', 'Python', 'memory', 'disk', 'GPU', 'hub')]
+
+
+def but(**states) -> list[dict]:
+    return [f | {'state': states.get(f['what'], 'ok')} for f in FINE]
+
+
+@pytest.mark.parametrize('origin', ['lab-quick', 'lab', 'sample'])
+def test_a_new_study_is_the_old_one_by_another_name(repo, project, origin, monkeypatch, capsys):
+    text = (repo / 'params' / f'{origin}.yaml').read_text()
+    (project / 'params' / f'{origin}.yaml').write_text(text)
+    monkeypatch.chdir(project)
+    assert cli.main(['new', 'my-study', '--from', origin]) == 0
+    made = project / 'params' / 'my-study.yaml'
+    assert 'params/my-study.yaml is yours to edit' in capsys.readouterr().out
+    assert yaml.safe_load(made.read_text()) == yaml.safe_load(text) | {'study': 'my-study'}
+    assert [line.split('#')[1] for line in text.splitlines()[4:] if '#' in line] == [line.split('#')[1] for line in made.read_text().splitlines()[5:] if '#' in line]
+    if origin != 'sample': assert Study.read('params/my-study.yaml').study == 'my-study'  # which wants a folder of files
+
+
+@pytest.mark.parametrize('name, said', [('My Study', 'a plain name is allowed'), ('../up', 'a plain name is allowed'), ('', 'a plain name is allowed'), ('a: b', 'a plain name is allowed'),
+                                        ('a' * 65, 'at most 64'), ('tiny', 'params/tiny.yaml is there already')])
+def test_a_bad_name_writes_nothing(project, name, said, capsys):
+    before = {p: p.read_text() for p in (project / 'params').iterdir()}
+    assert cli.main(['new', name, '--from', 'tiny']) == 2
+    assert said in capsys.readouterr().err
+    assert {p: p.read_text() for p in (project / 'params').iterdir()} == before
+
+
+@pytest.mark.parametrize('name', ['2026', '1e5', 'no', 'null', '1.0'])
+def test_a_name_that_yaml_takes_for_something_else(project, name):
+    ready.new_study(name, 'params/tiny.yaml')
+    assert Study.read(f'params/{name}.yaml').study == name
+
+
+def test_an_unknown_origin_names_its_neighbour(project):
+    with pytest.raises(XltError, match="no such file .did you mean 'tiny.yaml'"):
+        ready.new_study('x', 'tinny')
+
+
+def test_doctor(project, monkeypatch, capsys):
+    monkeypatch.setenv('HF_HUB_OFFLINE', '1')
+    monkeypatch.setattr(ready, 'hub', lambda: ready.finding('hub', 'not asked', 'note'))
+    (project / 'params' / 'broken.yaml').write_text('study: broken\n')
+    status = cli.main(['doctor', '--json'])
+    said = json.loads(capsys.readouterr().out)
+    assert status == int(any(f['state'] == 'wrong' for f in said['found']))
+    assert [f['what'] for f in said['found']] == ['packages', 'Python', 'processor', 'memory', 'disk', 'GPU', 'hub', 'XTREME files']
+    assert 'is missing' in said['studies']['params/broken.yaml']
+    if not status: assert said['studies']['params/tiny.yaml'] is None
+    cli.main(['doctor'])
+    assert 'will not run  params/broken.yaml: ' in capsys.readouterr().out
+
+
+def test_packages_missing_old_or_untested(monkeypatch):
+    assert ready.packages()['state'] == 'ok'
+    monkeypatch.setattr(ready, 'tested', lambda: {'pandas': '0.1'})
+    assert ready.packages()['state'] == 'note' and 'pandas' in ready.packages()['says'] and 'tested: 0.1' in ready.packages()['says']
+    monkeypatch.setattr(ready, 'requires', lambda name: ['pandas>=999', 'no-such-package', "pytest; extra == 'dev'"])
+    assert ready.packages()['state'] == 'wrong'
+    assert 'wanted: >=999' in ready.packages()['says'] and 'no-such-package' in ready.packages()['says'] and 'pytest' not in ready.packages()['says']
+
+
+def test_a_full_disk_and_little_memory(project, monkeypatch):
+    import psutil
+    monkeypatch.setattr(ready.shutil, 'disk_usage', lambda path: type('', (), {'free': 1e6})())
+    monkeypatch.setattr(psutil, 'virtual_memory', lambda: type('', (), {'available': 2e9})())
+    states = {f['what']: f['state'] for f in ready.machine()}
+    assert states['disk'] == states['memory'] == 'wrong' and states['Python'] == 'ok'
+
+
+def test_a_hub_that_does_not_answer(monkeypatch):
+    from huggingface_hub import constants
+    monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', False)
+    monkeypatch.setattr(constants, 'ENDPOINT', 'http://127.0.0.1:9')
+    assert ready.hub(2)['state'] == 'note' and 'does not answer' in ready.hub(2)['says']
+    monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
+    assert 'not asked' in ready.hub()['says']
+
+
+def test_a_hub_that_answers(monkeypatch):
+    import http.server
+    import threading
+    from huggingface_hub import constants
+
+    class Hub(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_): pass
+        def do_GET(self):
+            self.send_response(200); self.end_headers(); self.wfile.write(b'{}')
+    server = http.server.HTTPServer(('127.0.0.1', 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', False)
+    monkeypatch.setattr(constants, 'ENDPOINT', f'http://127.0.0.1:{server.server_port}')
+    monkeypatch.setenv('no_proxy', '127.0.0.1')
+    assert ready.hub()['state'] == 'ok'
+    server.shutdown()
+
+
+def test_what_hinders_a_study(project):
+    tiny = project / 'params' / 'tiny.yaml'
+    assert ready.hindrance(tiny, but(hub='note', GPU='note')) is None
+    assert ready.hindrance(tiny, but(disk='wrong')) == 'first see to: disk'
+    big = project / 'params' / 'big.yaml'
+    big.write_text('study: big\nsource: {kind: hub}\nencoder: {kind: pretrained, name: no/such, revision: ' + 'a' * 40 + '}\nintermediates: [mnli]\ntargets: [xnli]\n')
+    assert 'its checkpoint is not in the cache' in ready.hindrance(big, but(hub='note'))
+    assert ready.hindrance(big, but(GPU='note')) == 'it wants a GPU, and there is none'
+    assert ready.hindrance(big, but()) is None
+    big.write_text(big.read_text().replace('[mnli]', '[ccg]'))
+    assert 'CCGbank' in ready.hindrance(big, but())
+
+
+def test_the_tab_key(tmp_path):
+    "argcomplete's protocol: the shell asks by environment, the answer comes on file descriptor 8."
+    pytest.importorskip('argcomplete')
+    xlt = Path(sys.executable).parent / 'xlt'
+    if not xlt.is_file(): pytest.skip('xlt is not installed as a command')
+    line = 'xlt doc'
+    env = os.environ | {'_ARGCOMPLETE': '1', 'COMP_LINE': line, 'COMP_POINT': str(len(line)), '_ARGCOMPLETE_STDOUT_FILENAME': str(tmp_path / 'out')}
+    subprocess.run([xlt], env=env, timeout=60)
+    assert (tmp_path / 'out').read_text().strip() == 'doctor'

@@ -1,0 +1,70 @@
+"The studies of XLM-R, dry: every value is valid and sourced, every data set is pinned, every run is counted. Nothing is fetched."
+import re
+from collections import Counter
+
+import pytest
+
+from xlt.hub import CHECKPOINTS, DEV, DEV_IN, MANIFEST, REPOSITORIES, TEST, TRAIN, TRANSLATED, test_split as where
+from xlt.languages import XltError
+from xlt.params import Study
+from xlt.published import carried
+from xlt.results import runs
+from xlt.tasks import INTERMEDIATE, TARGET, VARIANTS
+
+FILES = {'xlmr-base': 5, 'xlmr-large': 1}  # seeds
+
+
+@pytest.fixture(params=FILES)
+def study(request, repo, project):
+    "A study's file as it is, beside stand-ins for the data that only the user has."
+    for name in ('bucc2018', 'ccgbank'): (project / name).mkdir()
+    text = (repo / 'params' / f'{request.param}.yaml').read_text()
+    (project / 'params' / f'{request.param}.yaml').write_text(text)
+    return Study.read(f'params/{request.param}.yaml', [f'source.bucc_folder={project / "bucc2018"}', f'source.ccg_folder={project / "ccgbank"}'])
+
+
+def test_it_is_complete(study):
+    assert study.intermediates == [*INTERMEDIATE, 'multi', *(f'{t}-mlm' for t in INTERMEDIATE), 'multi-mlm', 'mnli-mt'] and set(study.targets) == set(TARGET) and len(study.seeds) == FILES[study.study]
+    assert CHECKPOINTS[study.encoder.name] == study.encoder.revision
+    for target in TARGET: assert study.evaluated(target) == list(TARGET[target].languages)
+
+
+def test_every_run_is_counted(study, capsys):
+    counts, seeds = Counter(r.phase for r in runs(study)), len(study.seeds)
+    print(f'{study.study}: ' + ', '.join(f'{n} {phase}' for phase, n in counts.items()))
+    assert counts == dict(encoder=1, intermediate=21 * seeds, pair=198 * seeds, report=1)
+    assert re.search(r'xlmr-\w+: 1 encoder, \d+ intermediate, \d+ pair, 1 report', capsys.readouterr().out)
+    mlqa = [r for r in runs(study) if r.target == 'mlqa']
+    assert all(r.parent.target == 'xquad' for r in mlqa), 'XQuAD and MLQA share a fine-tune'
+
+
+def test_every_data_set_configuration_and_revision_is_named(study):
+    trained = {t for t in (*INTERMEDIATE, *(TARGET[t].train_on for t in study.targets)) if t}
+    splits = {s for t in trained - {'ccg'} for table in (TRAIN, DEV) for s in table.get(t, {})} | set(DEV['xnli'])
+    splits |= {s for t in study.targets for s in DEV_IN.get(t, {}).values()} | {where(t, c) for t in set(study.targets) & set(TEST) for c in study.evaluated(t)}
+    splits |= {s for t in study.intermediates if VARIANTS[t].translated for s in TRANSLATED[VARIANTS[t].base].values()}
+    assert splits == set(MANIFEST), 'what the study reads is what the manifest counts'
+    for split in splits: assert re.fullmatch('[0-9a-f]{40}', REPOSITORIES[split.repository].revision) and split.config and split.split and MANIFEST[split] > 0
+    assert set(study.source.identity()['revisions'].values()) == {r.revision for r in REPOSITORIES.values()}
+
+
+def test_batch_sizes_and_epochs_are_the_papers(study):
+    recipes = carried('tasks').set_index('task')
+    assert all(study.recipe('intermediate', v).learning_rate == 5e-6 for v in study.intermediates if VARIANTS[v].mlm)
+    phases = {'intermediate': INTERMEDIATE, 'target': [t for t in study.targets if TARGET[t].recipe] if study.study == 'xlmr-large' else []}
+    for phase, names in phases.items():
+        for name in set(names) & set(recipes.index):
+            used = study.recipe(phase, name)
+            assert (used.batch_size, used.epochs) == (int(recipes.batch_size[name]), recipes.epochs[name]), name
+            assert used.learning_rate == (1e-5 if phase == 'intermediate' else 3e-6)
+
+
+def test_each_value_has_its_source(study, repo):
+    text = (repo / 'params' / f'{study.study}.yaml').read_text()
+    for line in text.splitlines():
+        if re.match(r'  \w+: \{', line) or line.startswith(('seeds', 'retrieval', '  revision')): assert re.search(r'# .*\[[PFXJHO]\]', line), line
+
+
+def test_without_the_users_own_copy_the_message_says_so(repo, project):
+    (project / 'params' / 'xlmr-large.yaml').write_text((repo / 'params' / 'xlmr-large.yaml').read_text())
+    with pytest.raises(XltError, match='bucc2018'): Study.read('params/xlmr-large.yaml', ['source.bucc_folder=/nowhere'])
