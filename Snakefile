@@ -15,7 +15,7 @@ import sys
 
 from snakemake.exceptions import WorkflowError
 from xlt.params import Study, root
-from xlt.results import leash, reopen, result, runs
+from xlt.results import FINISHED, leash, reopen, result, runs
 
 leash()  # when `xlt run` started this and has died, so does this
 
@@ -79,6 +79,7 @@ def shell_command(then: str = 'true') -> str:
     export OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} OPENBLAS_NUM_THREADS={threads} TOKENIZERS_PARALLELISM=false
     {{ """ + PAPERMILL + """ {params.given} --log-output --no-progress-bar --start-timeout 300 &&
       test -s {params.proof:q} && """ + then + """ ; }} > {params.log:q} 2>&1 ||
+    {{ grep -q ' """ + FINISHED + """;' {params.log:q} && test -s {params.proof:q} ; }} ||
     {{ """ + PYTHON + """ -c 'import sys; from xlt.results import fail; fail(*sys.argv[1:])' {params.folder:q} {params.log:q}; exit 1; }}
     """
 

@@ -16,6 +16,7 @@ from xlt.features import train_tokenizer
 from xlt.mixing import fit_mixture, masked_part, task_part
 from xlt.models import load_encoder, new_model, save_encoder, with_head, with_masked_head
 from xlt.tasks import MaskedText, Phase, Recipe, find_task
+from xlt.tokenised import table
 from xlt.training import fit, pretrain
 
 RECIPE = Recipe(layers=1, hidden=16, heads=2, feed_forward=32, vocabulary=400, steps=12, batch_size=4, max_length=32, block=16)
@@ -74,7 +75,7 @@ def tune(encoder, tokenizer, folder=None, **kwargs):
 
     def score_dev(m):  # a function of the weights, so that both runs see the same
         return float(weights(m).abs().sum()) % 100
-    return model, fit(model, tokenizer, 'sentence_pair', rows, PHASE, 0, score_dev, folder, **kwargs)
+    return model, fit(model, tokenizer, 'sentence_pair', table('sentence_pair', rows, 0), PHASE, 0, score_dev, folder, **kwargs)
 
 
 def masked(tokenizer, folder=None, **kwargs):
@@ -125,7 +126,7 @@ def mixed(encoder, tokenizer, folder=None, **kwargs):
     model, how = load_encoder(encoder), MaskedText(sentences=30, batch_size=6, max_length=32)
     def task(name, n, size):
         rows = [{'input_ids': [0, *range(10, 12 + i % 9), 2], 'attention_mask': [1] * (4 + i % 9), 'labels': i % 2} for i in range(n)]
-        return task_part(name, with_head(encoder, 'sentence_pair', ['x', 'y'], 0), tokenizer, 'sentence_pair', rows, size, lambda m: float(weights(m).abs().sum()) % 100)
+        return task_part(name, with_head(encoder, 'sentence_pair', ['x', 'y'], 0), tokenizer, 'sentence_pair', table('sentence_pair', rows, 0), size, lambda m: float(weights(m).abs().sum()) % 100)
     parts = [task('one', 30, 10), task('two', 24, 6), masked_part(with_masked_head(encoder, model), tokenizer, [f'w{i} v{i % 7} u3' for i in range(30)], how)]
     return model, fit_mixture(model, parts, PHASE.model_copy(update={'evals_per_epoch': 1}), 100, 0, folder, **kwargs)
 
@@ -217,7 +218,7 @@ def test_a_loss_that_is_no_number_is_noticed(encoder, tokenizer, monkeypatch, tm
     def train(seed, folder):
         model = with_head(encoder, 'sentence_pair', ['x', 'y'], seed)
         rows = [{'input_ids': [0, 10 + i % 2, 2], 'attention_mask': [1] * 3, 'labels': i % 2} for i in range(60)]
-        return model, fit(model, tokenizer, 'sentence_pair', rows, PHASE, seed, lambda m: 60., folder)
+        return model, fit(model, tokenizer, 'sentence_pair', table('sentence_pair', rows, 0), PHASE, seed, lambda m: 60., folder)
     model, history = attempt(train, 0, tmp_path, 50.)
     first, second = history['attempts']
     assert (first['loss'], first['steps'], first['diverged']) == (None, 10, 'the loss was not a number')

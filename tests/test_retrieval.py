@@ -151,7 +151,7 @@ def test_tatoeba_asks_from_the_english_side(encoder, monkeypatch):
     rows = two_sides([dict(id=f'f{i}', text=t) for i, t in enumerate('uvw')], [dict(id=f'e{i}', text=t) for i, t in enumerate('xyz')],
                      [('f0', 'e0'), ('f1', 'e1'), ('f2', 'e2')], 'test')
     vectors = dict(zip('uvwxyz', np.array([[1, 0, 0], [0, 1, 0], [0, 1, 0], [1, 0, 0], [0, 1, 0], [0, .9, .1]], np.float32)))
-    monkeypatch.setattr('xlt.evaluation.embed', lambda m, t, texts, *_: np.stack([vectors[x] for x in texts]))
+    monkeypatch.setattr('xlt.evaluation.embed', lambda m, t, texts, *_, **__: np.stack([vectors[x] for x in texts]))
     ids, gold, found = nearest_translations(dataset(rows, 'retrieval'), model, tokenizer, 1, 64)
     assert ids == ['e0', 'e1', 'e2'] and gold == ['f0', 'f1', 'f2'] and found == ['f0', 'f1', 'f1'], 'a tie goes to the lower index'
 
@@ -172,7 +172,7 @@ def embedded(data, perfect, seed=0, d=64):
         text = dict(zip(rows.id, rows.text))
         for r in rows[rows.side == 'foreign'].itertuples():
             for m in r.matches: vectors[r.text] = vectors[text[m]]
-    return lambda model, tokenizer, texts, *_: np.stack([vectors[t] for t in texts])
+    return lambda model, tokenizer, texts, *_, **__: np.stack([vectors[t] for t in texts])
 
 
 def test_bucc_with_perfect_embeddings(bucc, monkeypatch):

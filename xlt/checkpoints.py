@@ -7,7 +7,7 @@ __all__ = ['SEAL', 'SAVE_EVERY', 'LOOK_FOR_NAN', 'MORE', 'OTHER_SEED', 'digests'
            'resumable', 'Keeper', 'Lasting', 'diverged', 'attempt', 'kept']
 
 # %% ../nbs/06b_checkpoints.ipynb #xc437170
-import hashlib, json, os, shutil, time
+import json, os, shutil, time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import Trainer, TrainerCallback
+from .tokenised import sha256
 
 # %% ../nbs/06b_checkpoints.ipynb #xe78403f
 SEAL = 'sealed.json'
@@ -22,9 +23,7 @@ SEAL = 'sealed.json'
 # %% ../nbs/06b_checkpoints.ipynb #x9db629f
 def digests(folder: Path) -> dict[str, list]:  # name → bytes and SHA-256
     "What there is in a folder, but for the seal."
-    def sha(path):
-        with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
-    return {p.name: [p.stat().st_size, sha(p)] for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(SEAL)}
+    return {p.name: [p.stat().st_size, sha256(p)] for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(SEAL)}
 
 # %% ../nbs/06b_checkpoints.ipynb #x807b03d
 def seal(folder: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 import torch
+from datasets import Dataset
 from fastcore.basics import patch
 from torch.utils.data import Dataset as TorchDataset
 from transformers import EarlyStoppingCallback, PreTrainedModel, PreTrainedTokenizerFast
@@ -20,7 +21,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 from .checkpoints import SAVE_EVERY, kept
 from .models import MaskedModel
 from .tasks import MaskedText, Phase
-from .training import Masking, Rows, Scored, arguments, collator, pretraining_texts, token_rows
+from .training import Masking, Scored, arguments, collator, inputs, pretraining_texts, token_rows
 
 # %% ../nbs/07b_mixing.ipynb #x9861086
 def proportions(sizes: dict[str, int], cap: int) -> dict[str, float]:  # sum to 1
@@ -38,18 +39,17 @@ class Part(NamedTuple):
     "One task of a mixture."
     name: str
     model: torch.nn.Module  # gives a `loss`; its encoder is replaced by the one that all share
-    rows: Sequence  # what batches are made of
+    rows: Dataset | Sequence  # what batches are made of
     lengths: list[int] | None  # of the rows, in sub-words, to put like with like; None: take them as they come
     collate: Callable[[list], dict]  # makes a batch of rows
     batch_size: int
     score: Callable[[PreTrainedModel], float] | None = None  # on its development set, percent; None: it has none
 
 # %% ../nbs/07b_mixing.ipynb #x57ac259
-def task_part(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, kind: str, features: list[dict], batch_size: int,
+def task_part(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, kind: str, features: Dataset, batch_size: int,
               score: Callable[[PreTrainedModel], float]) -> Part:
     "A part that learns a task from its features."
-    def length(ids: list): return max(map(len, ids)) if isinstance(ids[0], list) else len(ids)
-    return Part(name, model, Rows(features), [length(f['input_ids']) for f in features], collator(kind, tokenizer), batch_size, score)
+    return Part(name, model, inputs(features), list(features['length']), collator(kind, tokenizer), batch_size, score)
 
 # %% ../nbs/07b_mixing.ipynb #xc74d89e
 def masked_texts(corpus: dict[str, list[str]], how: MaskedText, seed: int,
@@ -63,7 +63,7 @@ def masked_texts(corpus: dict[str, list[str]], how: MaskedText, seed: int,
 def masked_part(model: MaskedModel, tokenizer: PreTrainedTokenizerFast, texts: list[str], how: MaskedText) -> Part:
     "A part that fills gaps in multilingual text."
     rows = token_rows(texts, tokenizer, how.max_length)
-    return Part('mlm', model, rows, None, Masking(tokenizer, how.mask), how.batch_size)
+    return Part('mlm', model, rows, None, Masking(tokenizer, how.mask, how.max_length), how.batch_size)
 
 # %% ../nbs/07b_mixing.ipynb #xb2e0d0a
 class SharedEncoder(torch.nn.Module):
@@ -93,7 +93,8 @@ class Batches(TorchDataset):
     def __len__(self): return len(self.dealt)
     def __getitem__(self, i: int) -> dict:
         part, numbers = self.parts[self.dealt[i][0]], self.dealt[i][1]
-        return {'part': part.name, 'batch': dict(part.collate([part.rows[n] for n in numbers]))}
+        rows = part.rows.__getitems__(numbers) if isinstance(part.rows, Dataset) else [part.rows[n] for n in numbers]  # at one go
+        return {'part': part.name, 'batch': dict(part.collate(rows))}
 
 # %% ../nbs/07b_mixing.ipynb #xb3cedce
 class Mixed(Scored):

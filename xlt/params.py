@@ -137,6 +137,7 @@ class Study(Strict):
     retrieval: Retrieval = Retrieval()
     analysis: Analysis = Analysis()
     track: Literal['tensorboard', 'wandb', 'mlflow'] | None = None  # who is told of losses and development scores while a run trains
+    compile: Literal['no', 'yes'] = 'no'  # train through `torch.compile`
     _path: Path | None = PrivateAttr(None)  # where it was read
     _absent: dict[str, str] = PrivateAttr({})  # intermediate tasks that the source lacks, and why
 

@@ -7,10 +7,12 @@ __all__ = ['SPARE', 'TIES', 'ROUNDING', 'check_layer', 'embed_block', 'embed', '
            'directed', 'margins', 'different', 'candidates', 'best_threshold']
 
 # %% ../nbs/08_retrieval.ipynb #c003
+from pathlib import Path
 import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from .languages import XltError
+from .tokenised import tokenised_texts
 
 # %% ../nbs/08_retrieval.ipynb #c005
 def check_layer(model: PreTrainedModel, layer: int) -> None:
@@ -19,9 +21,8 @@ def check_layer(model: PreTrainedModel, layer: int) -> None:
     if not 0 <= layer <= last: raise XltError(f'retrieval layer {layer} does not exist; the model has 0 (the embeddings) to {last}')
 
 # %% ../nbs/08_retrieval.ipynb #c006
-def embed_block(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, texts: list[str], layer: int, max_length: int, batch_size: int) -> np.ndarray:
+def embed_block(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, ids: list[list[int]], layer: int, batch_size: int) -> np.ndarray:
     "Mean-pooled hidden states of one layer, in the order of the texts."
-    ids = tokenizer(texts, truncation=True, max_length=max_length)['input_ids']
     order, out = np.argsort([len(i) for i in ids], kind='stable'), np.empty((len(ids), model.config.hidden_size), np.float32)
     for rows in (order[i:i + batch_size] for i in range(0, len(order), batch_size)):
         batch = tokenizer.pad({'input_ids': [ids[r] for r in rows]}, return_tensors='pt').to(model.device)
@@ -33,12 +34,13 @@ def embed_block(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, text
 # %% ../nbs/08_retrieval.ipynb #c007
 def embed(model: PreTrainedModel,  # an encoder without a head
           tokenizer: PreTrainedTokenizerFast, texts: list[str], layer: int, max_length: int = 128, batch_size: int = 64,
-          block: int = 8192,  # sentences tokenised at a time
+          block: int = 8192,  # sentences sorted by length at a time
+          folder: Path | None = None,  # where their sub-words are kept; None: nowhere
          ) -> np.ndarray:  # `(len(texts), hidden)` float32, rows of length 1
     "Sentence embeddings: mean-pooled hidden states of one layer, normalised."
     check_layer(model, layer)
-    blocks = [texts[i:i + block] for i in range(0, len(texts), block)]
-    out = np.concatenate([embed_block(model, tokenizer, b, layer, max_length, batch_size) for b in blocks])
+    read = tokenised_texts(texts, tokenizer, max_length, folder)
+    out = np.concatenate([embed_block(model, tokenizer, read[i:i + block]['input_ids'], layer, batch_size) for i in range(0, len(texts), block)])
     return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
 
 # %% ../nbs/08_retrieval.ipynb #c012
