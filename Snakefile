@@ -130,6 +130,14 @@ rule pair:
         shell_command()
 
 
+use rule pair as pair_first with:  # those whose model another pair waits for
+    wildcard_constraints: name='|'.join(sorted({r.parent.name for r in RUNS.values() if r.parent and r.parent.phase == 'pair'}) or ['-'])
+    priority: 1
+
+
+ruleorder: pair_first > pair
+
+
 rule report:
     input: [] if EARLY or 'report' in DONE else [ancient(place(RUNS[name])) for name in sorted(PAIRS)]
     output: [HTML] if EARLY and PAIRS - DONE else [place(RUNS['report']), HTML]  # an early report is no result

@@ -176,7 +176,7 @@ def test_profiles_plan_everything(checkout, monkeypatch, profile):
     said = subprocess.run([sys.executable, '-m', 'snakemake', '--config', f'study={FILE}', '--workflow-profile', f'profiles/{profile}', '--dry-run'],
                           capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
-    assert re.search(r'^pair +6$', said.stdout + said.stderr, re.M)
+    assert re.search(r'^pair +4\npair_first +2$', said.stdout + said.stderr, re.M)
     for script in Path('profiles/kubernetes').glob('[!c]*'):
         assert script.stat().st_mode & stat.S_IXUSR or script.suffix
 

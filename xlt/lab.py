@@ -8,7 +8,7 @@ __all__ = ['NOUNS', 'VERBS', 'ADJECTIVES', 'NAMES', 'NUMBERS', 'TOPICS', 'FUNCTI
            'a_phrase', 'a_clause', 'reserved', 'fresh', 'Language', 'invent', 'a_word', 'lexicon', 'Token', 'Slips',
            'Speaker', 'join', 'paragraph', 'switch', 'reword', 'weaken', 'ask', 'echo', 'speak_corpus', 'opposite',
            'contradict', 'embellish', 'nli', 'anli', 'qqp', 'turned', 'pawsx', 'spans', 'passage', 'reading', 'choose',
-           'hellaswag', 'cosmosqa', 'csqa', 'tagged', 'retrieval_rows', 'Lab']
+           'hellaswag', 'cosmosqa', 'csqa', 'tagged', 'meanings', 'retrieval_rows', 'Lab']
 
 # %% ../nbs/02a_lab.ipynb #c003
 from functools import cached_property, lru_cache
@@ -430,13 +430,18 @@ MAKERS = {'anli_plus': anli, 'mnli': nli, 'xnli': nli, 'qqp': qqp, 'pawsx': paws
 SIZES = {'anli_plus': 2., 'mnli': 1.5, 'qqp': 1.5, 'squad_v1': 1.5, 'squad_v2': 1.5, 'pawsx': 1.5, 'tydiqa': .75}  # training examples, in units of `train_examples`
 
 # %% ../nbs/02a_lab.ipynb #c089
+@lru_cache(maxsize=8)  # the same for every language
+def meanings(seed: int, pivot: Language, split: str, n: int) -> list[Clause]:
+    "So many meanings that the pivot says in different words."
+    found, speaker, i = {}, Speaker(seed, pivot), 0
+    while len(found) < n:
+        c = fresh(draw(seed, 'retrieval', split, i), seed, True)
+        found.setdefault(join(speaker.clause(c)), c); i += 1
+    return list(found.values())
+
 def retrieval_rows(seed: int, speaker: Speaker, pivot: Speaker, split: str, pairs: int, foreign: int, english: int) -> list[dict]:
     "Two collections of sentences: `pairs` translations, then sentences of their own on either side."
-    meanings, i = {}, 0
-    while len(meanings) < pairs + foreign + english:
-        c = fresh(draw(seed, 'retrieval', split, i), seed, True)
-        meanings.setdefault(join(pivot.clause(c)), c); i += 1
-    said = list(meanings.values())
+    said = meanings(seed, pivot.language, split, pairs + foreign + english)
     def side(name, who, prefix, other, chosen):
         return [dict(id=f'{prefix}-{n:06d}', side=name, text=join(who.clause(said[n])), matches=[f'{other}-{n:06d}'] if n < pairs else []) for n in chosen]
     code = speaker.language.code

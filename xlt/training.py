@@ -68,9 +68,12 @@ def pretraining_texts(corpus: dict[str, list[str]], alpha: float, batches: int, 
 
 # %% ../nbs/07_training.ipynb #c015
 def token_rows(texts: list[str], tokenizer: PreTrainedTokenizerFast, max_length: int, chunk: int = 10_000) -> list[torch.Tensor]:
-    "Sub-word numbers of each text, four bytes each, so that half a million texts fit into little memory."
-    parts = (texts[i:i + chunk] for i in range(0, len(texts), chunk))
-    return [torch.tensor(ids, dtype=torch.int32) for part in parts for ids in tokenizer(part, truncation=True, max_length=max_length)['input_ids']]
+    "Sub-word numbers of each text, four bytes each and once for equal texts, so that half a million fit into little memory."
+    different = list(dict.fromkeys(texts))
+    parts = (different[i:i + chunk] for i in range(0, len(different), chunk))
+    cut = [torch.tensor(ids, dtype=torch.int32) for part in parts for ids in tokenizer(part, truncation=True, max_length=max_length)['input_ids']]
+    found = dict(zip(different, cut))
+    return [found[text] for text in texts]
 
 # %% ../nbs/07_training.ipynb #3e157063
 def packed(texts: list[torch.Tensor],  # sub-words of each
