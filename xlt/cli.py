@@ -246,7 +246,7 @@ def overview(study, rows: list[dict]) -> str:
 def plan(args) -> int:
     "how many runs, how much disk and, as far as measured, how many hours a study takes"
     from xlt.plan import plan
-    print(*plan(read_study(args), args.cores), sep='\n')
+    print(*plan(read_study(args), args.cores, args.price), sep='\n')
     return 0
 
 # %% ../nbs/15_cli.ipynb #c031
@@ -468,7 +468,7 @@ def parser() -> argparse.ArgumentParser:
         arguments(sub, *names)
         return sub
     command(run, 'params', '--cores', '--set').add_argument('--profile', metavar='NAME', help='run on a cluster, as profiles/NAME says')
-    command(plan, 'params', '--cores', '--set')
+    command(plan, 'params', '--cores', '--set').add_argument('--price', type=float, metavar='X', help='what one hour of a GPU costs')
     command(status, 'params', '--set', '--json').add_argument('--watch', action='store_true', help='show it again and again, until all is done')
     command(report, 'params', '--set')
     command(tasks); command(languages); command(doctor, '--json')
