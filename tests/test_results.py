@@ -11,7 +11,7 @@ import pytest
 
 from xlt.languages import XltError
 from xlt.params import Study
-from xlt.results import (track, begin, checksum, check_history, collect, fail, find_run, is_alive, result, runs, status, this_process,
+from xlt.results import (FINISHED, track, begin, checksum, check_history, collect, fail, find_run, is_alive, result, runs, status, this_process,
                          write)
 
 FILE = 'params/tiny.yaml'
@@ -233,6 +233,42 @@ def test_a_run_waits_until_it_is_alone(study, project, capsys):
     killer.wait()
     other.join()
     assert other.exitcode == -signal.SIGKILL and result(find_run(study, 'encoder'))
+
+
+def hold_and_finish(folder):
+    os.environ['XLT_ROOT'] = str(folder)
+    active = begin(FILE, 'encoder')
+    time.sleep(2)
+    active.finish()
+
+
+def test_a_run_that_waited_does_not_repeat_what_was_finished(study, project):
+    other = multiprocessing.get_context('spawn').Process(target=hold_and_finish, args=(project,))
+    other.start()
+    run = find_run(study, 'encoder')
+    while not (run.folder / 'running.json').exists():
+        time.sleep(.05)
+    with pytest.raises(XltError, match=f'encoder {FINISHED}'):
+        begin(study, 'encoder')
+    other.join()
+    assert other.exitcode == 0 and result(run)
+    assert play(study, 'encoder')['started'] > 0  # who did not have to wait may do it again
+
+
+def test_a_result_written_meanwhile_is_not_set_aside(study, monkeypatch):
+    "Between the look at a damaged result and its removal, another process writes a good one."
+    play(study, 'encoder')
+    run = find_run(study, 'encoder')
+    good = (run.folder / 'result.json').read_text()
+    (run.folder / 'result.json').write_text(good[:-9])
+
+    def then_written(path, stamp):
+        write(path, good)
+        return None
+    monkeypatch.setattr('xlt.results.verified', then_written)
+    assert result(run) is None
+    monkeypatch.undo()
+    assert result(run) and not list(run.folder.glob('result.set-aside-*'))
 
 
 def test_leash(project):
