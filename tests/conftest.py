@@ -20,7 +20,7 @@ analysis: {resource: corpus_sentences}
 
 def pytest_collection_modifyitems(items):
     "The longest first, so that no core waits for them at the end."
-    items.sort(key=lambda item: item.path.stem not in ('test_pipeline', 'test_study', 'test_standin', 'test_survival', 'test_docs'))
+    items.sort(key=lambda item: item.path.stem not in ('test_pipeline', 'test_study', 'test_standin', 'test_survival', 'test_docs', 'test_faults'))
 
 
 @pytest.fixture(scope='session')
