@@ -1,6 +1,7 @@
 "The notebooks are the source: the modules are what they export, they are clean, and papermill finds its cell in them."
 import ast
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -48,6 +49,26 @@ def test_modules_are_what_the_notebooks_export(copy):
 def test_notebooks_are_clean(copy):
     changed = [str(p.relative_to(REPO)) for p in NOTEBOOKS if (copy / p.relative_to(REPO)).read_bytes() != p.read_bytes()]
     assert changed == [], 'run `make sync`'
+
+
+def test_nbdev_can_process_them(copy, tmp_path):
+    "The half of `nbdev_docs` that is not Quarto's: what a page defines is found where it is shown. nbdev's own wish to install the project is not granted."
+    (tmp_path / 'pip').write_text('#!/bin/sh\n')
+    (tmp_path / 'pip').chmod(0o755)
+    env = os.environ | {'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'PYTHONPATH': str(copy)}
+    done = subprocess.run([BIN / 'nbdev_proc_nbs', '--n_workers', '1'], cwd=copy, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    made = {p.stem for p in (copy / '_proc').rglob('*.ipynb')}
+    assert made >= {p.stem for p in NOTEBOOKS if '_site' not in p.parts}
+
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
+def test_imports_stand_alone(path):
+    "As nbdev wants it: it executes cells that import when it makes the documentation."
+    for cell in map(source, cells(path)):
+        body = ast.parse('\n'.join('' if line.startswith(('%', '!')) else line for line in cell.splitlines())).body
+        imports = [node for node in body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        assert not imports or len(imports) == len(body), cell
 
 
 @pytest.mark.parametrize('path', STUDY, ids=lambda p: p.stem)

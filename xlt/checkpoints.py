@@ -66,7 +66,7 @@ def resumable(folder: Path) -> Path | None:
 # %% ../nbs/06b_checkpoints.ipynb #xc5aaaa2
 class Keeper(TrainerCallback):
     "Saves what is needed to go on, and removes what is not."
-    def __init__(self, trainer: 'Lasting', every: float):
+    def __init__(self, trainer: Trainer, every: float):
         self.trainer, self.every, self.last, self.order, self.found = trainer, every, time.monotonic(), None, None
     @property
     def due(self) -> bool: return time.monotonic() - self.last >= self.every
