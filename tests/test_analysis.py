@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import mannwhitneyu, spearmanr
-from xlt.analysis import (adjust, against_plain, analyse, by_kind, by_task, cells, conclusion, equivalence, headline, minimum_detectable_effect, number, p_text,
-                          task_line, to_json, verdict, variant_line)
-from xlt.degradation import centred, check_scores, degradations, language_means, primary, split
+from xlt.analysis import (FEW, adjust, against_plain, analyse, by_kind, by_task, cells, conclusion, effect_size, equivalence, headline, minimum_detectable_effect,
+                          number, p_text, pairing, slope_line, spread_line, task_line, to_json, verdict, variant_line)
+from xlt.degradation import bootstrap_interval, centred, check_scores, degradations, interval_coverage, language_means, permutation_p, primary, split
 from xlt.languages import languages, resource
 from xlt.simulation import simulate
 
@@ -111,7 +111,7 @@ def test_nothing_varies():
     found = analyse(scores, resource(), facts=languages())
     json.loads(to_json(found))
     assert found['primary']['estimate'] == 0 and found['primary']['p_value'] == 1
-    assert found['conclusion']['verdict'] == 'equivalent' and all(c['spearman'] is None for c in found['cells'])
+    assert found['conclusion']['verdict'] == 'undecided' and not found['equivalence']['equivalent'] and all(c['spearman'] is None for c in found['cells'])
 
 
 def test_languages_without_facts():
@@ -119,7 +119,7 @@ def test_languages_without_facts():
     codes = {c: f'q{chr(97 + i)}a' for i, c in enumerate(sorted(set(scores.language) - {'en'}))}
     renamed = analyse(scores.assign(language=scores.language.replace(codes)), measure.rename(index=codes).rename('own'))
     assert renamed['primary']['estimate'] == pytest.approx(primary(scores, measure)['estimate'])
-    assert {s['measure'] for s in renamed['specifications']} == {'own'} and 'by_family' not in renamed
+    assert {s['measure'] for s in renamed['specifications']} == {'own'} and renamed['by_family'] == renamed['by_script'] == []
 
 
 def test_by_task_keeps_the_groups_of_the_study():
@@ -159,6 +159,68 @@ def test_the_task_that_hurt_most():
     rows = [dict(intermediate='qqp', mean=2., estimate=1., p_value=.02), dict(intermediate='mnli', mean=-3., estimate=None, p_value=None)]
     assert task_line(rows) == 'The intermediate task that hurt most: qqp, at a cost of 2.00 points on average over targets and languages; low minus high 1.00 points, p = 0.02.'
     assert task_line(rows[1:]) == 'The intermediate task that helped least: mnli, with a gain of 3.00 points on average over targets and languages.'
+
+
+def test_what_the_groups_lost_stands_beside_the_difference(analysis):
+    "Where everybody gains, 'harm' must not read as if somebody had lost."
+    gained = {**analysis, 'raw': dict(low=-5.9, high=-9.1)}
+    assert 'the low-resource languages gained 5.90 points and the high-resource languages gained 9.10 points' in conclusion(gained)['sentence']
+    assert 'or gave them as much less' in conclusion(gained)['sentence'] and conclusion(gained)['verdict'] == 'harm'
+    lost, groups = degradations(check_scores(simulate(slope=1))), analysis['primary']['groups']
+    means = language_means(lost, 'degradation')
+    assert analysis['raw'] == pytest.approx({g: means[groups[g]].mean() for g in groups})
+
+
+@pytest.mark.parametrize('ends, p, words', [((.2, 3.), .2, 'point different ways'), ((-.2, 3.), .01, 'point different ways'), ((.2, 3.), .01, None)])
+def test_an_interval_that_disagrees_with_its_p_value_is_explained(ends, p, words):
+    given = made_up(1.5, p, .9)
+    given['primary'] |= dict(ci_low=ends[0], ci_high=ends[1], ci_coverage=.95)
+    said = conclusion(given)['sentence']
+    assert (words in said) if words else 'point different ways' not in said
+
+
+def test_an_interval_of_few_languages_says_how_often_it_holds():
+    given = made_up(2.3, .0079, .9)
+    given['primary'] |= dict(ci_coverage=.883)
+    assert 'about 88 % of studies, not 95 %' in conclusion(given)['sentence'].replace('88%', '88 %')
+    assert .86 < interval_coverage(5, 5) < .9 and .7 < interval_coverage(2, 11) < .78 and .92 < interval_coverage(13, 13) < .95 and interval_coverage(1, 5) is None
+    rng = np.random.default_rng(0)  # and so it is
+    held = [lo <= 0 <= hi for lo, hi in (bootstrap_interval(rng.normal(size=4), rng.normal(size=6), draws=400) for _ in range(1500))]
+    assert np.mean(held) == pytest.approx(interval_coverage(4, 6), abs=.03)
+
+
+def test_the_detectable_effect_of_few_languages_is_simulated():
+    rng = np.random.default_rng(2)
+    for k, m in ((4, 4), (5, 5), (3, 6)):
+        size = effect_size(k, m, .8, .05)
+        hits = [permutation_p(rng.normal(size, 1, k), rng.normal(0, 1, m))['p_value'] < .05 for _ in range(800)]
+        assert np.mean(hits) == pytest.approx(.8, abs=.05)
+
+
+def test_by_task_is_adjusted_and_says_where_there_is_a_floor(analysis):
+    rows = [dict(target=t, estimate=e, p_value_holm=p, baseline_low=b) for t, e, p, b in (('tatoeba', -4.7, .3, 4.4), ('panx', 7.5, .01, 40.), ('xnli', 1., .9, 50.))]
+    said = spread_line(rows)
+    for part in ('from −4.70 points in tatoeba to 7.50 in panx', 'over 3 targets, panx is significant', 'near zero in tatoeba (4 %)'): assert part in said
+    assert 'none is significant' in spread_line([r | dict(p_value_holm=.5) for r in rows]) and 'single target' in spread_line(rows[:1])
+    for row in analysis['by_target']:
+        assert row['p_value_holm'] is None or row['p_value_holm'] >= row['p_value']
+        assert (row['ci_low'] is None) == (min(row['n_low'], row['n_high']) < FEW)
+
+
+@pytest.mark.parametrize('measure, words', [('cc100_gib', 'tenfold less pretraining text'), ('wiki', 'tenfold less Wikipedia'), ('joshi', 'tenfold smaller value of joshi')])
+def test_the_dose_names_its_measure(measure, words):
+    fit = dict(slope_per_tenfold_less=1., ci_low=.5, ci_high=1.5, p_value=.01)
+    assert words in slope_line(fit, measure) and f'no two values of {measure} above 0.1' in slope_line(None, measure)
+
+
+def test_how_scores_found_their_baselines():
+    scores = small(9, slope=1)
+    assert pairing(scores, 'en') == dict(seed=len(scores[(scores.intermediate != 'none') & (scores.language != 'en')]), mean=0, left_out=0)
+    tested = scores.intermediate != 'none'
+    lacking = scores[tested | (scores.seed == 0)]
+    n = int((tested & (scores.language != 'en')).sum())
+    assert pairing(lacking, 'en') == dict(seed=n // 3, mean=0, left_out=2 * n // 3)
+    assert pairing(lacking.assign(seed=lacking.seed + 10 * tested[lacking.index]), 'en') == dict(seed=0, mean=n, left_out=0)
 
 
 def full_size():

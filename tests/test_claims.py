@@ -48,6 +48,14 @@ def test_each_claim_can_be_contradicted(gain, contradicted):
     assert contradicted <= set(found.index[found == 'contradicted']) <= contradicted | {2, 6}  # multi-mlm goes with multi
 
 
+def test_equals_are_not_told_apart():
+    "All tasks gain the same: the best of nine is best by luck, and that must not count against the tenth, nor the least of them against all."
+    found = [verdicts(claims(world(lambda i, t: 6., spread=1.5, tasks=(*INTERMEDIATE, 'multi'), seed=s), draws=200), 'here') for s in range(30)]
+    assert sum(v[2] == 'contradicted' for v in found) <= 3 and not any(v[2] == 'supported' for v in found)
+    level = [verdicts(claims(world(lambda i, t: DRAMATIC, spread=1.5, tasks=INTERMEDIATE, seed=s), draws=200), 'here') for s in range(30)]
+    assert sum(v[3] == 'contradicted' for v in level) <= 6  # two targets
+
+
 def test_noise_leaves_claims_undecided():
     rng = np.random.default_rng(3)
     noise = {(i, t): rng.normal(0, 5) for i in EVERY for t in TARGET}

@@ -27,7 +27,7 @@ def test_no_change_is_no_finding():
 
 def test_under_no_effect_five_percent_are_significant():
     rng = np.random.default_rng(1)
-    graded = [sign_flips(rng.normal(size=60), draws=400, seed=i) for i in range(400)]
+    graded = [sign_flips(rng.normal(size=60 if i % 2 else 8)) for i in range(400)]
     tossed = [mcnemar(rng.integers(-1, 2, 300)) for _ in range(400)]
     assert .02 < np.mean(np.array(graded) < .05) < .08 and np.mean(np.array(tossed) < .05) < .07
 

@@ -5,7 +5,7 @@ import pytest
 import statsmodels.api as sm
 from xlt.degradation import centred, check_scores, degradations, language_means, primary, split
 from xlt.languages import languages, resource
-from xlt.robustness import (SCALES, agreement, arrays, baseline_versions, contrast, curve_summary, logit, span, specifications, values_of)
+from xlt.robustness import (SCALES, adjusted, agreement, arrays, baseline_versions, contrast, curve_summary, logit, span, specifications, values_of)
 from xlt.simulation import simulate
 
 MEASURES = {m: resource(m) for m in ('cc100_gib', 'wiki', 'joshi')}
@@ -43,16 +43,38 @@ def test_every_choice_is_what_analysing_a_changed_table_gives(curve):
 
 
 def test_no_specification_twice(curve):
-    assert not curve.duplicated(['measure', 'grouping', 'retrieval', 'scale', 'constant', 'left_out']).any()
+    choices = ['measure', 'grouping', 'retrieval', 'scale', 'constant', 'left_out']
+    assert not curve.duplicated(choices).any()
+    assert not curve[(curve.retrieval == 'out')].left_out.isin(['target tatoeba', 'target bucc2018']).any(), 'what is out already cannot be left out'
+    same = curve.duplicated([*choices[:2], 'scale', 'constant', 'n', 'estimate', 'se'])
+    assert not same.any(), curve[same][choices]
+
+
+def test_equals_are_not_divided(curve):
+    "Joshi's classes are six: thirds of 39 languages by them would part languages of the same class."
+    assert 'tertiles' not in set(curve[curve.measure == 'joshi'].grouping) and set(curve[curve.measure == 'wiki'].grouping) == {'tertiles', 'median'}
+
+
+def test_noise_in_the_baseline_makes_no_effect():
+    "One noisy seed, no effect: by the level the adjusted estimate is zero on average; by the baseline alone it was not."
+    level, alone = [], []
+    for seed in range(40):
+        lost = degradations(check_scores(simulate(seeds=1, noise=4., seed=seed)))
+        values, base = language_means(centred(lost)), language_means(centred(lost, 'baseline'))
+        low, high = split(values.index, resource())
+        both = [*low, *high]
+        level.append(adjusted(lost, low, high)['estimate'].item())
+        alone.append(contrast(values[both].to_numpy()[:, None], np.isin(both, low), span(base[both].to_numpy()[:, None], len(both)))['estimate'].item())
+    assert abs(np.mean(level)) < 3 * np.std(level) / 40 ** .5 < np.mean(alone)
 
 
 def test_covariates_against_statsmodels(lost, curve):
-    values, base = (language_means(centred(lost, c)) for c in ('degradation', 'baseline'))
+    values, base = (language_means(centred(t, c)) for t, c in ((lost, 'degradation'), (lost.assign(level=(lost.baseline + lost.score) / 2), 'level')))
     low, high = split(values.index, resource())
     both = [*low, *high]
     X = sm.add_constant(np.column_stack([np.isin(both, low), base[both]]).astype(float))
     fit = sm.OLS(values[both].to_numpy(), X).fit()
-    mine = the(curve, constant='baseline')
+    mine = the(curve, constant='level')
     assert [mine.estimate, mine.se, mine.p_value] == pytest.approx([fit.params[1], fit.bse[1], fit.pvalues[1]], rel=1e-4)
     assert [mine.ci_low, mine.ci_high] == pytest.approx(fit.conf_int()[1], rel=1e-4)
     mine = baseline_versions(lost, low, high)['adjusted']
@@ -89,9 +111,13 @@ def test_agreement_in_words():
     same = agreement(dict(points=yes, relative=yes, logit=yes, adjusted=yes))
     assert same['agree'] and 'each says that low-resource languages lost more' in same['sentence']
     assert agreement(dict(points=none, relative=none, logit=none, adjusted=none))['agree']
+    other = agreement(dict(points=none, relative=none, logit=none, adjusted=dict(estimate=-2.29, p_value=.072, unit='points')))
+    assert not other['agree'] and 'not all on one side of zero' in other['sentence'] and '−2.29 points' in other['sentence']
+    near = agreement(dict(points=yes, relative=yes, logit=yes, adjusted=dict(estimate=.9, p_value=.06)))
+    assert not near['agree'] and 'are on one side of zero, but not all are significant' in near['sentence']
     differ = agreement(dict(points=yes, relative=no, logit=none, adjusted=dict(estimate=None, p_value=None)))
     for part in ('disagree', 'the raw comparison says that low-resource languages lost more', 'the relative one says that low-resource languages lost less',
-                 'log-odds shows no clear difference', 'adjusted for the baseline cannot be estimated'):
+                 'log-odds shows no clear difference', 'adjusted for the level cannot be estimated'):
         assert part in differ['sentence']
     assert not differ['agree']
 
@@ -99,7 +125,8 @@ def test_agreement_in_words():
 def test_summary():
     assert curve_summary([])['n'] == 0
     rows = [dict(effect=1., p_value=.01), dict(effect=.5, p_value=.2), dict(effect=-1., p_value=.01), dict(effect=2., p_value=.04)]
-    found = curve_summary(rows)
+    found = curve_summary([r | dict(left_out='nothing') for r in rows] + [dict(effect=-1., p_value=.5, left_out='language sw')])
+    assert (found['n'], found['leave_one_out']['n'], found['leave_one_out']['positive']) == (4, 1, 0.)
     assert (found['positive'], found['significant_positive'], found['significant_negative'], found['median_effect']) == (.75, .5, .25, .75)
 
 

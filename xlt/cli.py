@@ -6,8 +6,8 @@
 __all__ = ['EXAMPLES', 'expected', 'time_left', 'duration', 'progress', 'only_driver', 'writable', 'snakefile', 'start', 'watch',
            'stop', 'interruptible', 'drive', 'headline', 'failures', 'conclude', 'read_study', 'resolved', 'run',
            'overview', 'plan', 'report', 'status', 'tasks', 'languages', 'new', 'doctor', 'score', 'replicate',
-           'submission', 'pins', 'export', 'convert', 'analyse', 'arguments', 'whole', 'cores', 'table_commands',
-           'published_commands', 'parser', 'main']
+           'submission', 'pins', 'export', 'convert', 'pivot_of', 'analyse', 'arguments', 'whole', 'cores',
+           'table_commands', 'published_commands', 'parser', 'main']
 
 # %% ../nbs/15_cli.ipynb #c003
 import argparse, json, os, shutil, signal, socket, subprocess, sys, time
@@ -47,7 +47,7 @@ def progress(rows: list[dict], cores: int) -> str:
     left, parts = time_left(rows, cores), [f'{len(of["done"])} of {len(rows)} runs']
     if of['failed']: parts.append(f'{len(of["failed"])} failed')
     if of['running']: parts.append('running: ' + ', '.join(of['running']))
-    if of['running'] and left is not None: parts.append(f'time left ~{duration(left)}')
+    if left: parts.append(f'time left ~{duration(left)}' if of['running'] else f'~{duration(left)} to go')
     return ' · '.join(parts)
 
 # %% ../nbs/15_cli.ipynb #c011
@@ -360,6 +360,12 @@ def convert(args) -> int:
     return 0
 
 # %% ../nbs/15_cli.ipynb #b5d859da
+def pivot_of(scores, asked: str | None) -> str:  # a language's code
+    "The training language: what was asked for, which must be in the table, or English, which need not."
+    if asked and asked not in set(scores.language): raise XltError(f'--pivot {asked}: no score in that language; the table has {", ".join(sorted(set(scores.language)))}')
+    if not asked and 'en' not in set(scores.language): print('xlt: no score in en, so every language counts; if the training language is among them, name it with --pivot', file=sys.stderr)
+    return asked or 'en'
+
 def analyse(args) -> int:
     "test low- against high-resource languages in any table of scores"
     from xlt.analysis import analyse, headline, to_json
@@ -368,7 +374,7 @@ def analyse(args) -> int:
     scores, facts = read_scores(args.scores), languages()
     measure = resource_measure(args.resource)
     known = set(scores.language) <= set(facts.index)
-    found = analyse(scores, measure, args.groups, args.pivot, facts if known else None)
+    found = analyse(scores, measure, args.groups, pivot_of(scores, args.pivot), facts if known else None)
     if args.out:
         from xlt.figures import gallery, save_all, stamp
         from xlt.results import write
@@ -428,7 +434,7 @@ def table_commands(command) -> None:  # `command` adds one and gives its parser
     sub.add_argument('scores', metavar='SCORES.csv', help='study, intermediate, target, language, metric, seed, score, n')
     sub.add_argument('--resource', default='cc100_gib', metavar='NAME', help='cc100_gib, wiki, joshi, or a FILE.csv with language and value')
     sub.add_argument('--groups', default='tertiles', choices=GROUPINGS)
-    sub.add_argument('--pivot', default='en', metavar='CODE', help='the training language, left out (default: %(default)s)')
+    sub.add_argument('--pivot', metavar='CODE', help='the training language, left out (default: en)')
     sub.add_argument('--out', metavar='DIR', help='write analysis.json and figures/ there')
     sub = command(convert)
     sub.add_argument('toolkit', choices=['jiant', 'mteb'])

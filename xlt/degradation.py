@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['CELL', 'refuse', 'typed', 'check_scores', 'read_text', 'read_scores', 'paired', 'degradations', 'centred',
            'language_means', 'measure_from_file', 'resource_measure', 'measured', 'split', 'permutation_null',
-           'permutation_p', 'bootstrap_interval', 'compare', 'primary']
+           'permutation_p', 'bootstrap_interval', 'interval_coverage', 'compare', 'primary']
 
 # %% ../nbs/12_degradation.ipynb #c003
+from functools import lru_cache
 from itertools import combinations
 from math import comb
 from pathlib import Path
@@ -55,6 +56,7 @@ def check_scores(table: pd.DataFrame,  # columns `COLUMNS`
     "Check a tidy table; what is wrong with it is an `XltError` naming file and lines."
     out = typed(table, where)
     if out.empty: raise XltError(f'{where}: no rows')
+    if out.score.max() <= 1: raise XltError(f'{where}: no score is above 1, so these are fractions; scores are percent, 0 to 100')
     refuse(out.study != out.study.iloc[0], where, f'a second study in a table of {out.study.iloc[0]!r}; analyse one at a time')
     first = out.groupby('target').metric.transform('first')
     refuse(out.metric != first, where, 'a second metric for the same target; keep one metric per target')
@@ -82,7 +84,7 @@ def read_scores(path: str | Path,  # a CSV file in the tidy form
 
 # %% ../nbs/12_degradation.ipynb #c021
 def paired(scores: pd.DataFrame,  # a checked tidy table
-          ) -> pd.DataFrame:  # the rows with an intermediate task that count, and the `baseline` each is compared with
+          ) -> pd.DataFrame:  # the rows with an intermediate task that count, the `baseline` each is compared with, and `by`: seed or mean
     "Give every score its baseline: of the same seed where both sides have it, else the mean over seeds."
     none = scores.intermediate == 'none'
     place, base = ['target', 'language'], scores[none]
@@ -91,7 +93,7 @@ def paired(scores: pd.DataFrame,  # a checked tidy table
     some = same.groupby([runs[c] for c in CELL + ['language']]).transform('any')
     mean = base.groupby(place).score.mean().rename('mean').reset_index()
     mean = runs[place].merge(mean, 'left', place)['mean']
-    return runs.assign(baseline=runs.baseline.where(some, mean))[same | ~some]
+    return runs.assign(baseline=runs.baseline.where(some, mean), by=np.where(some, 'seed', 'mean'))[same | ~some]
 
 # %% ../nbs/12_degradation.ipynb #c022
 def degradations(scores: pd.DataFrame,  # a checked tidy table
@@ -194,6 +196,17 @@ def bootstrap_interval(low, high,  # values of the languages in each group
     ends = np.quantile(again[0] - again[1], [(1 - level) / 2, (1 + level) / 2])
     return tuple(map(float, ends))
 
+# %% ../nbs/12_degradation.ipynb #d4f84496
+@lru_cache
+def interval_coverage(k: int, m: int,  # languages in each group
+                      draws: int = 200_000) -> float | None:  # share of studies; None: there is no interval
+    "How often the percentile interval of a study of this size holds the true difference."
+    if min(k, m) < 2: return None
+    rng = np.random.default_rng(0)
+    spread = sum(rng.chisquare(n - 1, draws) / n ** 2 for n in (k, m))  # variance of the bootstrap's mean: that of the sample with n in place of n - 1, over n
+    off = np.abs(rng.standard_normal(draws)) * (1 / k + 1 / m) ** .5
+    return round(float((off < 1.959964 * spread ** .5).mean()), 3)
+
 # %% ../nbs/12_degradation.ipynb #c044
 def compare(values: pd.Series,  # one per language, positive: lost more
             low: list[str], high: list[str],  # codes of the two groups
@@ -204,7 +217,7 @@ def compare(values: pd.Series,  # one per language, positive: lost more
     ends = bootstrap_interval(a, b, seed)
     alone = [g[0] for g in (low, high) if len(g) == 1]
     return dict(estimate=float(a.mean() - b.mean()), ci_low=ends[0], ci_high=ends[1], **permutation_p(a, b, seed),
-                n_low=len(low), n_high=len(high), mean_low=float(a.mean()), mean_high=float(b.mean()),
+                ci_coverage=interval_coverage(len(low), len(high)), n_low=len(low), n_high=len(high), mean_low=float(a.mean()), mean_high=float(b.mean()),
                 groups=dict(low=list(low), high=list(high)),
                 note=f'a group holds only {" and ".join(alone)}: no interval' if alone else '')
 
