@@ -55,7 +55,7 @@ def test_files(tmp_path):
     file = tmp_path / 'scores.csv'
     with pytest.raises(XltError, match='no such file'): read_scores(file)
     file.write_text('')
-    with pytest.raises(XltError, match='not a CSV table'): read_scores(file)
+    with pytest.raises(XltError, match='the file is empty'): read_scores(file)
     file.write_bytes(b'\xff\xfe\x00study')
     with pytest.raises(XltError): read_scores(file)
     table().to_csv(file, index=False)
@@ -128,7 +128,16 @@ def test_agrees_with_an_independent_calculation(seed):
 
 
 def test_ties_go_by_code():
-    assert split(list('fbadce'), pd.Series(1., index=list('abcdef'), name='m')) == (['a', 'b'], ['e', 'f'])
+    equal = pd.Series([1., 1, 1, 2, 2, 2], index=list('abcdef'), name='m')
+    assert split(list('fbadce'), equal) == (['a', 'b'], ['e', 'f'])
+    with pytest.raises(XltError, match="'m' is 1 for languages of both groups"): split(list('abcdef'), equal * 0 + 1)
+
+
+def test_ties_at_the_line_are_said():
+    table = check_scores(pd.DataFrame([dict(study='s', intermediate=i, target='xnli', language=c, metric='accuracy', seed=0, score=50. + n * (i != 'none'), n=9)
+                                       for i in ('none', 'mnli') for n, c in enumerate('abcdef')]))
+    assert 'c has the same m as a language inside a group' in primary(table, pd.Series([1., 2, 2, 3, 4, 5], index=list('abcdef'), name='m'))['note']
+    assert primary(table, pd.Series([1., 2, 3, 3, 4, 5], index=list('abcdef'), name='m'))['note'] == ''
 
 
 def test_random_arrangements_count_the_observed_one():

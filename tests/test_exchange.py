@@ -28,12 +28,15 @@ def test_from_jiant_to_an_analysis(tmp_path, capsys):
     assert set(table.n) == {5010} and table.score.between(60, 85).all()
     assert main(['analyse', str(out), '--json']) == 0
     assert json.loads(capsys.readouterr().out)['by_intermediate'][0]['mean'] == pytest.approx(2)
-    main(['convert', 'jiant', str(tmp_path / 'mnli.json'), '--intermediate', 'mnli', '--out', str(out)])
-    with pytest.raises(XltError, match='as an earlier line'): read_scores(out)
+    before = out.read_text()
+    for again, why in ((['--intermediate', 'mnli'], 'already'), (['--intermediate', 'qqp', '--study', 'other'], 'a table of their own'), (['--intermediate', ' '], 'intermediate')):
+        assert main(['convert', 'jiant', str(tmp_path / 'mnli.json'), *again, '--out', str(out)]) == 2
+        assert why in capsys.readouterr().err and out.read_text() == before
 
 
 @pytest.mark.parametrize('toolkit, text, message', [
     ('jiant', '{"xnli_sw": {"metrics": {"minor": {"mcc": 1}}}}', 'xnli_sw: no accuracy; there is mcc'), ('jiant', '{"cola": {}}', 'no score of a task of XTREME'),
+    ('jiant', '{"xnli_sw": {"metrics": {"minor": [0.5]}}}', "not in the form of jiant's results"), ('mteb', '{"task_name": "BUCC", "scores": {"test": [{}]}}', "not in the form of mteb's"),
     ('jiant', '[1]', 'a JSON object is wanted, not a list'), ('mteb', '{', 'not JSON'), ('mteb', '{"task_name": "STS17"}', "task 'STS17' is none of Tatoeba"),
     ('mteb', '{"task_name": "BUCC", "scores": {"train": []}}', 'no test scores in a language of bucc2018; there is train')])
 def test_other_files_are_refused_by_name(tmp_path, toolkit, text, message):
@@ -58,8 +61,11 @@ def test_a_study_as_a_data_set(project, tmp_path_factory):
         pd.DataFrame([dict(id=f'{c}-{n}', language=c, gold='x', prediction='y', correct=0.) for c in study.evaluated('tatoeba') for n in range(2)]
                      ).to_parquet(active.folder / 'predictions.parquet')
         active.finish([dict(language=c, metric='accuracy', score=50., n=2) for c in study.evaluated('tatoeba')])
+    with pytest.raises(XltError, match='is missing: xlt run'): export(study, out)
     write(root() / 'reports/tiny/scores.csv', collect(study)[0].to_csv(index=False))
     write(root() / 'reports/tiny/summary.json', json.dumps({'conclusion': {'sentence': 'Nothing happened.'}, 'commit': 'abc'}))
+    with pytest.raises(XltError, match='was not made with these parameters'): export(study, out)
+    begin(study, 'report').finish()
     assert export(study, out) == {'scores': 30, 'predictions': 60, 'models': 2}
     cache = str(tmp_path_factory.mktemp('cache'))
     scores, predictions = (load_dataset(str(out), name, split='train', cache_dir=cache) for name in ('scores', 'predictions'))
@@ -69,4 +75,4 @@ def test_a_study_as_a_data_set(project, tmp_path_factory):
     assert load_encoder(out / 'models' / find_run(study, 'intermediate', 'mnli').name).config.hidden_size == study.encoder.hidden
     assert '5 steps, the best development score 61.0 %' in (out / 'models/mnli--s0/README.md').read_text()
     assert Study.model_validate(yaml.safe_load((out / 'params.yaml').read_text())).targets == ['tatoeba']
-    with pytest.raises(XltError, match='is not empty'): export(study, out)
+    with pytest.raises(XltError, match='is not an empty folder'): export(study, out)

@@ -67,4 +67,6 @@ def test_each_value_has_its_source(study, repo):
 
 def test_without_the_users_own_copy_the_message_says_so(repo, project):
     (project / 'params' / 'xlmr-large.yaml').write_text((repo / 'params' / 'xlmr-large.yaml').read_text())
-    with pytest.raises(XltError, match='bucc2018'): Study.read('params/xlmr-large.yaml', ['source.bucc_folder=/nowhere'])
+    study = Study.read('params/xlmr-large.yaml', ['source.bucc_folder=/nowhere'])
+    assert 'bucc2018' not in study.targets and "no folder '/nowhere'" in study.absent['bucc2018'] and 'ccg_folder' in study.absent['ccg']
+    with pytest.raises(XltError, match='targets: bucc2018'): Study.read('params/xlmr-large.yaml', ['source.bucc_folder=/nowhere', 'targets=[bucc2018]'])

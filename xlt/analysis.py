@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MARGIN', 'FEW', 'SENTENCES', 'OF', 'FLOORED', 'equivalence', 'effect_size', 'minimum_detectable_effect', 'adjust',
            'by_task', 'rank_test', 'rank_correlation', 'cells', 'number', 'p_text', 'evidence', 'verdict', 'could_have',
-           'raw_line', 'doubts', 'conclusion', 'by_kind', 'against_plain', 'variant_line', 'pairing', 'shape',
+           'raw_line', 'doubts', 'conclusion', 'by_kind', 'against_plain', 'variant_line', 'pairing', 'gaps', 'shape',
            'per_language', 'measures_for', 'analyse', 'plain', 'to_json', 'slope_line', 'spread_line', 'task_line',
            'headline']
 
@@ -265,6 +265,15 @@ def pairing(scores: pd.DataFrame,  # a checked tidy table
     by = paired(scores).by.value_counts()
     return dict(seed=int(by.get('seed', 0)), mean=int(by.get('mean', 0)), left_out=int((scores.intermediate != 'none').sum() - by.sum()))
 
+# %% ../nbs/12d_analysis.ipynb #2b3e633c
+def gaps(scores: pd.DataFrame,  # a checked tidy table
+        ) -> list[str]:  # `intermediate × target: languages`
+    "What has a baseline and no score with an intermediate task that was tried elsewhere."
+    base, tested = scores[scores.intermediate == 'none'], scores[scores.intermediate != 'none']
+    there = set(zip(tested.intermediate, tested.target, tested.language))
+    lacking = {(i, t): [c for c in part.language.unique() if (i, t, c) not in there] for i in sorted(tested.intermediate.unique()) for t, part in base.groupby('target')}
+    return [f'{i} × {t}: {" ".join(codes) if (i, t) in set(zip(tested.intermediate, tested.target)) else "nothing"}' for (i, t), codes in lacking.items() if codes]
+
 # %% ../nbs/12d_analysis.ipynb #c040
 def shape(scores: pd.DataFrame,  # a checked tidy table
           pivot: str,  # the training language
@@ -273,7 +282,7 @@ def shape(scores: pd.DataFrame,  # a checked tidy table
     tested = scores[scores.intermediate != 'none']
     names = {k + 's': sorted(tested[k].unique()) for k in ('intermediate', 'target')}
     return dict(study=str(scores.study.iloc[0]), pivot=pivot, **names, languages=int(tested.language[tested.language != pivot].nunique()),
-                cells_run=int(tested.groupby(CELL).ngroups), seeds=sorted(map(int, tested.seed.unique())), scores=len(scores), pairing=pairing(scores, pivot))
+                cells_run=int(tested.groupby(CELL).ngroups), seeds=sorted(map(int, tested.seed.unique())), scores=len(scores), pairing=pairing(scores, pivot), without=gaps(scores))
 
 # %% ../nbs/12d_analysis.ipynb #c041
 def per_language(lost: pd.DataFrame,  # from `centred`
@@ -381,6 +390,8 @@ def headline(analysis: dict,  # from `analyse`
     "The result in five lines that a person can quote."
     a = analysis
     seeds = f'seed{"s" * (len(a["seeds"]) > 1)} {", ".join(map(str, a["seeds"]))}'
+    lost = a['pairing']['left_out'], len(a['without'])
+    but = [f'{lost[0]} scores are left out, whose seed their baseline lacks'] * bool(lost[0]) + [f'without {"; ".join(a["without"][:3])}{" and more" if lost[1] > 3 else ""}'] * bool(lost[1])
     return [f'{a["study"]}: {len(a["intermediates"])} intermediate × {len(a["targets"])} target tasks, '
-            f'{a["languages"]} languages beside {a["pivot"]}, {seeds}.',
+            f'{a["languages"]} languages beside {a["pivot"]}, {seeds}{"".join(f"; {b}" for b in but)}.',
             a['conclusion']['sentence'], f'Dose: {slope_line(a["mixed_model"], a["primary"]["measure"])}', task_line(a['by_intermediate']), f'Report: {report}']

@@ -6,7 +6,7 @@
 __all__ = ['EXAMPLES', 'expected', 'time_left', 'duration', 'progress', 'only_driver', 'writable', 'snakefile', 'start', 'watch',
            'stop', 'interruptible', 'drive', 'headline', 'failures', 'conclude', 'read_study', 'resolved', 'run',
            'overview', 'plan', 'report', 'status', 'tasks', 'languages', 'new', 'doctor', 'score', 'replicate',
-           'submission', 'pins', 'export', 'convert', 'pivot_of', 'analyse', 'arguments', 'whole', 'cores',
+           'submission', 'pins', 'export', 'convert', 'pivot_of', 'analyse', 'arguments', 'whole', 'price', 'cores',
            'table_commands', 'published_commands', 'parser', 'main']
 
 # %% ../nbs/15_cli.ipynb #c003
@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from . import __version__
 from .languages import XltError
 
 # %% ../nbs/15_cli.ipynb #c005
@@ -220,9 +221,11 @@ def run(args) -> int:
     "run a study, or what of it is missing"
     from xlt.params import root
     from xlt.results import status
-    study, begun = resolved(args), time.time()
     known = sorted(p.parent.name for p in (snakefile().parent / 'profiles').glob('*/config.yaml'))
     if args.profile not in (None, *known): raise XltError(f'there is no profile {args.profile!r}; there is {", ".join(known)}')
+    wants = {'slurm': 'sbatch', 'kubernetes': 'kubectl'}.get(args.profile)
+    if wants and not shutil.which(wants): raise XltError(f'profile {args.profile} submits jobs with {wants}, which is not here')
+    study, begun = resolved(args), time.time()
     rows, report = status(study), root() / 'reports' / study.study / 'report.html'
     if all(r['state'] == 'done' for r in rows) and report.is_file():
         print(f'{len(rows)} of {len(rows)} runs · nothing to do')
@@ -317,6 +320,8 @@ def score(args) -> int:
     if args.json: print(json.dumps(scores, indent=1)); return 0
     for task, found in scores['detailed'].items(): print(f'{task:12} {found["avg_metric"]:7.2f}')
     for group, mean in scores['overall'].items(): print(f'{group:12} {mean:7.2f}  (mean of tasks)')
+    from xlt.tasks import TARGET
+    if absent := [t for t in TARGET if t not in scores['detailed']]: print(f'not scored, because one of the folders has no such folder: {", ".join(absent)}')
     return 0
 
 # %% ../nbs/15_cli.ipynb #x0012812
@@ -340,8 +345,9 @@ def submission(args) -> int:
 def pins(args) -> int:
     "compare the pinned datasets and checkpoints with the hub's; needs the network"
     from xlt.hub import pins
-    print(pins().to_string())
-    return 0
+    table = pins()
+    print(table.to_string())
+    return int(not all(there is True for there in table.there))
 
 # %% ../nbs/15_cli.ipynb #x2555d24
 def export(args) -> int:
@@ -380,7 +386,7 @@ def analyse(args) -> int:
         from xlt.results import write
         write(Path(args.out) / 'analysis.json', to_json(found))
         save_all(gallery(found, str(measure.name)), Path(args.out) / 'figures', stamp(found['study'], found['seeds'], None))
-    print(to_json(found) if args.json else '\n'.join(headline(found, args.out or 'none was asked for; --out DIR writes it')))
+    print(to_json(found) if args.json else '\n'.join(headline(found, f'{args.out}/analysis.json and figures' if args.out else 'none was asked for; --out DIR writes it')))
     return 0
 
 # %% ../nbs/15_cli.ipynb #x2f31159
@@ -420,6 +426,13 @@ def whole(text: str) -> int:
     return int(text)
 
 # %% ../nbs/15_cli.ipynb #c041
+def price(text: str) -> float:
+    "An amount of money above zero."
+    try: value = float(text)
+    except ValueError: value = 0.
+    if 0 < value < float('inf'): return value
+    raise argparse.ArgumentTypeError(f'{text!r} is not a price above 0')
+
 def cores() -> int:
     "The processor cores that this process may use."
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
@@ -433,7 +446,7 @@ def table_commands(command) -> None:  # `command` adds one and gives its parser
     sub = command(analyse, '--json')
     sub.add_argument('scores', metavar='SCORES.csv', help='study, intermediate, target, language, metric, seed, score, n')
     sub.add_argument('--resource', default='cc100_gib', metavar='NAME', help='cc100_gib, wiki, joshi, or a FILE.csv with language and value')
-    sub.add_argument('--groups', default='tertiles', choices=GROUPINGS)
+    sub.add_argument('--groups', default='tertiles', choices=GROUPINGS, help='who is low and who is high: the thirds at either end, the halves, or Joshi\'s classes 0-2 and 4-5')
     sub.add_argument('--pivot', metavar='CODE', help='the training language, left out (default: en)')
     sub.add_argument('--out', metavar='DIR', help='write analysis.json and figures/ there')
     sub = command(convert)
@@ -466,15 +479,17 @@ def parser() -> argparse.ArgumentParser:
     "The command line."
     top = argparse.ArgumentParser('xlt', description='Does English intermediate-task training cost low-resource languages?',
                                   epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    top.add_argument('--version', action='version', version=f'xlt {__version__}')
     commands = top.add_subparsers(metavar='COMMAND', required=True)
     def command(f, *names):
-        sub = commands.add_parser(f.__name__, help=f.__doc__, description=f.__doc__, epilog=EXAMPLES,
+        own = [line for line in EXAMPLES.splitlines() if line.startswith(f'  xlt {f.__name__} ')]
+        sub = commands.add_parser(f.__name__, help=f.__doc__, description=f.__doc__, epilog='\n'.join(['examples:' if own else '', *own]),
                                   formatter_class=argparse.RawDescriptionHelpFormatter)
         sub.set_defaults(command=f)
         arguments(sub, *names)
         return sub
     command(run, 'params', '--cores', '--set').add_argument('--profile', metavar='NAME', help='run on a cluster, as profiles/NAME says')
-    command(plan, 'params', '--cores', '--set').add_argument('--price', type=float, metavar='X', help='what one hour of a GPU costs')
+    command(plan, 'params', '--cores', '--set').add_argument('--price', type=price, metavar='X', help='what one hour of a GPU costs')
     command(status, 'params', '--set', '--json').add_argument('--watch', action='store_true', help='show it again and again, until all is done')
     command(report, 'params', '--set')
     command(tasks); command(languages); command(doctor, '--json')
@@ -493,7 +508,8 @@ def main(argv: list[str] | None = None,  # None: the command line's own
     args = known.parse_args(argv)
     try: return args.command(args)
     except XltError as e: print(f'xlt: {e}', file=sys.stderr); return 2
+    except OSError as e:  # a folder that cannot be written, a full disk
+        if isinstance(e, BrokenPipeError): os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()); return 0
+        print(f'xlt: {e.filename or ""}{": " if e.filename else ""}{e.strerror or e}', file=sys.stderr); return 2
     except KeyboardInterrupt: return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+

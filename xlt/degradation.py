@@ -38,12 +38,14 @@ def typed(table: pd.DataFrame,  # columns `COLUMNS`, possibly all text
     "Check every cell of a tidy table."
     missing = [c for c in COLUMNS if c not in table]
     if missing: raise XltError(f'{where}: no column {", ".join(missing)}; a table of scores has {", ".join(COLUMNS)}')
+    if twice := [c for c in COLUMNS if list(table.columns).count(c) > 1 or f'{c}.1' in table]: raise XltError(f'{where}: two columns {twice[0]}')
     out = table[list(COLUMNS)].reset_index(drop=True)
     for c in COLUMNS: refuse(out[c].isna() | (out[c].astype(str).str.strip() == ''), where, f'{c} is empty')
+    for c in ('study', 'intermediate', 'target', 'language', 'metric'): refuse(out[c].astype(str) != out[c].astype(str).str.strip(), where, f'{c} has white space around it')
     for c in ('seed', 'score', 'n'):
         number = pd.to_numeric(out[c], errors='coerce')
         refuse(~np.isfinite(number), where, f'{c} is not a number')
-        if c != 'score': refuse(number % 1 != 0, where, f'{c} is not a whole number')
+        if c != 'score': refuse((number % 1 != 0) | ~number.between(0, 2 ** 31), where, f'{c} is not a whole number from 0 to 2,147,483,648')
         out[c] = number.astype(float if c == 'score' else int)
     refuse(~out.score.between(0, 100), where, 'score is outside 0 to 100 (scores are percent)')
     refuse(out.n < 1, where, 'n is less than 1 (it counts the test examples behind the score)')
@@ -56,7 +58,8 @@ def check_scores(table: pd.DataFrame,  # columns `COLUMNS`
     "Check a tidy table; what is wrong with it is an `XltError` naming file and lines."
     out = typed(table, where)
     if out.empty: raise XltError(f'{where}: no rows')
-    if out.score.max() <= 1: raise XltError(f'{where}: no score is above 1, so these are fractions; scores are percent, 0 to 100')
+    for name, part in out.groupby('intermediate'):
+        if part.score.max() <= 1: raise XltError(f'{where}: no score with intermediate {name!r} is above 1, so these are fractions; scores are percent, 0 to 100')
     refuse(out.study != out.study.iloc[0], where, f'a second study in a table of {out.study.iloc[0]!r}; analyse one at a time')
     first = out.groupby('target').metric.transform('first')
     refuse(out.metric != first, where, 'a second metric for the same target; keep one metric per target')
@@ -71,10 +74,14 @@ def check_scores(table: pd.DataFrame,  # columns `COLUMNS`
 def read_text(path: str | Path,  # a CSV file
              ) -> pd.DataFrame:  # all text; lines of the file = row position + 2
     "Read a CSV file without interpreting it."
-    if not Path(path).is_file(): raise XltError(f'{path}: there is no such file')
-    try: return pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as e:
-        raise XltError(f'{path}: not a CSV table ({str(e).strip()})') from None
+    if not Path(path).is_file(): raise XltError(f'{path}: {"a folder, not a table" if Path(path).is_dir() else "there is no such file"}')
+    try: table = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False)
+    except pd.errors.EmptyDataError: raise XltError(f'{path}: the file is empty') from None
+    except (pd.errors.ParserError, UnicodeDecodeError) as e: raise XltError(f'{path}: not a CSV table ({str(e).strip()})') from None
+    if not isinstance(table.index, pd.RangeIndex): raise XltError(f'{path}, line 2: more fields than the header has columns')
+    if len(table.columns) == 1 and (other := {c for c in ';\t' if c in table.columns[0]}): raise XltError(f'{path}: its columns are separated by {other.pop()!r}; a comma is wanted')
+    blank = (table == '').all(axis=1)[::-1].cumprod().astype(bool)[::-1]  # at the end
+    return table[~blank]
 
 # %% ../nbs/12_degradation.ipynb #c014
 def read_scores(path: str | Path,  # a CSV file in the tidy form
@@ -129,7 +136,8 @@ def measure_from_file(path: str | Path,  # CSV with the columns `language` and `
     value = pd.to_numeric(table.value, errors='coerce')
     refuse(~np.isfinite(value) | (value < 0), str(path), 'value is not a number of at least 0')
     refuse(table.language.duplicated(), str(path), 'the same language as an earlier line')
-    return pd.Series(value.to_numpy(float), index=table.language, name=Path(path).stem)
+    name = Path(path).stem
+    return pd.Series(value.to_numpy(float), index=table.language, name=f'{name} (file)' if name in MEASURES else name)
 
 # %% ../nbs/12_degradation.ipynb #c032
 def resource_measure(name: str,  # a column of `facts`, one of `xlt.languages.MEASURES`, or a CSV file
@@ -161,6 +169,8 @@ def split(languages,  # codes
     "The two groups of languages to compare; an empty one is an `XltError`."
     if how == 'joshi' and measure.name != 'joshi': measure = resource('joshi')
     low, high = groups(measured(languages, measure), how)
+    if low and high and not (size := measure[low].max()) < measure[high].min():
+        raise XltError(f'resource measure {measure.name!r} is {size:g} for languages of both groups: it draws no line between low and high by {how!r}')
     if low and high: return low, high
     raise XltError(f'{len(list(languages))} languages make no two groups by {how!r} (low: {", ".join(low) or "none"}; '
                    f'high: {", ".join(high) or "none"}); other groupings: {", ".join(g for g in GROUPINGS if g != how)}')
@@ -231,4 +241,7 @@ def primary(scores: pd.DataFrame,  # a checked tidy table
     "How much more the low-resource languages lost than the high-resource ones."
     values = language_means(centred(degradations(scores, pivot)))
     low, high = split(values.index, measure, how)
-    return dict(compare(values, low, high, seed), measure=str(measure.name), grouping=how)
+    found = compare(values, low, high, seed)
+    equal = sorted(c for c in values.index if how != 'joshi' and c not in low + high and measure.get(c) in (measure[low].max(), measure[high].min()))
+    ties = f'{", ".join(equal)} {"has" if len(equal) == 1 else "have"} the same {measure.name} as a language inside a group; the line between equals goes by code' if equal else ''
+    return dict(found, measure=str(measure.name), grouping=how, note='; '.join(filter(None, (found['note'], ties))))

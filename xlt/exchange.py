@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 import pandas as pd
 import yaml
+from .degradation import read_text, typed
 from .files import ISO2
 from .hub import MANIFEST, TYDI_ROWS, test_split
 from .languages import XltError, languages
@@ -34,7 +35,7 @@ def read_json(path: Path) -> dict:
 def named(scores: dict, metric: str, where: str) -> float:
     "A metric under any of its names; an `XltError` names what there is instead."
     for name in NAMES.get(metric, (metric,)):
-        if isinstance(scores.get(name), (int, float)): return float(scores[name])
+        if isinstance(scores.get(name), (int, float)) and not isinstance(scores[name], bool): return float(scores[name])
     raise XltError(f'{where}: no {metric}; there is {", ".join(scores) or "nothing"}')
 
 # %% ../nbs/13d_exchange.ipynb #x15e8b20
@@ -81,7 +82,10 @@ def tidy(toolkit: str,  # of `READERS`
         ) -> pd.DataFrame:  # columns `COLUMNS`
     "The result files of another toolkit as rows of the tidy table."
     if toolkit not in READERS: raise XltError(f'toolkit {toolkit!r} is unknown{nearest(toolkit, READERS)}; choose from {", ".join(READERS)}')
-    rows = [row for path in paths for row in READERS[toolkit](path)]
+    def rows_of(path):
+        try: return READERS[toolkit](path)
+        except (AttributeError, KeyError, TypeError) as e: raise XltError(f'{path}: not in the form of {toolkit}\'s results ({type(e).__name__}: {e})') from None
+    rows = [row for path in paths for row in rows_of(path)]
     if not rows: raise XltError(f'{", ".join(map(str, paths))}: no score of a task of XTREME')
     sizes = [examples or examples_in(row['target'], row['language']) for row in rows]
     return pd.DataFrame(rows).assign(study=study, intermediate=intermediate, seed=seed, n=sizes)[COLUMNS]
@@ -89,9 +93,11 @@ def tidy(toolkit: str,  # of `READERS`
 # %% ../nbs/13d_exchange.ipynb #x631fdf7
 def add_scores(table: pd.DataFrame, path: Path) -> int:  # rows in the file then
     "Write rows of the tidy table to a file, after those that are there."
-    old = pd.read_csv(path, dtype={'language': str}, keep_default_na=False) if Path(path).is_file() else table[:0]
-    if list(old.columns) != COLUMNS: raise XltError(f'{path}: its columns are {", ".join(old.columns)}, not {", ".join(COLUMNS)}')
-    both = pd.concat([old, table]) if len(old) else table
+    old = typed(read_text(path), str(path)) if Path(path).exists() else table[:0]
+    both = typed(pd.concat([old, table], ignore_index=True) if len(old) else table, f'{path}, with what is to be added')
+    same = both[both.duplicated(COLUMNS[1:6])]
+    if len(same): raise XltError(f'{path}: it has the score of {" ".join(map(str, same.iloc[0][COLUMNS[1:6]]))} already')
+    if both.study.nunique() > 1: raise XltError(f'{path}: it holds study {old.study.iloc[0]!r}; add scores of {table.study.iloc[0]!r} to a table of their own')
     write(Path(path), both.to_csv(index=False))
     return len(both)
 
@@ -122,9 +128,7 @@ zero-shot in every language. Made from commit {commit}; `params.yaml` is the who
 # %% ../nbs/13d_exchange.ipynb #x7d56919
 def tables(study: Study, folder: Path) -> dict[str, int]:  # rows of each
     "Write the scores, and the predictions of every pair that is done, as Parquet."
-    path = root() / 'reports' / study.study / 'scores.csv'
-    if not path.is_file(): raise XltError(f'{path.relative_to(root())} is missing: xlt run {study.file}')
-    scores, parts = pd.read_csv(path), []
+    scores, parts = pd.read_csv(root() / 'reports' / study.study / 'scores.csv'), []
     for run in (r for r in runs(study) if r.phase == 'pair' and result(r)):
         kept = pd.read_parquet(run.folder / 'predictions.parquet')
         parts.append(kept.assign(intermediate=run.intermediate, target=run.target, seed=run.seed))
@@ -165,9 +169,12 @@ def export(study: Study, folder: Path | str,  # a new one
           ) -> dict[str, int]:  # rows of each table; `models`: checkpoints
     "Write a study as a folder for the hub: tables as Parquet, a data card, and the kept checkpoints, each with its card."
     folder = Path(folder)
-    if folder.exists() and any(folder.iterdir()): raise XltError(f'{folder} is not empty: name a new folder')
-    done = tables(study, folder / 'data')
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())): raise XltError(f'{folder} is not an empty folder: name a new one')
+    if not (there := root() / 'reports' / study.study / 'scores.csv').is_file(): raise XltError(f'{there.relative_to(root())} is missing: xlt run {study.file}')
+    if (root() / 'runs' / study.study).is_dir() and not result(runs(study)[-1]):
+        raise XltError(f'{study.file}: reports/{study.study} was not made with these parameters; xlt run {study.file}')
     summary = read_json(root() / 'reports' / study.study / 'summary.json')
+    done = tables(study, folder / 'data')
     codes = [c for c in study.source.facts().index if c in languages().index]
     configs = ''.join(f'- config_name: {name}\n  data_files: data/{name}/data.parquet\n' for name in done)
     kept = [r for r in runs(study) if r.phase in ('encoder', 'intermediate') and result(r) and (r.folder / 'checkpoint' / 'config.json').is_file()]

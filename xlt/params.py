@@ -127,10 +127,10 @@ class Study(Strict):
     study: str = Field(pattern='^[a-z0-9][a-z0-9._-]*$', max_length=64)
     source: Source
     encoder: Annotated[Recipe | Pretrained, Field(discriminator='kind')]
-    intermediates: list[str]  # `none`, the baseline, always runs besides
+    intermediates: list[str] = Field(min_length=1)  # `none`, the baseline, always runs besides
     targets: list[str] = Field(min_length=1)
     languages: list[str] | None = None  # evaluate in these; None: in all that the source has
-    seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
+    seeds: list[Annotated[int, Field(ge=0, lt=10_000)]] = Field([0], min_length=1)  # a second attempt takes one from 10,000 on (`xlt.checkpoints`)
     phases: Phases = {}
     tasks: dict[str, Overrides] = {}  # by task or variant; they go before `phases`
     mixing: Mixing = Mixing()
@@ -255,6 +255,7 @@ def explain(kind, error: dict,  # one of pydantic's
     what, given = error['type'], error['input']
     if what == 'extra_forbidden': return f'{key} is unknown{nearest(error["loc"][-1], beside)}; choose from {", ".join(beside)}'
     if what == 'missing': return f'{key} is missing'
+    if what == 'too_short': return f'{key} is empty; at least one is wanted'
     if key == 'study': return f"study is {given!r}; a plain name is allowed: a-z, 0-9, '.', '_' and '-', at most 64, a letter or digit first"
     if what in ('union_tag_invalid', 'literal_error'):
         allowed = re.findall("'([^']*)'", error['ctx'].get('expected_tags') or error['ctx']['expected'])
@@ -312,36 +313,42 @@ def check_names(study: Study) -> list[str]:  # what is wrong
 def check_source(study: Study) -> list[str]:  # what is wrong
     "The source has the targets, the languages and the resource measure; every target keeps a language."
     if study.mixing.noise and study.source.kind != 'lab': return [f'mixing.noise is {study.mixing.noise}, but only the lab can make its translations worse']
-    if wrong := [f'targets: {t}: {why}' for t in study.targets if (why := missing(study.source, t))]: return wrong
+    if wrong := [f'targets: {t}: {why}' for t in study.targets if study.source.kind != 'hub' and (why := missing(study.source, t))]: return wrong
     if study.source.kind == 'hub' and study.encoder.kind == 'scratch': return ['encoder.kind is \'scratch\', but a hub source has no pretraining text; name a published one']
     known = {code: None for target in study.targets for code in study.source.languages(target)}
     wrong = [f'languages: {code!r} is unknown{nearest(code, known)}; choose from {", ".join(sorted(known))}'
              for code in study.languages or [] if code not in known]
-    if not wrong: wrong += [f'languages: none of them is one of {t}\'s' for t in study.targets if not study.evaluated(t)]
-    return wrong + check_resource(study, known)
+    if not wrong: wrong += [f'languages: none of them is one of {t}\'s' for t in study.targets if study.source.languages(t) and not study.evaluated(t)]
+    return wrong or (check_resource(study, known) if known else [])
 
 # %% ../nbs/10_params.ipynb #c048
 def check_resource(study: Study, codes) -> list[str]:  # what is wrong
     "The resource measure knows the study's languages."
-    name = study.analysis.resource
+    name, others = study.analysis.resource, [c for c in codes if c != study.source.pivot and (study.languages is None or c in study.languages)]
+    if len(others) < 2: return [f'languages: {", ".join(others) or "none"} beside the pivot {study.source.pivot}; two groups of languages need two at least']
+    if study.analysis.groups == 'joshi' and (unknown := sorted(set(others) - set(resource('joshi').dropna().index))):
+        return [f"analysis.groups is 'joshi', but Joshi et al. (2020) have no class for {', '.join(unknown[:5])}; choose from {', '.join(g for g in GROUPINGS if g != 'joshi')}"]
     if name in MEASURES and set(codes) <= set(resource(name).dropna().index): return []
     measures = list(study.source.facts().select_dtypes('number').columns)
     return [] if name in measures else [f'analysis.resource is {name!r}{nearest(name, measures)}; choose from {", ".join(measures)}']
 
 # %% ../nbs/10_params.ipynb #x533d199
-def set_aside(study: Study) -> dict[str, str]:  # intermediate task → why
-    "Take out the intermediate tasks that the source lacks; if none is left, an `XltError`."
+def set_aside(study: Study) -> dict[str, str]:  # task → why
+    "Take out what the source lacks: intermediate tasks, and targets that only your own copy of the data can give; if none is left, an `XltError`."
     lacks = {i: lacking(study, find_variant(i)) for i in study.intermediates}
     absent = {i: '; '.join(dict.fromkeys(why.values())) for i, why in lacks.items() if len(why) == len(find_variant(i).tasks)}
-    if absent and len(absent) == len(study.intermediates): raise XltError('; '.join(f'intermediates: {t}: {why}' for t, why in absent.items()))
-    study.intermediates[:] = [t for t in study.intermediates if t not in absent]
-    return absent
+    own = {t: why for t in study.targets if study.source.kind == 'hub' and (why := missing(study.source, t))}
+    for key, names, out in (('intermediates', study.intermediates, absent), ('targets', study.targets, own)):
+        if out and len(out) == len(names): raise XltError('; '.join(f'{key}: {t}: {why}' for t, why in out.items()))
+        names[:] = [t for t in names if t not in out]
+    return absent | own
 
 # %% ../nbs/10_params.ipynb #c050
 def check_encoder(study: Study) -> list[str]:  # what is wrong
     "Nothing asks the encoder for more than it has."
     if study.encoder.kind != 'scratch': return []
     layers, longest = study.encoder.layers, study.encoder.max_length
+    if study.encoder.hidden % study.encoder.heads: return [f'encoder.hidden is {study.encoder.hidden}, but it should be a multiple of encoder.heads, {study.encoder.heads}']
     asked = {f'phases.{p}': o for p, o in study.phases.items()} | {f'tasks.{t}': o for t, o in study.tasks.items()}
     asked = {key: o.get('max_length', 0) for key, o in asked.items()} | {'retrieval': study.retrieval.max_length}
     if any(find_variant(i).mlm for i in study.intermediates): asked['mixing.masked_lm'] = study.mixing.masked_lm.max_length

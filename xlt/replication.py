@@ -8,6 +8,7 @@ __all__ = ['measure', 'replicate_retrieval']
 # %% ../nbs/13c_replication.ipynb #xe06185d
 import pandas as pd
 from .evaluation import evaluate_retrieval, mine
+from .languages import XltError
 from .metrics import score
 from .models import load_encoder, load_tokenizer
 from .params import Study
@@ -30,10 +31,12 @@ def replicate_retrieval(study: Study,  # its source, encoder and retrieval setti
                         languages: list[str] | None = None,  # None: all forty numbers
                        ) -> pd.DataFrame:  # `target`, `language`, `published`, `ours`, `difference` (percent, points), `verdict`
     "Published retrieval scores of an untrained encoder beside ours."
-    import torch
-    where = study.encoder.name, study.encoder.revision
-    model, tokenizer = load_encoder(*where).to('cuda' if torch.cuda.is_available() else 'cpu'), load_tokenizer(*where)
     wanted = carried('retrieval').rename(columns={'score': 'published'})
+    if study.encoder.kind != 'pretrained': raise XltError(f'{study.file}: its encoder is trained from scratch; scores of a published one are replicated')
+    if unknown := sorted(set(languages or ()) - set(wanted.language)): raise XltError(f'--languages: nothing is published for {", ".join(unknown)}; there is {", ".join(sorted(set(wanted.language)))}')
+    where = study.encoder.name, study.encoder.revision
+    try: model, tokenizer = load_encoder(*where), load_tokenizer(*where)
+    except OSError as e: raise XltError(f'{study.encoder.name}: {str(e).splitlines()[0]}') from None
     wanted = wanted[wanted.target.isin(study.targets) & wanted.language.isin(languages or wanted.language)]
     ours = [measure(study, r.target, r.language, model, tokenizer) for r in wanted.itertuples()]
     table = wanted[['target', 'language', 'published', 'model']].assign(ours=ours, difference=ours - wanted.published)
