@@ -10,13 +10,14 @@ export TOKENIZERS_PARALLELISM ?= false
 
 DOCS ?= _docs
 
-.PHONY: help install study test sync docs validate constraints audit lab-seeds benchmark benchmark-gpu clean
+.PHONY: help install study test sync docs validate constraints audit lab-seeds outputs benchmark benchmark-gpu clean
 
 help:
 	@echo 'make study        install, run $(PARAMS) (PARAMS=… for another) and print its answer'
 	@echo 'make test         install, and run every test'
 	@echo 'make install      make .venv with the versions of constraints.txt'
 	@echo 'make sync         after editing notebooks: write xlt/ and README.md from them, and clean them'
+	@echo 'make outputs      execute every notebook of the library, so that what it shows is what it does (ten minutes)'
 	@echo 'make docs         write the documentation as a site into $(DOCS)/'
 	@echo 'make constraints  write constraints.txt from .venv, after a deliberate upgrade'
 	@echo 'make audit        ask for known vulnerabilities of the versions in constraints.txt (needs the network)'
@@ -47,6 +48,11 @@ sync: install
 	$(BIN)/nbdev_clean
 	$(BIN)/jupyter nbconvert --to markdown --no-input --log-level WARN --output-dir . --output README nbs/index.ipynb
 	sed -i.old 's#\.\./reports/#reports/#g' README.md && rm README.md.old
+
+outputs: install
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level ERROR --ExecutePreprocessor.timeout=-1 nbs/[0-9]*.ipynb nbs/tutorials/*.ipynb \
+	  nbs/explanations/architecture.ipynb nbs/explanations/gpu.ipynb nbs/study/claims.ipynb nbs/study/replication.ipynb nbs/index.ipynb
+	$(BIN)/nbdev_clean
 
 # Nothing is executed: a page shows what its notebook holds. Quarto is not needed (`nbdev_docs` is for those who have it).
 docs: install

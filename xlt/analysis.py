@@ -191,7 +191,7 @@ def doubts(found: dict,  # from `compare`
     "What a reader must know to read the interval."
     if found['ci_low'] is None: return []
     excludes, coverage = not found['ci_low'] <= 0 <= found['ci_high'], found.get('ci_coverage') or .95
-    said = [f'In groups this small such an interval holds the truth in about {coverage:.0%} of studies, not 95 %.'] if coverage < .92 else []
+    said = [f'In groups this small such an interval holds the truth in about {100 * coverage:.0f} % of studies, not 95 %.'] if coverage < .92 else []
     if excludes != (found['p_value'] < alpha): said.append('The interval and the p-value point different ways; the p-value, which is exact, decides.')
     return said
 
