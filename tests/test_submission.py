@@ -122,7 +122,7 @@ def test_refusals(played, project):
 
 
 def test_a_task_without_all_its_languages_is_left_out(project):
-    study = make_study(project, intermediates=[], targets=['pawsx', 'tatoeba'], languages=['de', 'en', 'es', 'fr', 'ja', 'ko', 'zh'])
+    study = make_study(project, intermediates=['mnli'], targets=['pawsx', 'tatoeba'], languages=['de', 'en', 'es', 'fr', 'ja', 'ko', 'zh'])
     begin(study, 'encoder').finish()
     for target in study.targets:
         frame = pd.DataFrame([dict(id='a', language=c, gold='0', prediction='0') for c in study.evaluated(target)])
