@@ -366,9 +366,9 @@ def spread_line(rows: list[dict],  # `by_target` of an analysis
                 alpha: float = .05) -> str:
     "Whether the targets tell one story, in a sentence or two."
     there = sorted((r for r in rows if r['estimate'] is not None), key=lambda r: r['estimate'])
-    if len(there) < 2: return 'the comparison rests on a single target.'
+    if len(there) < 2: return 'The comparison rests on a single target.'
     clear = [r['target'] for r in there if r['p_value_holm'] < alpha]
-    text = (f'low minus high runs from {number(there[0]["estimate"])} points in {there[0]["target"]} to {number(there[-1]["estimate"])} in {there[-1]["target"]}; '
+    text = (f'Low minus high runs from {number(there[0]["estimate"])} points in {there[0]["target"]} to {number(there[-1]["estimate"])} in {there[-1]["target"]}; '
             f'after Holm\'s correction over {len(there)} targets, {"none is" if not clear else ", ".join(clear) + (" is" if len(clear) == 1 else " are")} significant.')
     floored = [f'{r["target"]} ({r["baseline_low"]:.0f} %)' for r in there if r['baseline_low'] < FLOORED]
     return text + (f' The low-resource languages start near zero in {", ".join(floored)}, where they have little to lose.' if floored else '')

@@ -98,7 +98,7 @@ def agreement(found: dict,  # from `baseline_versions`
     "Whether the four versions agree, in words."
     says = {key: tendency(found[key]) for key in NAMES}
     sides = {np.sign(found[key]['estimate']) for key in NAMES if found[key]['estimate'] is not None}
-    def size(v): return '' if v['estimate'] is None else f' ({v["estimate"]:+.2f} {v.get("unit", "")}'.rstrip().replace('-', '−') + ')'
+    def size(v): return '' if v['estimate'] is None else ' (' + f'{v["estimate"]:+.2f}'.replace('-', '−') + f' {v.get("unit", "")}'.rstrip() + ')'
     numbers = '; '.join(f'{name} {says[key]}{size(found[key])}' for key, name in NAMES.items())
     if len(set(says.values())) == len(sides) == 1:
         return dict(agree=True, sentence=f'Points, relative loss, log-odds and adjustment for the level agree: each {next(iter(says.values()))}, on the same side of zero.')
