@@ -21,7 +21,7 @@ help:
 	@echo 'make docs         write the documentation as a site into $(DOCS)/'
 	@echo 'make constraints  write constraints.txt from .venv, after a deliberate upgrade'
 	@echo 'make audit        ask for known vulnerabilities of the versions in constraints.txt (needs the network)'
-	@echo 'make validate     simulate 1,000 studies a point: is the method calibrated? (20 minutes)'
+	@echo 'make validate     simulate 1,000 studies a rate, 300 a point of power: is the method calibrated? (a quarter of an hour)'
 	@echo 'make lab-seeds    the lab study with more seeds ($(SEEDS)), and what resource itself does (seven minutes a seed)'
 	@echo 'make benchmark    measure, against what one would do instead (a quarter of an hour, on a quiet machine)'
 	@echo 'make benchmark-gpu  what XLM-R costs on the GPU of this machine, for xlt plan (no downloads; a quarter of an hour)'
@@ -45,6 +45,7 @@ test: install
 
 sync: install
 	$(BIN)/nbdev_export
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN nbs/index.ipynb
 	$(BIN)/nbdev_clean
 	$(BIN)/jupyter nbconvert --to markdown --no-input --log-level WARN --output-dir . --output README nbs/index.ipynb
 	sed -i.old 's#\.\./reports/#reports/#g' README.md && rm README.md.old
@@ -71,12 +72,14 @@ audit:
 
 # The lab with other seeds: resource levels dealt out anew. Seven minutes a seed on two cores.
 SEEDS ?= 2 3 4 5 6
+# A page asks nobody else for anything.
+ALONE := --HTMLExporter.require_js_url=data:, --HTMLExporter.mathjax_url=data:,
 lab-seeds: install
 	for seed in $(SEEDS); do $(BIN)/xlt run params/lab-quick.yaml --set study=lab-seed-$$seed --set source.seed=$$seed --cores $(CORES) || exit 1; done
 	mkdir -p runs/lab-seeds
 	$(BIN)/papermill nbs/study/resource.ipynb runs/lab-seeds/report.ipynb --no-progress-bar
 	cp runs/lab-seeds/report.ipynb reports/lab-seeds/report.ipynb
-	$(BIN)/jupyter nbconvert --to html --no-input --log-level WARN reports/lab-seeds/report.ipynb
+	$(BIN)/jupyter nbconvert --to html --no-input --log-level WARN $(ALONE) reports/lab-seeds/report.ipynb
 
 clean:
 	rm -rf runs .snakemake .pytest_cache .hypothesis build _docs _proc *.egg-info

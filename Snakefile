@@ -74,7 +74,7 @@ def shell_command(then: str = 'true') -> str:
     return """
     mkdir -p {params.folder:q} "$(dirname {params.log:q})" "$(dirname {params.executed:q})"
     rm -f {params.folder:q}/failed.json
-    export XLT_ROOT={params.root:q} XLT_EXPECT_FINGERPRINT={params.fingerprint} XLT_STARTED="${{EPOCHREALTIME/,/.}}" XLT_GPUS={params.gpus}
+    export XLT_ROOT={params.root:q} XLT_EXPECT_FINGERPRINT={params.fingerprint} XLT_STARTED="$(printf %s "${{EPOCHREALTIME:-$(date +%s)}}" | tr , .)" XLT_GPUS={params.gpus}
     printf '{{"host": "%s", "pid": %s, "started": %s}}' "$HOSTNAME" $$ "$XLT_STARTED" > {params.folder:q}/running.json
     export OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} OPENBLAS_NUM_THREADS={threads} TOKENIZERS_PARALLELISM=false
     {{ """ + PAPERMILL + """ {params.given} --log-output --no-progress-bar --start-timeout 300 &&
@@ -144,5 +144,7 @@ rule report:
     params: **run_of('report')
     resources: mem_mb=doubling(2000, 4000), runtime=doubling(30, 60)
     shell:
-        shell_command(f'{PYTHON} -m nbconvert {{params.executed:q}} --to html --no-input --output-dir reports/{STUDY.study}'
+        shell_command(f'{PYTHON} -m nbconvert {{params.executed:q}} --to html --no-input'
+                      f' --HTMLExporter.require_js_url=data:, --HTMLExporter.mathjax_url=data:,'  # it asks nobody for anything
+                      f' --output-dir reports/{STUDY.study}'
                       f' --output report.html && cp {{params.executed:q}} reports/{STUDY.study}/report.ipynb')

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import mannwhitneyu, spearmanr
-from xlt.analysis import (FEW, adjust, against_plain, analyse, by_kind, by_task, cells, conclusion, effect_size, equivalence, headline, minimum_detectable_effect,
+from xlt.analysis import (FEW, adjust, against_plain, analyse, by_kind, by_task, cells, conclusion, doubts, effect_size, equivalence, headline, minimum_detectable_effect,
                           number, p_text, pairing, slope_line, spread_line, task_line, to_json, verdict, variant_line)
 from xlt.degradation import bootstrap_interval, centred, check_scores, degradations, interval_coverage, language_means, permutation_p, primary, split
 from xlt.languages import languages, resource
@@ -254,3 +254,23 @@ def test_a_variant_against_its_plain_form():
     assert 'mnli-mlm serves the low-resource languages more' in variant_line({'variant': 'mnli-mlm', **mlm})
     assert 'shows no clear difference' in variant_line({'variant': 'mnli-mt', **mt})
     assert against_plain(check_scores(pd.DataFrame(rows)).query('intermediate != "mnli"'), size).empty
+    assert f'gain {number(mlm.low)} points (± {number(mlm.low_half)})' in variant_line({'variant': 'mnli-mlm', **mlm}) and 0 < mlm.low_half < 2
+    table = check_scores(pd.DataFrame(rows))
+    half = against_plain(table[(table.intermediate != 'mnli') | (table.target == 'xnli')], size, pivot='en').set_index('variant')  # the plain pawsx run failed
+    whole = against_plain(table[table.target == 'xnli'], size, pivot='en').set_index('variant')
+    pd.testing.assert_frame_equal(half, whole)
+    few = table[(table.intermediate != 'mnli-mlm') | table.language.isin(codes[:2])]
+    assert list(against_plain(few, size, pivot='en').variant) == ['mnli-mt']
+
+
+@pytest.mark.parametrize('exact, said', [(True, 'which is exact, decides'), (False, 'which assumes no shape of the distribution, decides')])
+def test_a_sampled_p_value_is_not_called_exact(exact, said):
+    assert said in ' '.join(doubts(dict(ci_low=.1, ci_high=2., p_value=.06, exact=exact)))
+
+
+def test_a_dose_says_how_many_lie_below_its_floor():
+    rows, codes = full_size(), languages().index
+    measure = resource() / 1000
+    found = analyse(rows, measure, facts=languages())['mixed_model']
+    assert found['floored'] > 20 and f"{found['floored']} of the languages have less than 0.1 and count as 0.1" in slope_line(found, 'GiB')
+    assert 'count as' not in slope_line(found | {'floored': 0}, 'GiB')

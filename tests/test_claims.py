@@ -101,3 +101,9 @@ def test_the_committed_lab_study(repo):
 @pytest.mark.parametrize('ends, bar, above, said', [((1, 2), 0, True, 'supported'), ((1, 2), 0, False, 'contradicted'), ((-1, 2), 0, True, 'undecided'),
                                                     ((-2, -1), 0, False, 'supported'), ((np.nan, np.nan), 0, True, 'not tested here')])
 def test_the_bar(ends, bar, above, said): assert judge(*ends, bar, above) == said
+
+
+def test_a_target_that_xtreme_does_not_have():
+    other = world().query("target == 'xnli'").assign(target='mytask')
+    table = claims(pd.concat([world(), other], ignore_index=True), dev(), LARGE, draws=100)
+    assert table.estimate[8, 'phases'] == 3 and set(verdicts(table).index) == set(range(1, 10))

@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -76,6 +77,12 @@ def test_plan(project, capsys, monkeypatch):
     assert 'hours of runs left, by those that are done' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize('kind, gpus, cores, at_once', [('scratch', '', 3, 3), ('pretrained', '', 16, 1), ('pretrained', '0,1', 16, 2), ('pretrained', '0,1', 6, 1), ('pretrained', '', 2, 1)])
+def test_how_many_runs_at_a_time(monkeypatch, kind, gpus, cores, at_once):
+    monkeypatch.setenv('XLT_DEVICES', gpus)
+    assert plan.at_a_time(SimpleNamespace(encoder=SimpleNamespace(kind=kind)), cores) == at_once
+
+
 def test_plan_counts_disk(project, monkeypatch):
     study = Study.read(FILE, set=['seeds=[0, 1, 2]'])
     monkeypatch.setattr(plan, 'checkpoint_size', lambda study: (2_000_000_000, 'measured'))
@@ -145,6 +152,7 @@ def test_time_left_needs_something_to_judge_by():
     done = [row('c', 'done', 30.), row('d', 'done', 60., target='panx')]
     assert cli.time_left(waiting + done, 1) == 60 + 20
     assert cli.time_left(waiting + done, 8) == 40
+    assert cli.progress(waiting + done, 1).index('time left') < cli.progress(waiting + done, 1).index('running'), 'a narrow terminal cuts off the end'
     assert cli.time_left(done + [row('e', 'running', 100.)], 1) == 0
 
 

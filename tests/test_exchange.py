@@ -71,7 +71,8 @@ def test_a_study_as_a_data_set(project, tmp_path_factory):
     scores, predictions = (load_dataset(str(out), name, split='train', cache_dir=cache) for name in ('scores', 'predictions'))
     assert len(scores) == 30 and set(predictions['intermediate']) == {'none', 'mnli'} and predictions.column_names[:2] == ['id', 'language']
     card = (out / 'README.md').read_text()
-    assert 'Nothing happened.' in card and 'commit abc' in card
+    assert 'Nothing happened.' in card and 'commit abc' in card and 'license: apache-2.0' in card
+    assert 'license: apache-2.0\nlibrary_name' in (out / 'models' / find_run(study, 'intermediate', 'mnli').name / 'README.md').read_text()
     assert load_encoder(out / 'models' / find_run(study, 'intermediate', 'mnli').name).config.hidden_size == study.encoder.hidden
     assert '5 steps, the best development score 61.0 %' in (out / 'models/mnli--s0/README.md').read_text()
     assert Study.model_validate(yaml.safe_load((out / 'params.yaml').read_text())).targets == ['tatoeba']

@@ -3,6 +3,7 @@ import bz2
 import json
 import lzma
 import re
+from pathlib import Path
 
 import pytest
 
@@ -51,7 +52,7 @@ ROW = 'a\tb\tneutral\n'
     (tags, 'a\tO\n\n\nb\tO\n', ':3: an empty sentence'), (tags, '\na\tO\n', ':1: an empty sentence'), (tags, 'a\tO\nb\n', ':2: not a token'),
     (tags, 'a\tO\nb c\tO\tO\n', ':2: not a token'), (tags, 'a\tO\n\tO\n', ':2: not a token'), (tags, 'a\tO\nb\tB-DATE\n', ":2: label 'B-DATE' is unknown"),
     (tags, 'a O\n', ':1: not a token'), (tags, 'a\tO\r\n', ':1: a carriage return'),
-    (read_squad, squad(start=3), "question 'q1': answer 'dog' is not at character 3"), (read_squad, squad(start=400), 'not at character 400'),
+    (read_squad, squad(start=3), ":1: question 'q1': answer 'dog' is not at character 3"), (read_squad, squad(start=400), 'not at character 400'),
     (read_squad, squad(start=-8), 'not at character -8'), (read_squad, squad(start='4'), 'not at character 4'), (read_squad, squad(text=''), "'q1': no text"),
     (read_squad, squad(answers=[]), "'q1': no answer"), (read_squad, squad(is_impossible=True), 'an impossible question with answer'),
     (read_squad, '{"data": [{}]}', 'not in SQuAD format'), (read_squad, '[]', 'not in SQuAD format'), (read_squad, squad()[:-9], ':1: not JSON'),
@@ -91,7 +92,7 @@ def test_parallel_files_of_different_length(put):
 
 @pytest.mark.parametrize('gold, zh, message', [
     ('zh-9\ten-1\n', 'zh-1\ta\n', "zh-en.dev.gold:1: no foreign sentence 'zh-9'"), ('zh-1\ten-1\nen-1\tzh-1\n', 'zh-1\ta\n', ':2: no foreign'),
-    ('zh-1\ten-1\n', 'zh-1\ta\tb\n', 'zh-en.dev.zh:1: 3 columns'), ('zh-1\ten-1\n', 'zh-1\ta\nzh-1\tb\n', 'an id occurs twice'), ('zh-1\n', 'zh-1\ta\n', 'gold:1: 1 columns')])
+    ('zh-1\ten-1\n', 'zh-1\ta\tb\n', 'zh-en.dev.zh:1: 3 columns'), ('zh-1\ten-1\n', 'zh-1\ta\nzh-1\tb\n', "zh:2: id 'zh-1' is that of line 1 already"), ('zh-1\n', 'zh-1\ta\n', 'gold:1: 1 columns')])
 def test_broken_bucc(put, gold, zh, message):
     put('zh-en.dev.zh', zh), put('zh-en.dev.en', 'en-1\tb\n')
     with pytest.raises(XltError, match=message): read_bucc(put('zh-en.dev.gold', gold))
@@ -113,10 +114,40 @@ def test_the_highest_part_of_a_multi_word_token_decides():
     assert fused(equals, ['DET', 'ADP'])[0] == ('x', 'DET')
 
 
-@pytest.mark.parametrize('line, message', [('1|a|_|NOUN|_', ':1: 5 columns, not 10'), ('1|a|_|NOUNS|_|_|0|root|_|_', "label 'NOUNS' is unknown"),
+@pytest.mark.parametrize('line, message', [('1|a|_|NOUN|_', ':1: 5 columns, not 10'), ('1|a|_|NOUNS|_|_|0|root|_|_', ":1: label 'NOUNS' is unknown"),
                                            ('1-2|a|_|_|_|_|_|_|_|_', ':1: a broken sentence')])
 def test_broken_conllu(put, line, message):
     with pytest.raises(XltError, match=message): read_conllu(put('de_x-ud-test.conllu', conllu(line)), 'de')
+
+
+@pytest.mark.parametrize('name, text, message', [
+    ('xnli/test-sw.tsv', 'a\tb\tc\tneutral\nx\ty\tneutral\n', 'test-sw.tsv:1: 4 columns, not 3'), ('panx/test-sw.tsv', 'Ana\nAna\tB-PER\n', 'test-sw.tsv:1: not a token and a tag')])
+def test_one_broken_row_does_not_make_a_test_unlabelled(put, folder, name, text, message):
+    put(name, text), put(name.replace('test', 'dev'), 'x\ty\tneutral\n' if 'xnli' in name else 'Ana\tB-PER\n')
+    with pytest.raises(XltError, match=message): folder.load(name.split('/')[0], 'test', 'sw')
+    put(name, 'a\tb\nx\ty\n' if 'xnli' in name else 'Ana\n\nIva\n')
+    assert len(folder.load(name.split('/')[0], 'test', 'sw')) == 1, 'without labels, the development file serves'
+
+
+def test_snli_multinli_and_hellaswag_as_published(put, folder):
+    nli = '\n'.join(json.dumps(dict(sentence1=f'a{n}', sentence2='b', gold_label=label)) for n, label in enumerate(('neutral', '-', 'entailment', 'contradiction'))) + '\n'
+    put('snli_1.0/snli_1.0_train.jsonl', nli), put('multinli_1.0/multinli_1.0_train.jsonl', nli.replace('"a', '"c'))
+    put('hellaswag/hellaswag_train.jsonl', json.dumps(dict(ind=1, ctx='A man', endings=['runs', 'eats', 'sits', 'flies'], label=2)) + '\n')
+    put('hellaswag/hellaswag_val.jsonl', json.dumps(dict(ind=2, ctx='A cat', endings=['runs', 'eats', 'sits', 'flies'], label=0)) + '\n')
+    assert len(folder.load('mnli', 'train')) + len(folder.load('mnli', 'dev')) == 3 and any('did not agree on a label (-): 1 ex' in note for note in folder.notes('mnli'))
+    assert folder.load('hellaswag', 'train')[0]['label'] == 2 and folder.load('hellaswag', 'dev')[0]['context'] == 'A cat'
+    put('hellaswag/hellaswag_train.jsonl', json.dumps(dict(ctx='A man', endings=['runs'], label=0)) + '\n')
+    with pytest.raises(XltError, match='hellaswag_train.jsonl:1: `endings` are not a list of four'): folder.load('hellaswag', 'train')
+    put('squad/train-v1.1.csv', 'x')
+    with pytest.raises(XltError, match='train-v1.1.csv: no format is known by this name'): folder.load('squad_v1', 'train')
+
+
+def test_bucc_needs_what_its_threshold_is_tuned_on(put, folder):
+    for split in ('test', 'dev'):
+        for side, text in (('zh', 'zh-1\ta\n'), ('en', 'en-1\tb\n'), ('gold', 'zh-1\ten-1\n')): put(f'bucc2018/zh-en.{split}.{side}', text)
+    assert folder.languages('bucc2018') == ['zh']
+    (Path(folder.folder) / 'bucc2018' / 'zh-en.dev.en').unlink()
+    assert folder.languages('bucc2018') == []
 
 
 # What serves as what
@@ -169,11 +200,13 @@ def test_the_folder(folder, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match='extra'): Files(folder='x', directory='y')
 
 
-def test_identity_follows_names_and_sizes(put, folder):
+def test_identity_follows_names_and_contents(put, folder):
     put('a', 'x')
     one = folder.identity()
     assert one == folder.identity() and set(one) == {'kind', 'dev_share', 'digest'}
-    put('b', 'x')
+    put('a', 'y')
+    assert folder.identity() != one, 'another content of the same length'
+    put('a', 'x'), put('b', 'x')
     assert folder.identity() != one
 
 

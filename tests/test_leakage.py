@@ -79,6 +79,13 @@ def test_the_lab_never_trains_on_a_test_input(lab, task):
 def files(sample): return Files(folder=str(sample))
 
 
+def test_every_english_side_of_tatoeba_is_looked_at(files, monkeypatch):
+    monkeypatch.delenv('XLT_FILES', raising=False)
+    read = {'mine': sides(*(r['text'] for r in load(files, 'tatoeba', 'test', 'sw').to_list() if r['side'] == 'english'))}
+    with pytest.raises(XltError, match="mine contains 390 of the 780 test inputs of tatoeba in 'sw'"):
+        check_leakage(files, read, in_pivot(files, {'tatoeba': files.languages('tatoeba')}))
+
+
 def test_xquad_is_in_squads_development_set(files, sample, monkeypatch):
     monkeypatch.delenv('XLT_FILES', raising=False)
     everything = read_squad(next((sample / 'intermediate' / 'squad').glob('dev-v1.1*')))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from xlt.languages import XltError
-from xlt.metrics import (accuracy, answer_scores, chunk_f1, chunks, correct, entity_f1, mlqa_normal, pair_f1, rejoin,
+from xlt.metrics import (accuracy, answer_scores, chunk_f1, chunks, correct, entity_f1, mlqa_normal, pair_f1,
                          score, score_submission, squad_normal, word_f1)
 from xlt.tasks import NER, TARGET, TASKS, UPOS
 
@@ -70,12 +70,6 @@ def test_chunks_of_bare_tags_are_runs(tags):
 @given(corpus(NER))
 def test_for_entities_old_and_new_seqeval_agree(data):
     assert entity_f1(*sides(data)) == pytest.approx(chunk_f1(*sides(data)))
-
-
-def test_a_split_sentence_is_joined_before_scoring():
-    assert rejoin([['O', 'B-ORG'], ['I-ORG'], ['O']], [4, 4, 7]) == [['O', 'B-ORG', 'I-ORG'], ['O']]
-    cut, whole = [['B-ORG'], ['I-ORG']], [['B-ORG', 'I-ORG']]
-    assert len(chunks(cut[0]) | {(t, a + 1, b + 1) for t, a, b in chunks(cut[1])}) == 2 and len(chunks(whole[0])) == 1
 
 
 @pytest.mark.parametrize('task', ['xquad', 'tydiqa'])

@@ -140,3 +140,10 @@ def test_an_unknown_table_is_named():
 def test_every_row_of_the_reference_has_a_source():
     table = reference()
     assert table[['source', 'version', 'measures']].notna().all(axis=None) and set(table.target) == set(TARGET)
+
+
+def test_a_target_that_xtreme_does_not_have_is_set_beside_nothing(published_gains):
+    scores = study(published_gains)
+    other = scores[scores.target == 'xnli'].assign(target='mytask')
+    found = compare(pd.concat([scores, other], ignore_index=True), encoder=LARGE)
+    assert set(found.target) <= set(TARGET) and len(found) == len(compare(scores, encoder=LARGE)) and pattern(found).cells['all targets'] > 10

@@ -1,8 +1,12 @@
 "The studies of XLM-R, dry: every value is valid and sourced, every data set is pinned, every run is counted. Nothing is fetched."
 import re
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
+import yaml
 
 from xlt.hub import CHECKPOINTS, DEV, DEV_IN, MANIFEST, REPOSITORIES, TEST, TRAIN, TRANSLATED, test_split as where
 from xlt.languages import XltError
@@ -29,11 +33,18 @@ def test_it_is_complete(study):
     for target in TARGET: assert study.evaluated(target) == list(TARGET[target].languages)
 
 
-def test_every_run_is_counted(study, capsys):
+def test_every_run_is_in_snakemakes_graph(study, repo, project, capsys, monkeypatch):
+    "The graph of the whole study, as Snakemake builds it, with nothing fetched."
+    monkeypatch.chdir(project)
     counts, seeds = Counter(r.phase for r in runs(study)), len(study.seeds)
-    print(f'{study.study}: ' + ', '.join(f'{n} {phase}' for phase, n in counts.items()))
     assert counts == dict(encoder=1, intermediate=21 * seeds, pair=198 * seeds, report=1)
-    assert re.search(r'xlmr-\w+: 1 encoder, \d+ intermediate, \d+ pair, 1 report', capsys.readouterr().out)
+    Path('params/whole.yaml').write_text(yaml.safe_dump(study.dump()))
+    command = [sys.executable, '-m', 'snakemake', '--snakefile', repo / 'Snakefile', '--directory', '.', '--dry-run', '--quiet', 'rules', '--config', 'study=params/whole.yaml', f'notebooks={repo / "nbs/study"}']
+    done = subprocess.run(command, capture_output=True, text=True)
+    table = dict(re.findall(r'^(\w+) +(\d+)$', done.stdout + done.stderr, re.M))
+    with capsys.disabled(): print(f'\n{study.study}, as Snakemake plans it: ' + ', '.join(f'{n} {rule}' for rule, n in table.items()))
+    pairs = int(table.pop('pair', 0)) + int(table.pop('pair_first', 0))
+    assert (pairs, table) == (counts['pair'], dict(all='1', encoder='1', intermediate=str(counts['intermediate']), report='1', total=str(counts.total() + 1))), done.stderr[-2000:]
     mlqa = [r for r in runs(study) if r.target == 'mlqa']
     assert all(r.parent.target == 'xquad' for r in mlqa), 'XQuAD and MLQA share a fine-tune'
 

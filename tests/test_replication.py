@@ -59,4 +59,5 @@ def test_published_numbers_are_measured_again(replicate):
 def test_a_layer_that_is_not_there_and_data_that_only_the_user_has(replicate):
     done = replicate('--set', 'targets=[tatoeba]', '--languages', 'de')
     assert done.returncode == 2 and 'retrieval layer 14 does not exist' in done.stderr
-    assert replicate().returncode == 2, 'BUCC is not on the hub'
+    done = replicate('--set', 'retrieval.layer=2', '--languages', 'sw')
+    assert 'BUCC' in done.stderr and '1 of 40 published numbers: 1 differs' in done.stdout, 'BUCC is not on the hub, and the last line says how much was measured'

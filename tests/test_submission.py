@@ -7,16 +7,18 @@ import pandas as pd
 import pytest
 
 import xlt.submission as module
-from xlt.files import dataset
+from xlt.files import Files, dataset
 from xlt.hub import CHECKPOINTS
 from xlt.languages import XltError
 from xlt.metrics import id_pairs, label_lines, score_submission, tag_sentences
 from xlt.params import Study
 from xlt.results import begin
-from xlt.submission import choose, lines, submission
+from xlt.sources import load
+from xlt.submission import choose, lines, submission, tatoeba_lines
 from xlt.tasks import TARGET
 
-NAME, REVISION = next(iter(CHECKPOINTS.items()))
+NAME = 'FacebookAI/xlm-roberta-large'
+REVISION = CHECKPOINTS[NAME]
 
 
 def make_study(project, **more):
@@ -55,6 +57,12 @@ def questions(target, language, labels):
                     for d in data for p in d['paragraphs'] for q in p['qas']], 'span')
 
 
+def sides(gold):
+    "Both sides of a Tatoeba test of which only the labels are known: ids as `kept` has them, English sentences in this order."
+    return dataset([dict(id=str(n), side='english', text=f'{n:04d}', matches=[]) for n in range(len(gold))]
+                   + [dict(id=id, side='foreign', text='x', matches=[]) for id in sorted(gold, key=int)], 'retrieval')
+
+
 def play(study, intermediate, target, frame, best=None):
     "Finish a pair with these predictions."
     run = begin(study, 'pair', intermediate, target)
@@ -78,7 +86,8 @@ def test_the_example_keeps_its_official_scores(project, mock, monkeypatch):
     for target in study.targets:
         frame = pd.concat([kept(target, c, mock / 'labels', mock / 'predictions').assign(language=c) for c in TARGET[target].languages], ignore_index=True)
         play(study, 'none', target, frame, None if target in ('bucc2018', 'tatoeba', 'mlqa') else 50.)
-    monkeypatch.setattr(module, 'load', lambda source, task, split, language: questions(task, language, mock / 'labels'))
+    monkeypatch.setattr(module, 'load', lambda source, task, split, language: sides(label_lines(mock / 'labels' / task / f'test-{language}.tsv'))
+                        if task == 'tatoeba' else questions(task, language, mock / 'labels'))
     table = submission(study, 'none', project / 'out', labels=project / 'gold')
     assert list(table.languages) == [len(TARGET[t].languages) for t in table.index] and not table.missing.any()
     official, ours = json.loads((mock / 'expected.json').read_text()), score_submission(project / 'out', project / 'gold')
@@ -103,7 +112,8 @@ def played(project):
     return study
 
 
-def test_best_goes_by_the_development_score(played, project):
+def test_best_goes_by_the_development_score(played, project, monkeypatch):
+    monkeypatch.setattr(module, 'load', lambda *_: dataset([dict(id=id, side=side, text='x', matches=[]) for id, side in zip('ab01', ('english', 'english', 'foreign', 'foreign'))], 'retrieval'))
     table = submission(played, 'qqp', project / 'best', best=True)
     assert table.intermediate.to_dict() == dict(pawsx='mnli', xquad='none', mlqa='none', tatoeba='qqp'), 'the first of equals; retrieval as asked for'
     assert table.dev['mlqa'] == 50 and pd.isna(table.dev['tatoeba'])
@@ -141,3 +151,12 @@ def test_the_lab_has_nothing_to_submit(project):
 def test_lines_of_mined_pairs():
     rows = pd.DataFrame([dict(id='de-1 en-1', gold='en-1', prediction=''), dict(id='de-2 en-7', gold='', prediction='en-7'), dict(id='de-3 en-3', gold='en-3', prediction='en-3')])
     assert lines('bucc2018', rows, 'prediction') == ['de-2\ten-7', 'de-3\ten-3'] and lines('bucc2018', rows, 'gold') == ['de-1\ten-1', 'de-3\ten-3']
+
+
+@pytest.mark.parametrize('language', ['af', 'sw', 'de', 'te'])
+def test_tatoeba_is_in_the_order_of_xtremes_script(sample, mock, language):
+    "The first labels of the official example are those of the real sentences."
+    data = load(Files(folder=str(sample)), 'tatoeba', 'test', language).to_list()
+    rows = pd.DataFrame([dict(id=r['id'], gold=r['matches'][0]) for r in data if r['side'] == 'english'])
+    ours, official = tatoeba_lines(rows, data, 'gold'), label_lines(mock / 'labels' / 'tatoeba' / f'test-{language}.tsv')
+    assert ours[:len(official)] == official and sorted(map(int, ours)) == list(range(len(rows)))

@@ -44,15 +44,16 @@ def small(checkout, monkeypatch) -> Path:
 
 @pytest.fixture
 def mounted():
-    "Mount a small disk of its own; it is gone in the end."
+    "Mount a small disk of its own, gone in the end; False: only root may."
     places = []
 
     def mount(place: Path, *options):
         place.mkdir(parents=True, exist_ok=True)
         done = subprocess.run(['mount', '-t', 'tmpfs', '-o', ','.join(options), 'tmpfs', place], capture_output=True, text=True)
         if done.returncode:
-            pytest.skip(f'needs root, to mount a small disk ({done.stderr.strip()})')
+            return False
         places.append(place)
+        return True
 
     def unmount():
         while places:
@@ -70,16 +71,16 @@ def test_kernels_killed_starved_and_cut_off(small, mounted):
         for path in Path('runs/tiny', phase).glob('*/*/result.json'):
             path.unlink()
     SCORES.unlink()
-    mounted(Path('runs/tiny/pair/qqp--bucc2018--s0'), 'size=128k')
-    Path('faults.json').write_text(json.dumps(FAULTS))
+    full = mounted(Path('runs/tiny/pair/qqp--bucc2018--s0'), 'size=128k')  # else only the disk's fault is left out
+    faults = FAULTS if full else {n: fault for n, fault in FAULTS.items() if fault != 'disk'}
+    Path('faults.json').write_text(json.dumps(faults))
     said = xlt('run', FILE)
     now = states()
-    assert said.returncode == 1 and [n for n in FAULTS if now[n] == 'done'] == ['qqp--tatoeba--s0'], said.stdout
-    for name in FAULTS.keys() - {'qqp--tatoeba--s0', 'qqp--bucc2018--s0'}:  # on a full disk nothing can be noted
+    assert said.returncode == 1 and [n for n in faults if now[n] == 'done'] == ['qqp--tatoeba--s0'], said.stdout
+    for name in faults.keys() - {'qqp--tatoeba--s0', 'qqp--bucc2018--s0'}:  # on a full disk nothing can be noted
         assert f'FAILED {name}' in said.stdout
     assert 'MemoryError' in said.stdout and not SCORES.exists()
-    log = Path('runs/tiny/logs/qqp--bucc2018--s0.log').read_text()
-    assert 'No space left on device' in log
+    if full: assert 'No space left on device' in Path('runs/tiny/logs/qqp--bucc2018--s0.log').read_text()
     backwards = result(find_run(Study.read(FILE), 'pair', 'qqp', 'tatoeba'))
     assert backwards['finished'] < backwards['started'] and backwards['seconds']['total'] >= 0
     mounted.undo()
@@ -88,6 +89,7 @@ def test_kernels_killed_starved_and_cut_off(small, mounted):
     assert again.returncode == 0, again.stdout
     assert SCORES.read_text() == undisturbed and before.items() <= written().items()
     assert not [p for p in Path('runs').rglob('.result.json.*')]
+    if not full: pytest.skip('nobody may mount a small disk here; the other five faults were tried')
 
 
 def test_a_clock_that_was_set_repeats_nothing(small):
@@ -103,8 +105,8 @@ def test_a_clock_that_was_set_repeats_nothing(small):
 def test_a_disk_that_cannot_be_written(small, mounted, place):
     if os.geteuid():
         (small / place).mkdir(mode=0o555)
-    else:
-        mounted(small / place, 'ro')
+    elif not mounted(small / place, 'ro'):
+        pytest.skip('even root may not mount a disk here')
     said = xlt('run', FILE)
     assert (said.returncode, said.stdout) == (2, '') and f'{place}/tiny cannot be written (' in said.stderr and 'Traceback' not in said.stderr
     assert not Path('runs/tiny/encoder').exists()

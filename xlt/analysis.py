@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['MARGIN', 'FEW', 'SENTENCES', 'OF', 'FLOORED', 'equivalence', 'effect_size', 'minimum_detectable_effect', 'adjust',
            'by_task', 'rank_test', 'rank_correlation', 'cells', 'number', 'p_text', 'evidence', 'verdict', 'could_have',
-           'raw_line', 'doubts', 'conclusion', 'by_kind', 'against_plain', 'variant_line', 'pairing', 'gaps', 'shape',
-           'per_language', 'measures_for', 'analyse', 'plain', 'to_json', 'slope_line', 'spread_line', 'task_line',
-           'headline']
+           'raw_line', 'doubts', 'conclusion', 'by_kind', 'half_width', 'against_plain', 'variant_line', 'pairing',
+           'gaps', 'shape', 'per_language', 'measures_for', 'analyse', 'plain', 'to_json', 'slope_line', 'spread_line',
+           'task_line', 'headline']
 
 # %% ../nbs/12d_analysis.ipynb #c003
 import json
@@ -16,7 +16,7 @@ from itertools import combinations
 from math import comb
 import numpy as np
 import pandas as pd
-from .languages import MEASURES, resource
+from .languages import MEASURES, XltError, resource
 from .tasks import VARIANTS
 from .degradation import CELL, centred, compare, degradations, language_means, paired, primary, split
 from .mixed import FLOOR, dose
@@ -190,9 +190,10 @@ def doubts(found: dict,  # from `compare`
            alpha: float = .05) -> list[str]:  # sentences
     "What a reader must know to read the interval."
     if found['ci_low'] is None: return []
+    exact = 'which is exact' if found.get('exact') else 'which assumes no shape of the distribution'
     excludes, coverage = not found['ci_low'] <= 0 <= found['ci_high'], found.get('ci_coverage') or .95
     said = [f'In groups this small such an interval holds the truth in about {100 * coverage:.0f} % of studies, not 95 %.'] if coverage < .92 else []
-    if excludes != (found['p_value'] < alpha): said.append('The interval and the p-value point different ways; the p-value, which is exact, decides.')
+    if excludes != (found['p_value'] < alpha): said.append(f'The interval and the p-value point different ways; the p-value, {exact}, decides.')
     return said
 
 def conclusion(analysis: dict,  # with `primary`, `equivalence`, `minimum_detectable_effect` and, if it is known, `raw`
@@ -231,20 +232,28 @@ def by_kind(values: pd.Series,  # one per language, points
     return sorted(rows, key=lambda r: (-r['n'], r[kind.name]))
 
 # %% ../nbs/12d_analysis.ipynb #x8e5f667
+def half_width(values) -> float | None:  # None: only one language
+    "Half of the 95 % interval of a mean, from the scatter of the languages (Student's t)."
+    from scipy.stats import sem, t
+    return float(t.ppf(.975, len(values) - 1) * sem(values)) if len(values) > 1 else None
+
 def against_plain(scores: pd.DataFrame,  # a checked tidy table
                   measure: pd.Series,  # resource of each language, indexed by code
                   how: str = 'tertiles', pivot: str = 'en', seed: int = 0,
-                 ) -> pd.DataFrame:  # one row per variant; gains in points: `low`, `high`, `estimate` (low minus high) with interval and p-value
+                 ) -> pd.DataFrame:  # one row per variant that has scores in common with its plain form; gains in points: `low`, `high` and half of their intervals, `estimate` (low minus high) with interval and p-value
     "What each variant of an intermediate task gains over its plain form, in low- and in high-resource languages."
     rows, there = [], set(scores.intermediate)
     for name in sorted(there & set(VARIANTS)):
         plain = VARIANTS[name].base
         if name == plain or plain not in there: continue
-        two = scores[scores.intermediate.isin([plain, name])].replace({'intermediate': {plain: 'none'}})
-        found, gain = primary(two, measure, how, pivot, seed), -language_means(degradations(two, pivot), 'degradation')
+        two = scores[scores.intermediate.isin([plain, name])]
+        two = two[two.groupby(['target', 'language']).intermediate.transform('nunique') == 2].replace({'intermediate': {plain: 'none'}})
+        try: found = primary(two, measure, how, pivot, seed)
+        except XltError: continue  # they have too few languages in common
+        gain, groups = -language_means(degradations(two, pivot), 'degradation'), found['groups']
         ends = [None if found[e] is None else -found[e] for e in ('ci_high', 'ci_low')]
-        rows.append(dict(variant=name, plain=plain, **{g: float(gain[found['groups'][g]].mean()) for g in ('low', 'high')}, estimate=-found['estimate'],
-                         ci_low=ends[0], ci_high=ends[1], p_value=found['p_value'], n_low=found['n_low'], n_high=found['n_high']))
+        rows.append(dict(variant=name, plain=plain, **{g: float(gain[groups[g]].mean()) for g in groups}, **{f'{g}_half': half_width(gain[groups[g]]) for g in groups},
+                         estimate=-found['estimate'], ci_low=ends[0], ci_high=ends[1], p_value=found['p_value'], n_low=found['n_low'], n_high=found['n_high']))
     return pd.DataFrame(rows)
 
 # %% ../nbs/12d_analysis.ipynb #x1891e7e
@@ -253,7 +262,8 @@ def variant_line(row: dict,  # of `against_plain`
     "Whom a variant serves, in a sentence."
     said = ('shows no clear difference between them' if row['p_value'] >= .05 else
             'serves the low-resource languages more' if row['estimate'] > 0 else 'serves the high-resource languages more')
-    gains = ', '.join(f'{g}-resource languages {"gain" if row[g] >= 0 else "lose"} {number(abs(row[g]))} points' for g in ('low', 'high'))
+    around = {g: f' (± {number(row[f"{g}_half"])})' if row.get(f'{g}_half') is not None else '' for g in ('low', 'high')}
+    gains = ', '.join(f'{g}-resource languages {"gain" if row[g] >= 0 else "lose"} {number(abs(row[g]))} points{around[g]}' for g in ('low', 'high'))
     return f'{row["variant"]} {said}: against plain {row["plain"]}, {gains}; low minus high {number(row["estimate"])} ({evidence(row)}).'
 
 # %% ../nbs/12d_analysis.ipynb #a46ada53
@@ -357,7 +367,8 @@ def slope_line(fit: dict | None,  # from `xlt.mixed.dose`
     which = 'more' if fit['slope_per_tenfold_less'] >= 0 else 'less'
     less = f'tenfold less {OF[measure]}' if measure in OF else f'tenfold smaller value of {measure}'
     return (f'{number(abs(fit["slope_per_tenfold_less"]))} points {which} for every {less} '
-            f'(95 % interval {number(fit["ci_low"])} to {number(fit["ci_high"])}, {p_text(fit["p_value"])}, mixed model).')
+            f'(95 % interval {number(fit["ci_low"])} to {number(fit["ci_high"])}, {p_text(fit["p_value"])}, mixed model).'
+            + (f' {fit["floored"]} of the languages have less than {FLOOR:g} and count as {FLOOR:g}: if that matters, give {measure} in a smaller unit.' if fit.get('floored') else ''))
 
 # %% ../nbs/12d_analysis.ipynb #df6e7507
 FLOORED = 10.  # percent: from so low a score not much can be lost

@@ -159,7 +159,7 @@ def setting(e: Evidence, part: str, estimand: str, value: float, so: bool, note:
 # %% ../nbs/13b_claims.ipynb #x2dfeb22
 def claims_7_to_9(e: Evidence) -> dict[int, list[dict]]:
     "The starting encoder, the phases, and the intermediate tasks."
-    large, trained = str(e.encoder).endswith('xlm-roberta-large'), [t for t in e.gains.targets if TARGET[t].train_on]
+    large, trained = str(e.encoder).endswith('xlm-roberta-large'), [t for t in e.gains.targets if t not in TARGET or TARGET[t].train_on]
     phases, english = 1 + bool(e.singles) + bool(trained), e.gains.pivot == 'en'
     return {7: [setting(e, 'encoder', 'the encoder is XLM-R Large', float(large), large, f'the encoder is {e.encoder or "not said"}')],
             8: [setting(e, 'phases', 'phases before evaluation', phases, phases == 3, f'{len(e.singles)} intermediate and {len(trained)} trained target tasks')],

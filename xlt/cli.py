@@ -27,13 +27,13 @@ def expected(row: dict, done: list[dict]) -> float | None:  # seconds; None: not
 
 # %% ../nbs/15_cli.ipynb #c006
 def time_left(rows: list[dict],  # from `xlt.results.status`
-              cores: int,
+              at_once: int,  # runs that this machine can do
              ) -> float | None:  # seconds; None: not known yet
     "How long the rest of a study will take."
     done, todo = [r for r in rows if r['state'] == 'done'], [r for r in rows if r['state'] in ('running', 'waiting') and r['phase'] != 'report']
     each = [expected(r, done) for r in todo]
     if None in each: return None
-    return sum(max(0., e - (r['seconds'] or 0)) for e, r in zip(each, todo)) / max(1, min(cores, len(todo)))
+    return sum(max(0., e - (r['seconds'] or 0)) for e, r in zip(each, todo)) / max(1, min(max(at_once, sum(r['state'] == 'running' for r in rows)), len(todo)))
 
 # %% ../nbs/15_cli.ipynb #c007
 def duration(seconds: float) -> str:
@@ -42,13 +42,13 @@ def duration(seconds: float) -> str:
     return f'{seconds / 60:.0f} min' if seconds < 5400 else f'{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min'
 
 # %% ../nbs/15_cli.ipynb #c008
-def progress(rows: list[dict], cores: int) -> str:
+def progress(rows: list[dict], at_once: int) -> str:
     "One line: how far a study is."
     of = {state: [r['run'] for r in rows if r['state'] == state] for state in ('done', 'running', 'failed')}
-    left, parts = time_left(rows, cores), [f'{len(of["done"])} of {len(rows)} runs']
+    left, parts = time_left(rows, at_once), [f'{len(of["done"])} of {len(rows)} runs']
     if of['failed']: parts.append(f'{len(of["failed"])} failed')
-    if of['running']: parts.append('running: ' + ', '.join(of['running']))
     if left: parts.append(f'time left ~{duration(left)}' if of['running'] else f'~{duration(left)} to go')
+    if of['running']: parts.append('running: ' + ', '.join(of['running']))
     return ' · '.join(parts)
 
 # %% ../nbs/15_cli.ipynb #c011
@@ -97,7 +97,8 @@ def start(study, cores: int, *arguments: str,
     from xlt.params import root
     from xlt.results import devices
     where = ['--workflow-profile', snakefile().parent / 'profiles' / profile] if profile else ['--cores', cores]
-    if not profile and devices(): where += ['--resources', f'gpu={len(devices())}']
+    gpus = len(devices()) or int(study.encoder.kind != 'scratch')  # a GPU that was not found is one; two runs on it would be too many
+    if not profile and gpus: where += ['--resources', f'gpu={gpus}']
     log = root() / 'runs' / study.study / 'logs' / 'snakemake.log'
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, '-m', 'snakemake', *arguments[:1], '--snakefile', snakefile(), '--directory', root(), *where,
@@ -110,12 +111,14 @@ def start(study, cores: int, *arguments: str,
 # %% ../nbs/15_cli.ipynb #c016
 def watch(process: subprocess.Popen, study, cores: int) -> int:  # its exit status
     "Show how far a study is until its process ends."
+    from xlt.plan import at_a_time
     from xlt.results import status
+    at_once = at_a_time(study, cores)
     terminal, before, ended = sys.stdout.isatty(), None, False
     while not ended:
         ended, begun = process.poll() is not None, time.monotonic()
         rows, width = status(study), shutil.get_terminal_size().columns - 1
-        line, now = progress(rows, cores), [r['state'] for r in rows]
+        line, now = progress(rows, at_once), [r['state'] for r in rows]
         if terminal: print('\r' + line[:width].ljust(width), end='', flush=True)
         elif now != before: print(line, flush=True)
         before = now
@@ -161,7 +164,7 @@ def drive(study, cores: int, *arguments: str, profile: str | None = None) -> int
     writable(study)
     with only_driver(study), interruptible(), ExitStack() as meanwhile:
         for run in runs(study): (run.folder / 'failed.json').unlink(missing_ok=True)  # a failure of another day
-        env = {} if profile else meanwhile.enter_context(warm_kernels(meanwhile.enter_context(TemporaryDirectory(prefix='xlt-')), IMPORTS))
+        env = {} if profile or not hasattr(os, 'pidfd_open') else meanwhile.enter_context(warm_kernels(meanwhile.enter_context(TemporaryDirectory(prefix='xlt-')), IMPORTS))  # where the system can watch over a copy
         process = start(study, cores, *arguments, profile=profile, env=env)
         try: return watch(process, study, cores)
         except KeyboardInterrupt: return 130
@@ -238,9 +241,10 @@ def run(args) -> int:
 def overview(study, rows: list[dict]) -> str:
     "How each run stands, what failed and why, and what had to be trained twice."
     import pandas as pd
+    from xlt.plan import at_a_time
     from xlt.results import restarts
     table, twice = pd.DataFrame(rows)[['run', 'phase', 'state', 'seconds', 'fingerprint']], restarts(study)
-    lines = [table.assign(seconds=table.seconds.map(lambda s: '' if pd.isna(s) else duration(s))).to_string(index=False), progress(rows, os.cpu_count())]
+    lines = [table.assign(seconds=table.seconds.map(lambda s: '' if pd.isna(s) else duration(s))).to_string(index=False), progress(rows, at_a_time(study, os.cpu_count()))]
     lines += failures([r for r in rows if r['state'] == 'failed'], Path('runs') / study.study / 'logs')
     if len(twice): lines.append(f'trained twice, because the first training diverged: {", ".join(twice.run.unique())}')
     return '\n'.join(lines)
@@ -248,8 +252,9 @@ def overview(study, rows: list[dict]) -> str:
 # %% ../nbs/15_cli.ipynb #xdc2b48d
 def plan(args) -> int:
     "how many runs, how much disk and, as far as measured, how many hours a study takes"
-    from xlt.plan import plan
-    print(*plan(read_study(args), args.cores, args.price), sep='\n')
+    from xlt.plan import at_a_time, plan
+    study = read_study(args)
+    print(*plan(study, at_a_time(study, args.cores), args.price), sep='\n')
     return 0
 
 # %% ../nbs/15_cli.ipynb #c031
@@ -282,9 +287,14 @@ def tasks(args) -> int:
     "the intermediate and target tasks"
     import pandas as pd
     from xlt.tasks import TASKS
-    rows = [{'task': t.name, 'role': t.role, 'kind': t.kind, 'score': t.metrics[0], 'trains on': t.train_on or '',
-             'languages': len(t.languages)} for t in TASKS.values()]
-    print(pd.DataFrame(rows).to_string(index=False))
+    def paper(t):
+        if not (how := t.recipe): return {}
+        return {'length': how.max_length, 'batch': how.batch_size, 'epochs': f'{how.epochs:g}', 'learning rate': f'{how.learning_rate:g}'}
+    rows = [{'task': t.name, 'role': t.role, 'kind': t.kind, 'score': t.metrics[0], 'trains on': t.train_on or '', 'languages': len(t.languages), **paper(t)} for t in TASKS.values()]
+    table = pd.DataFrame(rows).astype(object)
+    print(table.where(table.notna(), '').to_string(index=False), '\nlanguages that XTREME scores:', sep='\n')
+    for t in TASKS.values():
+        if t.role == 'target': print(f'{t.name:9} {" ".join(t.languages)}')
     return 0
 
 # %% ../nbs/15_cli.ipynb #c034
@@ -327,11 +337,11 @@ def score(args) -> int:
 # %% ../nbs/15_cli.ipynb #x0012812
 def replicate(args) -> int:
     "published scores that need no training, measured again: 40 numbers of XLM-R Large"
-    from xlt.replication import replicate_retrieval
+    from xlt.replication import PRINTED, replicate_retrieval
     table = replicate_retrieval(read_study(args), args.languages and args.languages.split(','))
     print(table.to_json(orient='records', indent=1) if args.json else table.round(1).to_string(index=False))
     counted = table.verdict.value_counts()
-    if not args.json: print(', '.join(f'{n} {verdict}' for verdict, n in counted.items()))
+    if not args.json: print(f'{len(table)} of {PRINTED} published numbers: ' + ', '.join(f'{n} {verdict}' for verdict, n in counted.items()))
     return int('differs' in counted)
 
 # %% ../nbs/15_cli.ipynb #x0819801
@@ -378,6 +388,8 @@ def analyse(args) -> int:
     from xlt.degradation import read_scores, resource_measure
     from xlt.languages import languages
     scores, facts = read_scores(args.scores), languages()
+    for target, part in scores.groupby('target'):
+        if 0 < part.score.max() <= 1: print(f'xlt: no score of {target} is above 1; if these are fractions, make them percent first, for they are taken as they are', file=sys.stderr)
     measure = resource_measure(args.resource)
     known = set(scores.language) <= set(facts.index)
     found = analyse(scores, measure, args.groups, pivot_of(scores, args.pivot), facts if known else None)

@@ -190,6 +190,7 @@ def permutation_null(low, high,  # values of the languages in each group
 # %% ../nbs/12_degradation.ipynb #c039
 def permutation_p(low, high, seed: int = 0, limit: int = 200_000, draws: int = 100_000) -> dict:  # `p_value`, `arrangements`, `exact`
     "Two-sided permutation test of the difference of two means; parameters as in `permutation_null`."
+    if not np.isfinite([*low, *high]).all(): raise ValueError('a language has no value')
     null, ways = permutation_null(low, high, seed, limit, draws), comb(len(low) + len(high), len(low))
     observed, slack = abs(np.mean(low) - np.mean(high)), 1e-9 * (1 + np.abs([*low, *high]).max())
     extreme, exact = int((np.abs(null) >= observed - slack).sum()), ways <= limit

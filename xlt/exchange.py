@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NAMES', 'MTEB', 'READERS', 'CARD', 'MODEL_CARD', 'read_json', 'named', 'jiant_rows', 'mteb_rows', 'examples_in',
-           'tidy', 'add_scores', 'tables', 'model_card', 'export']
+           'tidy', 'add_scores', 'tables', 'license_of', 'model_card', 'export']
 
 # %% ../nbs/13d_exchange.ipynb #xea3166c
 import json
@@ -103,7 +103,7 @@ def add_scores(table: pd.DataFrame, path: Path) -> int:  # rows in the file then
 
 # %% ../nbs/13d_exchange.ipynb #x6d5c957
 CARD = """---
-license: apache-2.0
+license: {license}
 language: [{codes}]
 pretty_name: "xlt: {study}"
 tags: [multilingual, zero-shot, intermediate-task-training, xtreme]
@@ -140,7 +140,7 @@ def tables(study: Study, folder: Path) -> dict[str, int]:  # rows of each
 
 # %% ../nbs/13d_exchange.ipynb #x9dfa2e1
 MODEL_CARD = """---
-license: apache-2.0
+license: {license}{base}
 library_name: transformers
 tags: [multilingual, intermediate-task-training]
 ---
@@ -156,12 +156,17 @@ model, tokenizer = AutoModel.from_pretrained('.'), AutoTokenizer.from_pretrained
 ```
 """
 
+def license_of(study: Study) -> str:
+    "For a card: ours for the lab's data; what is made from other people's has theirs, which differ by data set."
+    return 'apache-2.0' if study.source.kind == 'lab' and study.encoder.kind == 'scratch' else 'other'
+
 def model_card(study: Study, run: Run) -> str:
     "What a kept checkpoint is, for its README."
     config, history = read_json(run.folder / 'checkpoint' / 'config.json'), result(run).get('history') or {}
     after = f'after the intermediate task {run.intermediate}' if run.intermediate not in (None, 'none') else 'before any intermediate task'
     steps = f'{history["steps"]:,} steps, the best development score {history["best"]:.1f} %.' if 'best' in history else 'the starting point of every run.'
-    return MODEL_CARD.format(name=run.name, study=study.study, after=after, seed=run.seed, layers=config['num_hidden_layers'], hidden=config['hidden_size'],
+    base = '' if study.encoder.kind == 'scratch' else f'\nbase_model: {study.encoder.name}'
+    return MODEL_CARD.format(license=license_of(study), base=base, name=run.name, study=study.study, after=after, seed=run.seed, layers=config['num_hidden_layers'], hidden=config['hidden_size'],
                              fingerprint=run.fingerprint, steps=steps)
 
 # %% ../nbs/13d_exchange.ipynb #x1a6f1c4
@@ -182,6 +187,6 @@ def export(study: Study, folder: Path | str,  # a new one
         shutil.copytree(run.folder / 'checkpoint', folder / 'models' / run.name)
         write(folder / 'models' / run.name / 'README.md', model_card(study, run))
     write(folder / 'params.yaml', yaml.safe_dump(study.dump(), sort_keys=False))
-    write(folder / 'README.md', CARD.format(study=study.study, codes=', '.join(codes), configs=configs, sentence=summary['conclusion']['sentence'],
+    write(folder / 'README.md', CARD.format(license=license_of(study), study=study.study, codes=', '.join(codes), configs=configs, sentence=summary['conclusion']['sentence'],
                                             commit=summary.get('commit') or 'unknown', columns=', '.join(COLUMNS)))  # last: then all is there
     return done | {'models': len(kept)}

@@ -38,7 +38,7 @@ class Picture(Figure):
     def __init__(self, **settings): super().__init__(**settings)  # as `Figure` has them
     def _repr_png_(self):
         self.savefig(file := BytesIO(), format='png', bbox_inches='tight', pad_inches=.08, dpi=STYLE['figure.dpi'])
-        return file.getvalue()
+        return file.getvalue(), {'alt': repr(self)}
     def __repr__(self):  # a notebook keeps it beside the picture, and the site reads it to those who do not see
         told = [f'{what}{text}' for ax in self.axes for what, text in
                 (('', ax.get_title('left')), ('Across: ', ax.get_xlabel()), ('Up: ', ax.get_ylabel())) if text]

@@ -6,14 +6,15 @@
 __all__ = ['OPENERS', 'COSMOS', 'RANKS', 'ISO3', 'ISO2', 'DATED', 'PAIR', 'QUESTIONS', 'GENRE', 'FORMATS', 'ENGLISH', 'TESTS',
            'TRAINING', 'NEITHER', 'FEATURES', 'OPTIMISTIC', 'TRANSLATED', 'read_text', 'read_lines', 'read_json',
            'read_jsonl', 'columns', 'known', 'full', 'origin', 'pair_row', 'read_pairs', 'read_table',
-           'read_pair_table', 'read_snli', 'read_anli', 'choice_row', 'read_hellaswag', 'read_cosmosqa', 'read_csqa',
-           'answer_at', 'span_row', 'numbered', 'read_squad', 'tagged', 'read_tagged', 'above', 'heads_of', 'fused',
-           'blocks', 'read_conllu', 'read_ccg', 'read_sentences', 'read_gold', 'two_sides', 'read_bucc', 'read_plain',
+           'read_pair_table', 'read_snli', 'nli_lines', 'disagreed', 'read_nli', 'read_anli', 'choice_row',
+           'read_hellaswag_json', 'read_hellaswag', 'read_cosmosqa', 'read_csqa', 'answer_at', 'line_of', 'span_row',
+           'checked_span', 'numbered', 'read_squad', 'tagged', 'read_tagged', 'above', 'heads_of', 'fused', 'blocks',
+           'read_conllu', 'read_ccg', 'read_sentences', 'read_gold', 'two_sides', 'read_bucc', 'read_plain',
            'read_tatoeba', 'describe', 'read_file', 'labelled', 'place', 'evaluation_files', 'find', 'shown',
            'training_files', 'digest', 'topic', 'carve', 'key', 'overlap', 'unseen', 'distinct', 'training_rows',
            'training', 'dataset', 'evaluation_rows', 'sentences', 'texts', 'evaluated', 'corpus_of', 'evaluation_notes',
            'training_notes', 'Files', 'held', 'load', 'read_translated', 'translations', 'translated', 'evaluations',
-           'known_facts', 'fingerprint', 'notes']
+           'known_facts', 'content_of', 'fingerprint', 'notes']
 
 # %% ../nbs/02b_files.ipynb #c003
 import bz2, codecs, csv, gzip, hashlib, io, json, lzma, os, re
@@ -142,6 +143,20 @@ def read_snli(path: Path) -> list[dict]:  # given `labels.dev`, its neighbours `
         raise XltError(f'{path.parent}: {found}; they must be parallel')
     return [pair_row(path, n, *row, NLI) for n, row in enumerate(zip(*lines), 1)]
 
+# %% ../nbs/02b_files.ipynb #00695a8c
+def nli_lines(path: Path) -> list[tuple[int, dict]]:  # line, and the example of that line
+    "SNLI's and MultiNLI's JSON lines."
+    return list(enumerate(read_jsonl(path), 1)) if re.search(r'nli_1\.0_\w+\.jsonl$', path.name) else []
+
+def disagreed(path: Path) -> int:
+    "How many examples of SNLI or MultiNLI have no label, because their annotators did not agree."
+    return sum(r.get('gold_label') == '-' for _, r in nli_lines(path))
+
+def read_nli(path: Path) -> list[dict]:
+    "SNLI or MultiNLI as published, in JSON lines; what has no label is left out, and counted by `disagreed`."
+    return [pair_row(path, n, r.get('sentence1'), r.get('sentence2'), r.get('gold_label'), NLI) for n, r in nli_lines(path) if r.get('gold_label') != '-']
+
+
 # %% ../nbs/02b_files.ipynb #c033
 def read_anli(path: Path) -> list[dict]:
     "ANLI's JSON lines: `context`, `hypothesis` and a label e, n or c."
@@ -159,6 +174,17 @@ def choice_row(id: str, where: str, context: str, question: str, choices: list[s
     names = [str(i) for i in range(len(choices))] if str(label).isdigit() else [chr(65 + i) for i in range(len(choices))]
     return dict(id=id, context=context.strip(), question=question.strip(),
                 choices=[full(c, 'text in a choice', where) for c in choices], label=names.index(known(label, names, where)))
+
+# %% ../nbs/02b_files.ipynb #b85d4b08
+def read_hellaswag_json(path: Path) -> list[dict]:
+    "HellaSwag's JSON lines: `ctx`, `endings` and the number of the right one."
+    rows = []
+    for n, r in enumerate(read_jsonl(path), 1):
+        endings = r.get('endings')
+        if not isinstance(endings, list) or len(endings) != 4: raise XltError(f'{path}:{n}: `endings` are not a list of four')
+        rows.append(choice_row(origin(path, n), f'{path}:{n}', full(r.get('ctx'), '`ctx`', f'{path}:{n}'), '', endings, str(r.get('label'))))
+    return rows
+
 
 # %% ../nbs/02b_files.ipynb #c037
 def read_hellaswag(path: Path) -> list[dict]:
@@ -210,9 +236,23 @@ def answer_at(answer: dict, context: str, where: str) -> tuple[str, int]:  # its
     raise XltError(f'{where}: answer {text!r} is not at character {start} of its context, which has {there!r} there')
 
 # %% ../nbs/02b_files.ipynb #c047
-def span_row(path: Path, title: str, context: str, qa: dict) -> dict:
+def line_of(path: Path, id: str) -> int:
+    "The line of a question in a JSON file."
+    text = read_text(path)
+    found = re.search(r'"id"\s*:\s*(' + '|'.join(re.escape(json.dumps(id, ensure_ascii=a)) for a in (False, True)) + ')', text)
+    return text.count('\n', 0, found.start()) + 1 if found else 1
+
+def span_row(path: Path, title: str, context: str, qa: dict,
+             line: int | None = None,  # of the question; None: looked for when there is something to say of it
+            ) -> dict:
     "A canonical question, checked."
-    where = f'{path}: question {qa["id"]!r}'
+    try: return checked_span(f'{path}:{line or "?"}: question {qa["id"]!r}', title, context, qa)
+    except XltError:
+        if line: raise
+    return span_row(path, title, context, qa, line_of(path, qa['id']))
+
+def checked_span(where: str, title: str, context: str, qa: dict) -> dict:
+    "A canonical question; `where` is for messages."
     full(context, 'context', where)
     found = [answer_at(a, context, where) for a in qa['answers']]
     if bool(found) == bool(qa.get('is_impossible')):
@@ -318,12 +358,14 @@ def read_conllu(path: Path, language: str) -> list[dict]:
     "Tagged sentences of a CoNLL-U file as XTREME prepares them."
     rows, ranks = [], RANKS.get(language, RANKS['default']).split()
     for n, block in blocks(path):
+        for line, fields in enumerate(block, n):
+            if fields[0].isdigit(): known(fields[3], UPOS, f'{path}:{line}')
         try: pairs = fused(block, ranks)
         except (ValueError, KeyError) as e: raise XltError(f'{path}:{n}: a broken sentence ({e!r})') from None
         tokens = [form.replace('\u200c', '').replace(' ', '') for form, _ in pairs]
         if len(tokens) > 1 and set(tokens) == {'_'}:
             raise XltError(f'{path}:{n}: a treebank without its words; leave it out of the folder')
-        rows.append(dict(id=origin(path, n), tokens=tokens, tags=[known(tag, UPOS, f'{path}:{n}') for _, tag in pairs]))
+        rows.append(dict(id=origin(path, n), tokens=tokens, tags=[tag for _, tag in pairs]))
     return rows
 
 # %% ../nbs/02b_files.ipynb #c065
@@ -341,8 +383,10 @@ def read_ccg(path: Path) -> list[dict]:
 def read_sentences(path: Path) -> list[dict]:
     "BUCC: an id and a sentence per line."
     rows = [columns(line, 2, f'{path}:{n}') for n, line in enumerate(read_lines(path), 1)]
-    for n, (id, text) in enumerate(rows, 1): full(id, 'id', f'{path}:{n}'), full(text, 'sentence', f'{path}:{n}')
-    if len({id for id, _ in rows}) < len(rows): raise XltError(f'{path}: an id occurs twice')
+    seen = {}
+    for n, (id, text) in enumerate(rows, 1):
+        full(id, 'id', f'{path}:{n}'), full(text, 'sentence', f'{path}:{n}')
+        if (first := seen.setdefault(id, n)) < n: raise XltError(f'{path}:{n}: id {id!r} is that of line {first} already')
     return [dict(id=id, text=text.strip()) for id, text in rows]
 
 # %% ../nbs/02b_files.ipynb #c069
@@ -415,13 +459,16 @@ FORMATS = [(re.compile(pattern), read) for pattern, read in [
     (r'tatoeba/(v1/)?tatoeba\.\w+-eng\.(?P<lang>\w+)', lambda p, _: read_plain(p))]]
 
 # %% ../nbs/02b_files.ipynb #c081
-ENGLISH = [(re.compile('(intermediate/)?' + pattern), read) for pattern, read in [
+ENGLISH = [(re.compile('(.+/)?' + pattern), read) for pattern, read in [
     (r'squad/(train|dev)-v(1\.1|2\.0).*\.json(\.xz)?', lambda p, _: read_squad(p)),
     (r'anli/R[123]/(train|dev|test)\.jsonl', lambda p, _: read_anli(p)),
     (r'snli/\w+/labels\.(train|dev|test)', lambda p, _: read_snli(p)),
     (r'snli/\w+/s[12]\.(train|dev|test)', lambda p, _: [dict(text=line.strip()) for line in read_lines(p)]),
     (r'snli/\w+/(train|dev|test)\.tsv', lambda p, _: read_pair_table(p, PAIR, NLI)),
+    (r'snli_1\.0_(train|dev|test)\.jsonl', lambda p, _: read_nli(p)),
+    (r'multinli_1\.0_(train|dev_\w+)\.jsonl', lambda p, _: read_nli(p)),
     (r'hellaswag/hellaswag_(train|val)\w*\.txt(\.bz2)?', lambda p, _: read_hellaswag(p)),
+    (r'hellaswag/hellaswag_(train|val)\.jsonl', lambda p, _: read_hellaswag_json(p)),
     (r'cosmosqa/(train|valid)\.csv', lambda p, _: read_cosmosqa(p)),
     (r'commonsenseqa/.+\.jsonl', lambda p, _: read_csqa(p)),
     (r'qqp/(.+/)?test\.tsv', lambda p, _: [dict(zip(PAIR, row)) for row in read_table(p, QUESTIONS[:2], crlf=True)]),
@@ -442,8 +489,9 @@ def describe(name: str,  # path inside the folder, `/` between its parts
 # %% ../nbs/02b_files.ipynb #c084
 def read_file(root: Path, path: Path) -> list[dict]:
     "The rows of any file that `describe` knows."
-    read, language = describe(path.relative_to(root).as_posix())
-    return read(path, language)
+    read, language = describe(path.relative_to(root).as_posix()) or (None, None)
+    if read: return read(path, language)
+    raise XltError(f'{path}: no format is known by this name; the lesson on files lists those that are')
 
 # %% ../nbs/02b_files.ipynb #c086
 TESTS = {'xnli': ['xnli/test-{0}.tsv', 'xnli/dev-{0}.tsv'],
@@ -463,8 +511,8 @@ def labelled(path: Path) -> bool:
     if path.suffix == '.json': return re.search(r'"text":\s*"[^"]', read_text(path)) is not None
     if path.suffix == '.gold': return all(path.with_suffix(s).is_file() for s in ('.en', '.' + path.name[:2]))
     if not path.name.startswith('test-'): return True
-    tabs = 1 if path.parent.name in ('panx', 'udpos') else 2
-    return any(line.count('\t') == tabs for line in read_lines(path)[:1])
+    tabs = 0 if path.parent.name in ('panx', 'udpos') else 1  # without labels
+    return any(line.count('\t') != tabs for line in read_lines(path) if line)  # one that differs is for the reader to judge
 
 # %% ../nbs/02b_files.ipynb #c089
 def place(root: Path, task: str, language: str,
@@ -484,9 +532,9 @@ def evaluation_files(root: Path, task: str, language: str) -> list[Path]:
 # %% ../nbs/02b_files.ipynb #c093
 TRAINING = {
     'mnli': dict(train=['xnli/train-en.tsv'], dev=['xnli/dev-en.tsv'],
-                 otherwise=['**/mnli/**/train.tsv', '**/mnli/**/dev_*matched.tsv', '**/snli/*/labels.train',
-                            '**/snli/*/labels.dev', '**/snli/*/train.tsv']),
-    'anli_plus': dict(train=['**/anli/R?/train.jsonl', '**/snli/*/labels.train', 'xnli/train-en.tsv'],
+                 otherwise=['**/mnli/**/train.tsv', '**/mnli/**/dev_*matched.tsv', '**/multinli_1.0_train.jsonl', '**/multinli_1.0_dev_*.jsonl',
+                            '**/snli/*/labels.train', '**/snli/*/labels.dev', '**/snli/*/train.tsv']),
+    'anli_plus': dict(train=['**/anli/R?/train.jsonl', '**/snli/*/labels.train', '**/snli_1.0_train.jsonl', 'xnli/train-en.tsv'],
                       dev=['**/anli/R?/dev.jsonl'],
                       otherwise=['**/anli/R?/dev.jsonl', '**/anli/R?/test.jsonl', '**/snli/*/labels.test']),
     'qqp': dict(train=['**/qqp/**/train.tsv'], dev=['**/qqp/**/dev.tsv']),
@@ -677,6 +725,7 @@ def training_notes(root: Path, task: str, share: float) -> list[str]:
     said = [f'{task} is trained on {len(train):,} English examples of {names}, and checked on {len(dev):,} {how}.']
     if not find(root, TRAINING[task]['train'][:1]): said.append(f'The folder has no {shown(TRAINING[task]["train"][0])}.')
     lost = sum(len(read_file(root, f)) for f in [*files, *dev_files]) - len(train) - len(dev)
+    if split := sum(map(disagreed, [*files, *dev_files])): said.append(f'Left out because their annotators did not agree on a label (-): {split:,} examples.')
     why = 'their paragraph is tested on' if TASKS[task].kind == 'span' else 'they stand in two of the files'
     return said + ([f'Left out because {why}: {lost:,} examples.'] if lost else [])
 
@@ -709,7 +758,8 @@ class Files(Strict):
 # %% ../nbs/02b_files.ipynb #c136
 def held(root: Path, task) -> list[str]:  # in the registry's order; `en` alone for an intermediate task
     "The languages in which a task can be evaluated, or an intermediate one trained."
-    if task.role == 'target': return [language for language in task.languages if evaluation_files(root, task.name, language)]
+    tuned = lambda language: task.name != 'bucc2018' or all((root / f'bucc2018/{language}-en.dev.{side}').is_file() for side in (language, 'en', 'gold'))  # the threshold, on the development files
+    if task.role == 'target': return [language for language in task.languages if evaluation_files(root, task.name, language) and tuned(language)]
     return ['en'] if training_files(root, task.name)[0] else []
 
 # %% ../nbs/02b_files.ipynb #c139
@@ -761,9 +811,14 @@ def known_facts() -> pd.DataFrame:  # indexed by code: name, family, script, and
     return table[['name', 'family', 'script']].assign(**measures)
 
 # %% ../nbs/02b_files.ipynb #c148
+@lru_cache(maxsize=100_000)
+def content_of(path: Path, size: int, time: int) -> str:  # SHA-256
+    "What a file holds, read once for each of its states."
+    with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
+
 def fingerprint(root: Path) -> str:
-    "Ten hexadecimal digits from the names and sizes of all files."
-    files = sorted((p.relative_to(root).as_posix(), p.stat().st_size) for p in root.rglob('*') if p.is_file())
+    "Ten hexadecimal digits from the names and contents of all files."
+    files = sorted((p.relative_to(root).as_posix(), content_of(p, p.stat().st_size, p.stat().st_mtime_ns)) for p in root.rglob('*') if p.is_file())
     return digest(json.dumps(files))[:10]
 
 # %% ../nbs/02b_files.ipynb #c150

@@ -86,5 +86,6 @@ def check_leakage(source, read: dict, tests: dict[str, list[str]],  # as for `ov
 
 # %% ../nbs/03b_leakage.ipynb #c025
 def in_pivot(source, tests: dict[str, list[str]]) -> dict[str, list[str]]:
-    "For each target its pivot test; for retrieval, where there is none, the first language, whose other side is the pivot's."
-    return {target: [source.pivot] if source.pivot in codes else codes[:1] for target, codes in tests.items()}
+    "For each target its pivot test; for retrieval, where there is none, all: each has a side in the pivot language, in the lab always the same."
+    def read(codes): return codes[:1] if source.kind == 'lab' else codes
+    return {target: [source.pivot] if source.pivot in codes else read(codes) for target, codes in tests.items()}

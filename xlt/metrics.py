@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['ARTICLES', 'GROUPS', 'same_length', 'accuracy', 'f1_of', 'begins', 'ends', 'chunks', 'chunk_f1', 'entity_f1',
-           'rejoin', 'tag_scores', 'squad_normal', 'is_punctuation', 'mlqa_normal', 'word_f1', 'answer_scores',
-           'pair_f1', 'span_scores', 'score', 'correct', 'label_lines', 'tag_sentences', 'id_pairs', 'gold_answers',
-           'answers_of', 'file_scores', 'task_scores', 'score_submission']
+           'tag_scores', 'squad_normal', 'is_punctuation', 'mlqa_normal', 'word_f1', 'answer_scores', 'pair_f1',
+           'span_scores', 'score', 'correct', 'label_lines', 'tag_sentences', 'id_pairs', 'gold_answers', 'answers_of',
+           'file_scores', 'task_scores', 'score_submission']
 
 # %% ../nbs/04_metrics.ipynb #c003
 import re, string, unicodedata
@@ -87,15 +87,6 @@ def entity_f1(gold: list[list[str]],  # BIO tags, one list per sentence
     from seqeval.metrics.sequence_labeling import precision_recall_fscore_support
     p, r, f, _ = precision_recall_fscore_support(gold, predicted, average='micro', zero_division=0)
     return dict(f1=100 * float(f), precision=100 * float(p), recall=100 * float(r))
-
-# %% ../nbs/04_metrics.ipynb #c025
-def rejoin(pieces: list[list[str]],  # tags, one list per piece
-           sentence: list[int],  # which sentence each piece is from, in order
-          ) -> list[list[str]]:  # tags, one list per sentence
-    "Put the pieces of long sentences together again."
-    joined = {}
-    for number, piece in zip(sentence, pieces): joined.setdefault(number, []).extend(piece)
-    return list(joined.values())
 
 # %% ../nbs/04_metrics.ipynb #c028
 def tag_scores(gold: list[list[str]], predicted: list[list[str]],  # tags, one list per sentence

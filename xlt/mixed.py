@@ -57,7 +57,7 @@ FLOOR = .1  # of the resource, in its own unit, before the logarithm
 # %% ../nbs/12b_mixed.ipynb #c015
 def dose(lost: pd.DataFrame,  # from `xlt.degradation.degradations`
          measure: pd.Series,  # resource of each language, indexed by code
-        ) -> dict | None:  # slope with interval and p-value, standard deviations; points. None: nothing to fit
+        ) -> dict | None:  # slope with interval and p-value, standard deviations, in points; `floored`: languages below the floor. None: nothing to fit
     "Points lost per tenfold less resource, by a mixed model."
     from scipy.stats import t
     x, n = np.log10(measure[lost.language].clip(FLOOR).to_numpy()), lost.language.nunique()
@@ -67,5 +67,6 @@ def dose(lost: pd.DataFrame,  # from `xlt.degradation.degradations`
     slope, se, freedom = float(fit['beta'][1]), float(fit['se'][1]), n - 2
     half = t.ppf(.975, freedom) * se
     p = 2 * t.sf(abs(slope) / se, freedom) if se > 1e-12 else float(abs(slope) < 1e-9)
+    floored = int((measure[lost.language.unique()] < FLOOR).sum())
     return dict(slope_per_tenfold_less=slope, se=se, ci_low=float(slope - half), ci_high=float(slope + half), p_value=float(p), df=freedom,
-                sd_language=float(fit['sd'][0]), sd_pair=float(fit['sd'][1]), sd_residual=fit['sigma'])
+                sd_language=float(fit['sd'][0]), sd_pair=float(fit['sd'][1]), sd_residual=fit['sigma'], floored=floored)

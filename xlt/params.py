@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from typing_extensions import TypedDict, get_type_hints, is_typeddict
 from .languages import GROUPINGS, MEASURES, XltError, resource
 from .tasks import INTERMEDIATE, VARIANTS, MaskedText, Phase, Pretrained, Recipe, Strict, Task, Variant, find_task, find_variant, nearest
+from .hub import SHAPES
 from .sources import Source, missing, untranslated
 
 # %% ../nbs/10_params.ipynb #c005
@@ -346,15 +347,15 @@ def set_aside(study: Study) -> dict[str, str]:  # task → why
 # %% ../nbs/10_params.ipynb #c050
 def check_encoder(study: Study) -> list[str]:  # what is wrong
     "Nothing asks the encoder for more than it has."
-    if study.encoder.kind != 'scratch': return []
-    layers, longest = study.encoder.layers, study.encoder.max_length
-    if study.encoder.hidden % study.encoder.heads: return [f'encoder.hidden is {study.encoder.hidden}, but it should be a multiple of encoder.heads, {study.encoder.heads}']
+    if study.encoder.kind != 'scratch' and study.encoder.name not in SHAPES: return []  # the encoder's own notebook will see
+    layers, longest = SHAPES.get(getattr(study.encoder, 'name', None)) or (study.encoder.layers, study.encoder.max_length)
+    if study.encoder.kind == 'scratch' and study.encoder.hidden % study.encoder.heads: return [f'encoder.hidden is {study.encoder.hidden}, but it should be a multiple of encoder.heads, {study.encoder.heads}']
     asked = {f'phases.{p}': o for p, o in study.phases.items()} | {f'tasks.{t}': o for t, o in study.tasks.items()}
     asked = {key: o.get('max_length', 0) for key, o in asked.items()} | {'retrieval': study.retrieval.max_length}
     if any(find_variant(i).mlm for i in study.intermediates): asked['mixing.masked_lm'] = study.mixing.masked_lm.max_length
-    wrong = [f'{key}.max_length is {n}, but the encoder reads {longest} sub-words (encoder.max_length)' for key, n in asked.items() if n > longest]
+    wrong = [f'{key}.max_length is {n}, but the encoder reads {longest} sub-words' for key, n in asked.items() if n > longest]
     if study.retrieval.layer > layers:
-        wrong.append(f'retrieval.layer is {study.retrieval.layer}, but the encoder has {layers} layers (encoder.layers)')
+        wrong.append(f'retrieval.layer is {study.retrieval.layer}, but the encoder has {layers} layers')
     return wrong
 
 # %% ../nbs/10_params.ipynb #c051

@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['TRAINING', 'CHOICES', 'CCG', 'computed', 'listed', 'checkpoint_size', 'checkpoints', 'disk', 'phases', 'sequences',
-           'trainings', 'tests', 'gpu_hours', 'amount', 'hours_line', 'gpu_lines', 'plan']
+           'trainings', 'tests', 'gpu_hours', 'amount', 'hours_line', 'gpu_lines', 'at_a_time', 'plan']
 
 # %% ../nbs/11b_plan.ipynb #x2ff56d9
 import os, shutil
 import pandas as pd
 from .params import Study, root
-from .results import result, runs, status
+from .results import devices, result, runs, status
 from .tasks import TARGET, TASKS
 
 # %% ../nbs/11b_plan.ipynb #x4a4f2bc
@@ -145,6 +145,10 @@ def gpu_lines(study: Study, at_once: int, price: float | None) -> list[str]:
     cost = '' if price is None else f', {hours.sum() * price:,.0f} at {price:g} an hour'
     return [f'GPU: about {hours.sum():,.0f} hours of one {found["device"]} ({", ".join(f"{phase} {h:,.0f}" for phase, h in hours.items())}), '
             f'{hours.sum() / at_once:,.0f} with {at_once} of them{cost}; measured {found["date"]}']
+
+def at_a_time(study: Study, cores: int) -> int:
+    "How many runs this machine can do at once: a small model wants a core, XLM-R a GPU and four cores."
+    return cores if study.encoder.kind == 'scratch' else max(1, min(len(devices()) or 1, cores // 4))
 
 def plan(study: Study, at_once: int,  # runs
          price: float | None = None,  # of one hour of a GPU

@@ -291,7 +291,9 @@ def devices() -> list[str]:  # as CUDA_VISIBLE_DEVICES has them
     "The GPUs that this process may use."
     for asked in (os.environ.get('XLT_DEVICES'), os.environ.get('CUDA_VISIBLE_DEVICES')):
         if asked is not None: return [d for d in asked.split(',') if d.strip()]
-    return [str(i) for i, _ in enumerate(Path('/proc/driver/nvidia/gpus').glob('*'))]
+    if shutil.which('nvidia-smi') is None: return [str(i) for i, _ in enumerate(Path('/proc/driver/nvidia/gpus').glob('*'))]
+    told = subprocess.run(['nvidia-smi', '--list-gpus'], capture_output=True, text=True)
+    return [str(i) for i, _ in enumerate(line for line in told.stdout.splitlines() if line.startswith('GPU '))]
 
 # %% ../nbs/11_results.ipynb #xd09043f
 def take_device(locks: Path = Path(tempfile.gettempdir())) -> FileLock | None:  # held until this process ends

@@ -135,7 +135,7 @@ def candidates(texts: tuple[list[str], list[str]],  # both collections
 # %% ../nbs/08_retrieval.ipynb #c028
 def best_threshold(candidates: list[tuple[int, int, float]],  # best first
                    gold: set[tuple[int, int]]) -> float:
-    "The margin at and above which proposing every candidate gives the best F1."
+    "The margin at and above which proposing every candidate gives the best F1; among equal margins the first of equals counts, as in XTREME's script."
     best_f1, threshold, right = 0., 0., 0
     for n, (i, j, margin) in enumerate(candidates, 1):
         right += (i, j) in gold
