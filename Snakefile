@@ -145,6 +145,5 @@ rule report:
     resources: mem_mb=doubling(2000, 4000), runtime=doubling(30, 60)
     shell:
         shell_command(f'{PYTHON} -m nbconvert {{params.executed:q}} --to html --no-input'
-                      f' --HTMLExporter.require_js_url=data:, --HTMLExporter.mathjax_url=data:,'  # it asks nobody for anything
-                      f' --output-dir reports/{STUDY.study}'
+                      f' --TemplateExporter.extra_template_basedirs={shlex.quote(NOTEBOOKS)} --template page --output-dir reports/{STUDY.study}'
                       f' --output report.html && cp {{params.executed:q}} reports/{STUDY.study}/report.ipynb')
