@@ -22,7 +22,7 @@ help:
 	@echo 'make constraints  write constraints.txt from .venv, after a deliberate upgrade'
 	@echo 'make audit        ask for known vulnerabilities of the versions in constraints.txt (needs the network)'
 	@echo 'make validate     simulate 1,000 studies a rate, 300 a point of power: is the method calibrated? (a quarter of an hour)'
-	@echo 'make lab-seeds    the lab study with more seeds ($(SEEDS)), and what resource itself does (seven minutes a seed)'
+	@echo 'make lab-seeds    the lab study with more seeds ($(SEEDS)), and what resource itself does (ten minutes a seed)'
 	@echo 'make benchmark    measure, against what one would do instead (a quarter of an hour, on a quiet machine)'
 	@echo 'make benchmark-gpu  what XLM-R costs on the GPU of this machine, for xlt plan (no downloads; a quarter of an hour)'
 	@echo 'make clean        remove what runs have left (not the reports)'
@@ -70,7 +70,7 @@ audit:
 	test -x build/audit/bin/pip-audit || { $(PYTHON) -m venv build/audit && build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1; }
 	build/audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off --requirement constraints.txt
 
-# The lab with other seeds: resource levels dealt out anew. Seven minutes a seed on two cores.
+# The lab with other seeds: resource levels dealt out anew. Ten minutes a seed on two cores.
 SEEDS ?= 2 3 4 5 6
 lab-seeds: install
 	for seed in $(SEEDS); do $(BIN)/xlt run params/lab-quick.yaml --set study=lab-seed-$$seed --set source.seed=$$seed --cores $(CORES) || exit 1; done
