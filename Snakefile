@@ -12,6 +12,7 @@ of everything that determines it. So a result that is there is up to date, and d
 import os
 import shlex
 import sys
+from importlib.resources import files
 
 from snakemake.exceptions import WorkflowError
 from xlt.params import Study, root
@@ -29,6 +30,7 @@ NOTEBOOKS = config.get('notebooks', os.path.relpath(f'{workflow.basedir}/nbs/stu
 RUNS = {run.name: run for run in runs(STUDY)}
 EARLY = config.get('report') == 'early'  # `xlt report`: of the pairs that are there
 PYTHON = shlex.quote(sys.executable)
+TEMPLATES = str(files('xlt'))  # the page of a report is there
 # papermill's command line, without the grammar of web addresses that jsonschema would spend seconds building in every run
 PAPERMILL = f'{PYTHON} -c ' + shlex.quote(
     "import sys; sys.modules['rfc3987_syntax'] = None; from papermill.cli import papermill; papermill()")
@@ -145,5 +147,5 @@ rule report:
     resources: mem_mb=doubling(2000, 4000), runtime=doubling(30, 60)
     shell:
         shell_command(f'{PYTHON} -m nbconvert {{params.executed:q}} --to html --no-input'
-                      f' --TemplateExporter.extra_template_basedirs={shlex.quote(NOTEBOOKS)} --template page --output-dir reports/{STUDY.study}'
+                      f' --TemplateExporter.extra_template_basedirs={shlex.quote(TEMPLATES)} --template page --output-dir reports/{STUDY.study}'
                       f' --output report.html && cp {{params.executed:q}} reports/{STUDY.study}/report.ipynb')

@@ -9,7 +9,7 @@ cfg = parser['DEFAULT']
 
 setup(name=cfg['lib_name'], version=cfg['version'], description=cfg['description'], author=cfg['author'],
       author_email=cfg['author_email'], url=cfg['git_url'], license='Apache-2.0', keywords=cfg['keywords'],
-      packages=find_packages(include=['xlt', 'xlt.*']), package_data={'xlt': ['data/*']},
+      packages=find_packages(include=['xlt', 'xlt.*']), package_data={'xlt': ['data/*', 'page/*']},
       python_requires='>=' + cfg['min_python'], install_requires=cfg['requirements'].split(),
       extras_require={'dev': cfg['dev_requirements'].split()},
       entry_points={'console_scripts': cfg['console_scripts'].split()})
