@@ -1,11 +1,13 @@
 "Fixtures for every test: sample files, a project folder of one's own, and the smallest studies."
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
 REPO = Path(__file__).resolve().parent.parent
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN: signal.signal(signal.SIGINT, signal.default_int_handler)  # started in the background: what the tests start must hear it
 
 TINY = """\
 study: tiny

@@ -61,7 +61,8 @@ def row(what, kind, batch_size, per_second): return dict(what=what, kind=kind, l
 ROWS = [row('training', kind, size, 100. * size) for kind in ('pair', 'paragraph') for size in (4, 32)] + [row(w, k, 64, 1000.) for w in ('testing', 'embedding') for k in ('pair', 'paragraph')]
 
 
-def test_hours_follow_from_the_measurements(large, capsys, project):
+def test_hours_follow_from_the_measurements(large, capsys, project, monkeypatch):
+    monkeypatch.setenv('XLT_DEVICES', '0,1,2,3')
     assert 'hours and cost are not known' in (main(['plan', large.file, '--set', f'source.bucc_folder={project / "bucc2018"}']), capsys.readouterr().out)[1]
     keep('Some GPU', 1e15, {'large': ROWS})
     hours = gpu_hours(large, measured())
@@ -69,7 +70,7 @@ def test_hours_follow_from_the_measurements(large, capsys, project):
     for t in trainings(large): read[4 if t['batch_size'] <= 8 else 32] += t['read']  # the nearer size, by ratio
     assert hours[['intermediate', 'pair']].sum() == pytest.approx((read[4] / 400 + read[32] / 3200) / 3600)
     assert hours['testing'] == pytest.approx(sum(t['read'] for t in asked(large)) / 1000 / 3600)
-    assert main(['plan', large.file, '--set', f'source.bucc_folder={project / "bucc2018"}', '--price', '2.5', '--cores', '4']) == 0
+    assert main(['plan', large.file, '--set', f'source.bucc_folder={project / "bucc2018"}', '--price', '2.5', '--cores', '16']) == 0
     said = capsys.readouterr().out
     assert 'hours of one Some GPU' in said and 'at 2.5 an hour' in said and 'with 4 of them' in said
 
