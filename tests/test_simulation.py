@@ -77,6 +77,12 @@ def test_calibration_in_small():
     assert (found.p_permutation < .05).sum() < 13 and found.held.sum() > 48 and abs(found.estimate.mean()) < .15
 
 
+def test_an_effect_is_found():
+    "Twenty studies with one and a half points per tenfold: a test that never rejects would pass the other one."
+    found = trials(20, draws=500, slope=1.5)
+    assert (found.p_permutation < .05).sum() > 15 and (found.estimate - found.truth).mean() == pytest.approx(0, abs=.3)
+
+
 def rows(n, slope, **columns):
     size = np.geomspace(100, 30_000, n)
     return pd.DataFrame(dict(language=[f'l{i}' for i in range(n)], resource=size, centred=-slope * np.log10(size), family=['a', 'b'] * (n // 2) + ['a'] * (n % 2),

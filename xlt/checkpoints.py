@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import Trainer, TrainerCallback
-from .tokenised import sha256
+from .files import sha256
 
 # %% ../nbs/06b_checkpoints.ipynb #xe78403f
 SEAL = 'sealed.json'

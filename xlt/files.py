@@ -14,7 +14,7 @@ __all__ = ['OPENERS', 'COSMOS', 'RANKS', 'ISO3', 'ISO2', 'DATED', 'PAIR', 'QUEST
            'training_files', 'digest', 'topic', 'carve', 'key', 'overlap', 'unseen', 'distinct', 'training_rows',
            'training', 'dataset', 'evaluation_rows', 'sentences', 'texts', 'evaluated', 'corpus_of', 'evaluation_notes',
            'training_notes', 'Files', 'held', 'load', 'read_translated', 'translations', 'translated', 'evaluations',
-           'known_facts', 'content_of', 'fingerprint', 'notes']
+           'known_facts', 'sha256', 'stamp', 'content_of', 'fingerprint', 'notes']
 
 # %% ../nbs/02b_files.ipynb #c003
 import bz2, codecs, csv, gzip, hashlib, io, json, lzma, os, re
@@ -811,14 +811,22 @@ def known_facts() -> pd.DataFrame:  # indexed by code: name, family, script, and
     return table[['name', 'family', 'script']].assign(**measures)
 
 # %% ../nbs/02b_files.ipynb #c148
-@lru_cache(maxsize=100_000)
-def content_of(path: Path, size: int, time: int) -> str:  # SHA-256
-    "What a file holds, read once for each of its states."
+def sha256(path: Path) -> str:  # hexadecimal
+    "The SHA-256 of all bytes of a file."
     with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
+
+def stamp(stat: os.stat_result) -> tuple:
+    "What changes whenever a file does."
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+@lru_cache(maxsize=100_000)
+def content_of(path: Path, stamp: tuple) -> str:
+    "The SHA-256 of a file, taken once for each of its states."
+    return sha256(path)
 
 def fingerprint(root: Path) -> str:
     "Ten hexadecimal digits from the names and contents of all files."
-    files = sorted((p.relative_to(root).as_posix(), content_of(p, p.stat().st_size, p.stat().st_mtime_ns)) for p in root.rglob('*') if p.is_file())
+    files = sorted((p.relative_to(root).as_posix(), content_of(p, stamp(p.stat()))) for p in root.rglob('*') if p.is_file())
     return digest(json.dumps(files))[:10]
 
 # %% ../nbs/02b_files.ipynb #c150

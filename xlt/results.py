@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'PACKAGES', 'SILENT', 'FINISHED', 'COLUMNS', 'canonical', 'plain', 'fingerprint', 'Run', 'run_name', 'make',
-           'shares', 'pairs', 'check_place', 'runs', 'find_run', 'write', 'checksum', 'verified', 'stamp', 'sha256',
-           'digest', 'intact', 'set_aside', 'removed', 'result', 'versions', 'commit', 'assigned', 'check_history',
-           'is_alive', 'this_process', 'show_life', 'leash', 'devices', 'take_device', 'ActiveRun', 'begin', 'track',
+           'shares', 'pairs', 'check_place', 'runs', 'find_run', 'write', 'checksum', 'verified', 'digest', 'intact',
+           'set_aside', 'removed', 'result', 'versions', 'commit', 'assigned', 'check_history', 'is_alive',
+           'this_process', 'show_life', 'leash', 'devices', 'take_device', 'ActiveRun', 'begin', 'track',
            'check_parent', 'alone', 'check_scores', 'finish', 'in_use', 'remove_unneeded', 'reopen', 'peak_memory',
            'fail', 'note', 'age', 'state', 'status', 'collect', 'restarts']
 
@@ -23,6 +23,7 @@ import pandas as pd, psutil
 from filelock import FileLock, Timeout
 from .languages import XltError
 from .tasks import TARGET, TASKS, nearest
+from .files import content_of, stamp
 from .params import Study, find, root
 
 # %% ../nbs/11_results.ipynb #c005
@@ -151,22 +152,11 @@ def verified(path: Path, stamp: tuple) -> dict | None:  # None: damaged
     except (ValueError, UnicodeDecodeError): return None
     return data if isinstance(data, dict) and data.get('checksum') == checksum(data) else None
 
-# %% ../nbs/11_results.ipynb #c027
-def stamp(stat: os.stat_result) -> tuple:
-    "What changes whenever a file does."
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
-
-# %% ../nbs/11_results.ipynb #c028
-@lru_cache(maxsize=10_000)
-def sha256(path: Path, stamp: tuple) -> str:
-    "SHA-256 of a file, taken once for each of its states."
-    with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
-
 # %% ../nbs/11_results.ipynb #c030
 def digest(path: Path) -> list:  # bytes and SHA-256
     "What is remembered of a file."
     stat = path.stat()
-    return [stat.st_size, sha256(path, stamp(stat))]
+    return [stat.st_size, content_of(path, stamp(stat))]
 
 # %% ../nbs/11_results.ipynb #x3e6cab7
 def intact(path: Path, noted: list,  # its `digest`
@@ -174,7 +164,7 @@ def intact(path: Path, noted: list,  # its `digest`
           ) -> bool:
     "Is a file as it was? The SHA-256 of one of more than 1 MB is taken only where it is about to be used."
     if not path.is_file() or path.stat().st_size != noted[0]: return False
-    return not noted[1] or (noted[0] > 1_000_000 and not whole) or sha256(path, stamp(path.stat())) == noted[1]
+    return not noted[1] or (noted[0] > 1_000_000 and not whole) or content_of(path, stamp(path.stat())) == noted[1]
 
 # %% ../nbs/11_results.ipynb #xd9f658b
 def set_aside(run: Run,
