@@ -124,12 +124,13 @@ def directed(x: np.ndarray, y: np.ndarray, k: int, block: int) -> tuple[np.ndarr
 def margins(x: np.ndarray, y: np.ndarray, k: int = 4, block: int = TILE) -> list[tuple[int, int, float]]:  # (row of x, row of y, margin), best first
     "Candidate translation pairs by ratio margin, both directions, one-to-one."
     forward, xi, backward, yi = directed(x, y, k, block)
-    pairs = {(int(yi[i, j]), i): float(backward[i, j]) for i, j in enumerate(backward.argmax(1))}
-    pairs |= {(i, int(xi[i, j])): float(forward[i, j]) for i, j in enumerate(forward.argmax(1))}
-    kept, used_x, used_y = [], set(), set()
-    for (i, j), m in sorted(pairs.items(), key=lambda p: (-p[1], p[0])):
-        if i not in used_x and j not in used_y: kept.append((i, j, m)); used_x.add(i); used_y.add(j)
-    return [c for c in kept if c[2] > 0]
+    rows_x, rows_y = np.arange(len(x)), np.arange(len(y))
+    i = np.concatenate([rows_x, yi[rows_y, backward.argmax(1)]])
+    j = np.concatenate([xi[rows_x, forward.argmax(1)], rows_y])
+    margin, kept, free_x, free_y = np.concatenate([forward.max(1), backward.max(1)]), [], rows_x >= 0, rows_y >= 0
+    for at in np.lexsort((j, i, -margin)):
+        if free_x[i[at]] and free_y[j[at]]: kept.append(at); free_x[i[at]] = free_y[j[at]] = False
+    return [(int(i[at]), int(j[at]), float(margin[at])) for at in kept if margin[at] > 0]
 
 # %% ../nbs/08_retrieval.ipynb #c023
 def different(texts: list[str],
