@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['Overrides', 'OWN', 'root', 'find', 'shown', 'Loader', 'mapping', 'parse', 'override', 'TaskOverrides', 'Phases',
-           'Retrieval', 'Analysis', 'Mixing', 'Study', 'recipe', 'Mixture', 'lacking', 'mixture', 'evaluated', 'mined',
-           'tested', 'members', 'keys', 'within', 'locate', 'explain', 'kinds', 'oddities', 'find_trained',
-           'check_intermediate', 'problem', 'check_asked', 'check_names', 'check_source', 'check_resource', 'set_aside',
-           'check_encoder', 'check_windows', 'read']
+           'Retrieval', 'Analysis', 'Mixing', 'Study', 'devices', 'bf16_on_gpu', 'execution', 'recipe', 'Mixture',
+           'lacking', 'mixture', 'evaluated', 'mined', 'tested', 'members', 'keys', 'within', 'locate', 'explain',
+           'kinds', 'oddities', 'find_trained', 'check_intermediate', 'problem', 'check_asked', 'check_names',
+           'check_source', 'check_resource', 'set_aside', 'check_encoder', 'check_windows', 'read']
 
 # %% ../nbs/10_params.ipynb #x6ae51c9
-import math, os, re
+import math, os, re, shutil, subprocess
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal, Union, get_args, get_origin
@@ -145,8 +146,11 @@ class Study(Strict):
     retrieval: Retrieval = Retrieval()
     analysis: Analysis = Analysis()
     track: Literal['tensorboard', 'wandb', 'mlflow'] | None = None  # who is told of losses and development scores while a run trains
+    device: Literal['auto', 'cpu', 'gpu'] = 'auto'  # auto: a GPU where there is one; encoders from scratch: cpu
+    precision: Literal['auto', 'fp32', 'bf16'] = 'auto'  # auto: bf16 on a GPU that has it, else fp32
     compile: Literal['no', 'yes'] = 'no'  # train through `torch.compile`
     _path: Path | None = PrivateAttr(None)  # where it was read
+    _gpu: bool | None = PrivateAttr(None)  # whether this machine has one; looked up once
     _absent: dict[str, str] = PrivateAttr({})  # intermediate tasks that the source lacks, and why
 
     @classmethod
@@ -161,7 +165,40 @@ class Study(Strict):
     def mixture(self, intermediate: str) -> 'Mixture': return mixture(self, intermediate)
     def evaluated(self, target: str) -> list[str]: return evaluated(self, target)
     def tested(self, target: str) -> int | None: return tested(self, target)
+    def has_gpu(self) -> bool:
+        "Is there a GPU? Looked up once, because a run hides those that it does not use."
+        if self._gpu is None: self._gpu = bool(devices())
+        return self._gpu
+    def execution(self) -> dict:
+        "How runs are computed on this machine: `device` (cpu or gpu), `precision` (fp32 or bf16), `compile` (bool)."
+        return execution(self)
     def dump(self) -> dict: return self.model_dump(mode='json')
+
+# %% ../nbs/10_params.ipynb #x0devices
+def devices() -> list[str]:  # as CUDA_VISIBLE_DEVICES has them
+    "The GPUs that this process may use."
+    for asked in (os.environ.get('XLT_DEVICES'), os.environ.get('CUDA_VISIBLE_DEVICES')):
+        if asked is not None: return [d for d in asked.split(',') if d.strip()]
+    if shutil.which('nvidia-smi') is None: return [str(i) for i, _ in enumerate(Path('/proc/driver/nvidia/gpus').glob('*'))]
+    told = subprocess.run(['nvidia-smi', '--list-gpus'], capture_output=True, text=True)
+    return [str(i) for i, _ in enumerate(line for line in told.stdout.splitlines() if line.startswith('GPU '))]
+
+# %% ../nbs/10_params.ipynb #x0bf16
+@lru_cache
+def bf16_on_gpu() -> bool:
+    "Do all GPUs of this machine compute in bf16 (compute capability 8.0)? Where nobody can say, yes."
+    if shutil.which('nvidia-smi') is None: return True
+    told = subprocess.run(['nvidia-smi', '--query-gpu=compute_cap', '--format=csv,noheader'], capture_output=True, text=True)
+    return all(float(c) >= 8 for c in re.findall(r'^\d+\.\d+$', told.stdout, re.M))
+
+# %% ../nbs/10_params.ipynb #x0execute
+def execution(study: Study) -> dict:  # device, precision, compile
+    "How a study's runs are computed, with every `auto` resolved."
+    on = study.device
+    if on == 'auto': on = 'gpu' if study.encoder.kind != 'scratch' and study.has_gpu() else 'cpu'
+    as_ = study.precision
+    if as_ == 'auto': as_ = 'bf16' if on == 'gpu' and (not study.has_gpu() or bf16_on_gpu()) else 'fp32'
+    return {'device': on, 'precision': as_, 'compile': study.compile == 'yes'}
 
 # %% ../nbs/10_params.ipynb #c027
 def recipe(study: Study,
