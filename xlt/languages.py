@@ -50,12 +50,11 @@ def groups(measure: pd.Series,  # resource of each language, indexed by code
 
 # %% ../nbs/00_languages.ipynb #x0410eca
 @lru_cache
-def language_forms() -> tuple[dict[str, str], frozenset[str]]:  # form in small letters → code; `code_script` of those kept apart
+def language_forms() -> tuple[dict[str, str], frozenset[str]]:  # form in small letters → code; forms in a script that are kept apart
     "Every code and name of a language that is understood."
     table = pd.read_csv(files('xlt') / 'data' / 'language_codes.csv', keep_default_na=False)
     forms = {form.casefold(): row.code for row in table.itertuples() for form in (row.code, *row.also.split(), *row.name.split('/'))}
-    apart = {f'{row.code}_{script.casefold()}' for row in table.itertuples() for script in row.apart.split()}
-    return forms, frozenset(apart)
+    return forms, frozenset(' '.join(table.apart).casefold().split())
 
 # %% ../nbs/00_languages.ipynb #x09e2c6a
 def language_code(label: str,  # such as `deu_Latn`, `pt-BR`, `iw` or `German`
@@ -68,7 +67,7 @@ def language_code(label: str,  # such as `deu_Latn`, `pt-BR`, `iw` or `German`
     if not code or not tail or len(head) > 3: return None
     if not all(re.fullmatch(r'[a-z]{4}|[a-z]{2}|[0-9]{3}', part) for part in tail): return None
     pair = len(tail) == 1 and rest[0].islower() and tail[0] != head.casefold() and tail[0] in languages().index  # as in de-en
-    return None if pair or f'{code}_{tail[0]}' in apart else code
+    return None if pair or f'{head}_{tail[0]}'.casefold() in apart else code
 
 # %% ../nbs/00_languages.ipynb #x66fe3fa
 COUNTRIES = dict(gr='el', jp='ja', kr='ko', cn='zh', vn='vi', ir='fa', il='he', kz='kk', gb='en', us='en', mm='my')
