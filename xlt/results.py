@@ -97,7 +97,7 @@ def pairs(study: Study, encoder: Run, trained: dict) -> list[Run]:  # `trained`:
         parent = made[seed, start, first] if first else trained.get((start, seed), encoder)
         how = study.retrieval if retrieval else None if first else study.recipe('target', target)
         made[key] = make(study, 'pair', parent, start, target, seed, source=data, recipe=how and how.model_dump(), execution=study.execution(),
-                         languages=study.evaluated(target))
+                         languages=study.evaluated(target), test_examples=study.tested(target))
     return list(made.values())
 
 # %% ../nbs/11_results.ipynb #x1003405
