@@ -15,7 +15,7 @@ import yaml
 from .degradation import read_text, typed
 from .files import ISO2
 from .hub import MANIFEST, TYDI_ROWS, test_split
-from .languages import XltError, languages
+from .languages import XltError, from_json, languages
 from .params import Study, root
 from .results import COLUMNS, Run, result, runs, write
 from .tasks import TARGET, nearest
@@ -25,7 +25,7 @@ NAMES = {'accuracy': ('accuracy', 'acc'), 'f1': ('f1',), 'exact_match': ('exact_
 
 def read_json(path: Path) -> dict:
     "A file's JSON object; anything else is an `XltError`."
-    try: data = json.loads(Path(path).read_text(encoding='utf-8'))
+    try: data = from_json(Path(path).read_text(encoding='utf-8'))
     except OSError as e: raise XltError(f'{path}: {e.strerror}') from None
     except ValueError as e: raise XltError(f'{path}: not JSON ({e})') from None
     if isinstance(data, dict): return data
