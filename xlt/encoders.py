@@ -84,6 +84,8 @@ class Folder(Encoder):
     def size(self) -> int: return sum(p.stat().st_size for p in weight_files(self.root))
     @property
     def masked(self) -> bool: return has_masked_head(self.root)
+    @property
+    def called(self) -> str: return f'the checkpoint {self.root.resolve().name}'
     def check(self) -> None: check_folder(self)
     def identity(self) -> dict: return {'kind': self.kind, 'digest': contents(self.root)}
     def published(self) -> dict: return {'kind': self.kind, 'path': self.root.resolve().name, 'digest': contents(self.root)}
@@ -156,6 +158,10 @@ class Packaged(Encoder):
     def size(self) -> int: return 4 * self.parcel.parameters
     @property
     def masked(self) -> bool: return False
+    @property
+    def origin(self) -> str: return self.parcel.origin
+    @property
+    def called(self) -> str: return f'{self.origin} (as packaged: {self.name})'
     def check(self) -> None: located(self.parcel.weights), located(self.parcel.tokenizer)
     def identity(self) -> dict:
         return {'kind': self.kind, 'name': self.name, 'weights': self.parcel.weights.sha256, 'tokenizer': self.parcel.tokenizer.sha256}

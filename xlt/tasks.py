@@ -45,6 +45,10 @@ class Encoder(Strict):
     def size(self) -> int | None: return None  # bytes of its weights; None: not known yet
     @property
     def masked(self) -> bool | None: return None  # does it come with a head for masked language modelling? None: not known yet
+    @property
+    def origin(self) -> str | None: return None  # its name on the hub; None: it has none
+    @property
+    def called(self) -> str: return self.origin or self.kind  # in a sentence
     def check(self) -> None: "An `XltError` if it cannot be had here; the network is not asked."
     def identity(self) -> dict: return self.model_dump()  # all that determines its weights
     def published(self) -> dict: return self.model_dump()  # what a report may say of it
@@ -67,6 +71,8 @@ class Recipe(Encoder):
     alpha: float = Field(.5, ge=0, le=1)  # 0: every language alike; 1: in proportion to its size
     @property
     def shape(self) -> tuple[int, int]: return self.layers, self.max_length
+    @property
+    def called(self) -> str: return f'a small one from scratch ({self.layers} layers)'
 
 # %% ../nbs/01_tasks.ipynb #c011
 class Pretrained(Encoder):
@@ -74,6 +80,8 @@ class Pretrained(Encoder):
     kind: Literal['pretrained'] = 'pretrained'
     name: str  # on the hub
     revision: str = Field(pattern='^[0-9a-f]{40}$')  # a commit, not a branch
+    @property
+    def origin(self) -> str: return self.name
 
 # %% ../nbs/01_tasks.ipynb #x763960b
 class MaskedText(Strict):
