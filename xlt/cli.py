@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['EXAMPLES', 'expected', 'time_left', 'duration', 'progress', 'only_driver', 'writable', 'snakefile', 'start', 'watch',
-           'stop', 'interruptible', 'drive', 'headline', 'failures', 'conclude', 'read_study', 'resolved',
-           'check_hardware', 'run', 'overview', 'plan', 'report', 'status', 'tasks', 'languages', 'new', 'doctor',
-           'score', 'replicate', 'submission', 'pins', 'export', 'convert', 'pivot_of', 'analyse', 'arguments', 'whole',
-           'price', 'cores', 'table_commands', 'published_commands', 'parser', 'main']
+           'stop', 'interruptible', 'drive', 'headline', 'failures', 'conclude', 'read_study', 'check_start',
+           'resolved', 'check_hardware', 'run', 'overview', 'plan', 'report', 'status', 'tasks', 'languages', 'new',
+           'doctor', 'score', 'replicate', 'submission', 'pins', 'export', 'convert', 'pivot_of', 'analyse',
+           'arguments', 'whole', 'price', 'cores', 'table_commands', 'published_commands', 'parser', 'main']
 
 # %% ../nbs/15_cli.ipynb #c003
 import argparse, json, os, shutil, signal, socket, subprocess, sys, time
@@ -207,6 +207,12 @@ def read_study(args):
     for task, why in study.absent.items(): print(f'xlt: without {task}: {why}', file=sys.stderr)
     return study
 
+# %% ../nbs/15_cli.ipynb #e1500001
+def check_start(study) -> None:
+    "An `XltError` if a study has yet to make its encoder and what it is made of is not here."
+    from xlt.results import result, runs
+    if not result(runs(study)[0]): study.encoder.check()
+
 # %% ../nbs/15_cli.ipynb #1e606e07
 def resolved(args):
     "The study that a command names; with `--set`, from a copy that holds the settings."
@@ -238,6 +244,7 @@ def run(args) -> int:
     wants = {'slurm': 'sbatch', 'kubernetes': 'kubectl'}.get(args.profile)
     if wants and not shutil.which(wants): raise XltError(f'profile {args.profile} submits jobs with {wants}, which is not here')
     study, begun = resolved(args), time.time()
+    check_start(study)
     check_hardware(study, args.profile)
     rows, report = status(study), root() / 'reports' / study.study / 'report.html'
     if all(r['state'] == 'done' for r in rows) and report.is_file():
@@ -264,6 +271,7 @@ def plan(args) -> int:
     "how many runs, how much disk and, as far as measured, how many hours a study takes"
     from xlt.plan import at_a_time, plan
     study = read_study(args)
+    check_start(study)
     print(*plan(study, at_a_time(study, args.cores), args.price), sep='\n')
     return 0
 
