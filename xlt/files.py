@@ -4,20 +4,20 @@
 
 # %% auto #0
 __all__ = ['OPENERS', 'COSMOS', 'RANKS', 'ISO3', 'ISO2', 'DATED', 'PAIR', 'QUESTIONS', 'GENRE', 'FORMATS', 'ENGLISH', 'TESTS',
-           'TRAINING', 'NEITHER', 'FEATURES', 'OPTIMISTIC', 'TRANSLATED', 'read_text', 'read_lines', 'read_json',
+           'TRAINING', 'LETTERS', 'FEATURES', 'OPTIMISTIC', 'TRANSLATED', 'read_text', 'read_lines', 'read_json',
            'read_jsonl', 'columns', 'known', 'full', 'origin', 'pair_row', 'read_pairs', 'read_table',
            'read_pair_table', 'read_snli', 'nli_lines', 'disagreed', 'read_nli', 'read_anli', 'choice_row',
            'read_hellaswag_json', 'read_hellaswag', 'read_cosmosqa', 'read_csqa', 'answer_at', 'line_of', 'span_row',
            'checked_span', 'numbered', 'read_squad', 'tagged', 'read_tagged', 'above', 'heads_of', 'fused', 'blocks',
            'read_conllu', 'read_ccg', 'read_sentences', 'read_gold', 'two_sides', 'read_bucc', 'read_plain',
            'read_tatoeba', 'describe', 'read_file', 'labelled', 'place', 'evaluation_files', 'find', 'shown',
-           'training_files', 'digest', 'topic', 'carve', 'key', 'overlap', 'unseen', 'distinct', 'training_rows',
-           'training', 'dataset', 'evaluation_rows', 'sentences', 'texts', 'evaluated', 'corpus_of', 'evaluation_notes',
-           'training_notes', 'Files', 'held', 'load', 'read_translated', 'translations', 'translated', 'evaluations',
-           'known_facts', 'sha256', 'stamp', 'content_of', 'fingerprint', 'notes']
+           'training_files', 'digest', 'topic', 'carve', 'Letters', 'key', 'overlap', 'unseen', 'distinct',
+           'training_rows', 'training', 'dataset', 'evaluation_rows', 'sentences', 'texts', 'evaluated', 'corpus_of',
+           'evaluation_notes', 'training_notes', 'Files', 'held', 'load', 'read_translated', 'translations',
+           'translated', 'evaluations', 'known_facts', 'sha256', 'stamp', 'content_of', 'fingerprint', 'notes']
 
 # %% ../nbs/02b_files.ipynb #c003
-import bz2, codecs, csv, gzip, hashlib, io, json, lzma, os, re
+import bz2, codecs, csv, gzip, hashlib, io, json, lzma, os, re, unicodedata
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -589,12 +589,18 @@ def carve(rows: list[dict],
     return [r for r in rows if topic(r) not in held], [r for r in rows if topic(r) in held]
 
 # %% ../nbs/02b_files.ipynb #c104
-NEITHER = re.compile(r'[\W_]+')
+class Letters(dict):
+    "For `str.translate`: keeps letters, marks and digits, drops everything else."
+    def __missing__(self, code: int) -> int | None:
+        self[code] = code if unicodedata.category(chr(code))[0] in 'LMN' else None
+        return self[code]
+LETTERS = Letters()
 
 # %% ../nbs/02b_files.ipynb #c105
 def key(text: str) -> str:
-    "The letters and digits of a text, in lower case."
-    return NEITHER.sub('', text.casefold())
+    "The letters, marks and digits of a text, without case and variant forms (NFKC)."
+    folded = unicodedata.normalize('NFKC', text).casefold()
+    return unicodedata.normalize('NFKC', folded).translate(LETTERS)
 
 # %% ../nbs/02b_files.ipynb #c106
 def overlap(train, test,  # collections of texts
