@@ -40,7 +40,7 @@ if not LOOKS: reopen(STUDY)  # checkpoints removed after use and needed again
 DONE = {name for name, run in RUNS.items() if result(run)}  # a damaged result is moved aside here, so that its run is repeated
 PAIRS = {name for name, run in RUNS.items() if run.phase == 'pair'}
 HTML = f'reports/{STUDY.study}/report.html'
-GPU = {} if SMALL else {'gpu': 1}  # for a run that trains
+GPU = {'gpu': 1} if STUDY.execution()['device'] == 'gpu' or not SMALL else {}  # for a run that trains; without one, large models run one at a time
 
 
 def doubling(small: int, large: int):
@@ -106,7 +106,7 @@ rule encoder:
     output: place(RUNS['encoder'])
     params: **run_of('encoder')
     threads: 1 if SMALL else 4  # a small model's operations are too short to share: two threads were six times slower beside a busy core
-    resources: mem_mb=doubling(3000, 16000), runtime=doubling(120, 120)
+    resources: mem_mb=doubling(3000, 16000), runtime=doubling(120, 120), **(GPU if SMALL else {})
     shell:
         shell_command()
 

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['EXAMPLES', 'expected', 'time_left', 'duration', 'progress', 'only_driver', 'writable', 'snakefile', 'start', 'watch',
-           'stop', 'interruptible', 'drive', 'headline', 'failures', 'conclude', 'read_study', 'resolved', 'run',
-           'overview', 'plan', 'report', 'status', 'tasks', 'languages', 'new', 'doctor', 'score', 'replicate',
-           'submission', 'pins', 'export', 'convert', 'pivot_of', 'analyse', 'arguments', 'whole', 'price', 'cores',
-           'table_commands', 'published_commands', 'parser', 'main']
+           'stop', 'interruptible', 'drive', 'headline', 'failures', 'conclude', 'read_study', 'resolved',
+           'check_hardware', 'run', 'overview', 'plan', 'report', 'status', 'tasks', 'languages', 'new', 'doctor',
+           'score', 'replicate', 'submission', 'pins', 'export', 'convert', 'pivot_of', 'analyse', 'arguments', 'whole',
+           'price', 'cores', 'table_commands', 'published_commands', 'parser', 'main']
 
 # %% ../nbs/15_cli.ipynb #c003
 import argparse, json, os, shutil, signal, socket, subprocess, sys, time
@@ -219,6 +219,15 @@ def resolved(args):
     write(copy, f'# {study.file} with --set {" ".join(args.set)}\n' + yaml.safe_dump(study.dump(), sort_keys=False))
     return Study.read(copy)
 
+# %% ../nbs/15_cli.ipynb #x0hardware
+def check_hardware(study, profile: str | None) -> None:
+    "What is missing can be run here, or in the jobs of a profile; or an `XltError`."
+    from xlt.results import check_device, result, runs
+    todo = [r for r in runs(study) if not result(r)]
+    if profile is None: return check_device(study, todo)
+    if todo and study.device == 'auto' and study.encoder.kind != 'scratch':
+        raise XltError(f'{study.file}: on a cluster say which device its jobs have: device: gpu or device: cpu (auto looks at this machine only)')
+
 # %% ../nbs/15_cli.ipynb #c030
 def run(args) -> int:
     "run a study, or what of it is missing"
@@ -229,6 +238,7 @@ def run(args) -> int:
     wants = {'slurm': 'sbatch', 'kubernetes': 'kubectl'}.get(args.profile)
     if wants and not shutil.which(wants): raise XltError(f'profile {args.profile} submits jobs with {wants}, which is not here')
     study, begun = resolved(args), time.time()
+    check_hardware(study, args.profile)
     rows, report = status(study), root() / 'reports' / study.study / 'report.html'
     if all(r['state'] == 'done' for r in rows) and report.is_file():
         print(f'{len(rows)} of {len(rows)} runs · nothing to do')

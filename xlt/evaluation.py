@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from .features import trim
 from .metrics import correct, score
 from .retrieval import best_threshold, candidates, embed, neighbours
-from .sources import load
+from .sources import drawn, drawn_queries, load
 from .tasks import Phase, Task, find_task
 from .tokenised import tokenised
 from .training import collator
@@ -127,11 +127,13 @@ def example_rows(task: Task, language: str, ids: list[str], golds: list, predict
 
 # %% ../nbs/09_evaluation.ipynb #c022
 def evaluate(source, task: Task, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, recipe: Phase, labels: list[str],
-             languages: list[str], folder: Path | None = None) -> tuple[list[dict], pd.DataFrame]:
+             languages: list[str], folder: Path | None = None,
+             examples: int | None = None,  # of each test set; None: all
+            ) -> tuple[list[dict], pd.DataFrame]:
     "Zero-shot scores and predictions of a fine-tuned model in each language."
     scores, kept = [], []
     for language in languages:
-        data = load(source, task.name, 'test', language)
+        data = drawn(load(source, task.name, 'test', language), examples)
         golds, predicted = gold(task, data), predict(task, model, tokenizer, data, recipe, labels, folder)
         scores += score_rows(task, language, score(task.name, golds, predicted, language), len(data))
         kept.append(example_rows(task, language, list(data['id']), golds, predicted))
@@ -161,7 +163,9 @@ def mine(data: Dataset, k: int, threshold: float | None, *how) -> tuple[set, set
 
 # %% ../nbs/09_evaluation.ipynb #c028
 def evaluate_retrieval(source, task: Task, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, layer: int, max_length: int, k: int,
-                       languages: list[str], folder: Path | None = None) -> tuple[list[dict], pd.DataFrame]:
+                       languages: list[str], folder: Path | None = None,
+                       examples: int | None = None,  # queries of Tatoeba in each language; None: all
+                      ) -> tuple[list[dict], pd.DataFrame]:
     "Scores and predictions of an encoder, without any training, in each language."
     scores, kept, how = [], [], (model, tokenizer, layer, max_length, folder)
     for language in languages:
@@ -173,7 +177,7 @@ def evaluate_retrieval(source, task: Task, model: PreTrainedModel, tokenizer: Pr
             kept.append(pd.DataFrame([dict(id=f'{i} {j}', language=language, gold=j if (i, j) in golds else '', prediction=j if (i, j) in found else '',
                                            correct=float((i, j) in golds & found)) for i, j in sorted(golds | found)]))
         else:
-            ids, golds, found = nearest_translations(test, *how)
+            ids, golds, found = nearest_translations(drawn_queries(test, examples), *how)
             scores += score_rows(task, language, score(task.name, golds, found, language), len(golds))
             kept.append(example_rows(task, language, ids, golds, found))
     return scores, pd.concat(kept, ignore_index=True)

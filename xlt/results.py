@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'PACKAGES', 'SILENT', 'FINISHED', 'COLUMNS', 'canonical', 'plain', 'fingerprint', 'Run', 'run_name', 'make',
-           'shares', 'pairs', 'check_place', 'runs', 'find_run', 'write', 'checksum', 'verified', 'digest', 'intact',
-           'set_aside', 'removed', 'result', 'versions', 'commit', 'assigned', 'check_history', 'is_alive',
-           'this_process', 'show_life', 'leash', 'devices', 'take_device', 'ActiveRun', 'begin', 'track',
-           'check_parent', 'alone', 'check_scores', 'finish', 'in_use', 'remove_unneeded', 'reopen', 'peak_memory',
-           'fail', 'note', 'age', 'state', 'status', 'collect', 'restarts']
+           'shares', 'pairs', 'check_place', 'encoder_identity', 'runs', 'find_run', 'write', 'checksum', 'verified',
+           'digest', 'intact', 'set_aside', 'removed', 'result', 'versions', 'commit', 'assigned', 'check_history',
+           'is_alive', 'this_process', 'show_life', 'leash', 'take_device', 'computes', 'check_device', 'ActiveRun',
+           'begin', 'track', 'check_parent', 'alone', 'check_scores', 'finish', 'in_use', 'remove_unneeded', 'reopen',
+           'peak_memory', 'fail', 'note', 'age', 'state', 'status', 'collect', 'restarts']
 
 # %% ../nbs/11_results.ipynb #c003
 import ast, getpass, hashlib, json, math, os, re, resource, shutil, socket, subprocess, sys, tempfile, threading, time
@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from .languages import XltError
 from .tasks import TARGET, TASKS, nearest
 from .files import content_of, stamp
-from .params import Study, find, root
+from .params import Study, devices, find, root
 
 # %% ../nbs/11_results.ipynb #c005
 FORMAT = 1  # part of every spec: raise it when new code must not reuse old runs
@@ -96,8 +96,8 @@ def pairs(study: Study, encoder: Run, trained: dict) -> list[Run]:  # `trained`:
         first, retrieval = shares(study, target), TARGET[target].kind == 'retrieval'
         parent = made[seed, start, first] if first else trained.get((start, seed), encoder)
         how = study.retrieval if retrieval else None if first else study.recipe('target', target)
-        made[key] = make(study, 'pair', parent, start, target, seed, source=data, recipe=how and how.model_dump(),
-                         languages=study.evaluated(target))
+        made[key] = make(study, 'pair', parent, start, target, seed, source=data, recipe=how and how.model_dump(), execution=study.execution(),
+                         languages=study.evaluated(target), test_examples=study.tested(target))
     return list(made.values())
 
 # %% ../nbs/11_results.ipynb #x1003405
@@ -107,15 +107,22 @@ def check_place(study: Study) -> None:
         if (top / study.study).resolve() != top.resolve() / study.study:
             raise XltError(f'{study.file}: {top.name}/{study.study} is a link to {(top / study.study).resolve()}; remove it, or make {top.name} itself the link')
 
+# %% ../nbs/11_results.ipynb #x0encid
+def encoder_identity(study: Study) -> dict:
+    "What an encoder is known by: its `identity()` where it has one (the digest of a local checkpoint), else its parameters."
+    known = getattr(study.encoder, 'identity', study.encoder.model_dump)
+    return known()
+
 # %% ../nbs/11_results.ipynb #xf9bf3b0
 def runs(study: Study) -> list[Run]:
     "All runs of a study, each after what it needs: the encoder first, the report last."
     check_place(study)
     data, scratch = study.source.identity(), study.encoder.kind == 'scratch'
     unread = [t for t in TARGET if t in study.targets]  # pretraining leaves out what is evaluated
-    encoder = make(study, 'encoder', **(dict(source=data, unread=unread) if scratch else {}), recipe=study.encoder.model_dump())
+    how = study.execution()
+    encoder = make(study, 'encoder', **(dict(source=data, unread=unread, execution=how) if scratch else {}), recipe=encoder_identity(study))
     recipes = {i: study.mixture(i).spec() for i in study.intermediates}
-    trained = {(i, s): make(study, 'intermediate', encoder, i, None, s, source=data, recipe=recipes[i]) for s in study.seeds for i in study.intermediates}
+    trained = {(i, s): make(study, 'intermediate', encoder, i, None, s, source=data, recipe=recipes[i], execution=how) for s in study.seeds for i in study.intermediates}
     scored = pairs(study, encoder, trained)
     report = make(study, 'report', pairs={p.name: p.fingerprint for p in scored}, analysis=study.analysis.model_dump())
     return [encoder, *trained.values(), *scored, report]
@@ -276,19 +283,12 @@ def leash() -> None:
         os._exit(1)
     threading.Thread(target=watch, daemon=True).start()
 
-# %% ../nbs/11_results.ipynb #xf90441d
-def devices() -> list[str]:  # as CUDA_VISIBLE_DEVICES has them
-    "The GPUs that this process may use."
-    for asked in (os.environ.get('XLT_DEVICES'), os.environ.get('CUDA_VISIBLE_DEVICES')):
-        if asked is not None: return [d for d in asked.split(',') if d.strip()]
-    if shutil.which('nvidia-smi') is None: return [str(i) for i, _ in enumerate(Path('/proc/driver/nvidia/gpus').glob('*'))]
-    told = subprocess.run(['nvidia-smi', '--list-gpus'], capture_output=True, text=True)
-    return [str(i) for i, _ in enumerate(line for line in told.stdout.splitlines() if line.startswith('GPU '))]
-
 # %% ../nbs/11_results.ipynb #xd09043f
-def take_device(locks: Path = Path(tempfile.gettempdir())) -> FileLock | None:  # held until this process ends
+def take_device(locks: Path = Path(tempfile.gettempdir()),
+                on: str = 'gpu',  # `cpu`: none is wanted
+               ) -> FileLock | None:  # held until this process ends
     "See only the GPU that nobody else has, or none at all: XLT_GPUS is 0 or 1, from the `Snakefile`; without it (a notebook by hand), 1."
-    wanted, there = os.environ.get('XLT_GPUS', '1'), devices()
+    wanted, there = '0' if on == 'cpu' else os.environ.get('XLT_GPUS', '1'), devices()
     if wanted == '0': os.environ['CUDA_VISIBLE_DEVICES'] = ''
     if wanted == '0' or not there: return None
     if 'SLURM_JOB_ID' in os.environ:  # the job's own; `Trainer` would spread a batch over several
@@ -302,6 +302,16 @@ def take_device(locks: Path = Path(tempfile.gettempdir())) -> FileLock | None:  
                 os.environ['CUDA_VISIBLE_DEVICES'] = device
                 return lock
         time.sleep(.5)
+
+# %% ../nbs/11_results.ipynb #x0chkdev
+def computes(study: Study, run: Run) -> bool:
+    "Does a run train or evaluate? A report does not, nor does fetching a published encoder."
+    return run.phase in ('intermediate', 'pair') or run.phase == 'encoder' and study.encoder.kind == 'scratch'
+
+def check_device(study: Study, todo: list[Run]) -> None:
+    "The GPU that runs ask for is there, or an `XltError`; asked only when they are about to run."
+    if study.execution()['device'] == 'gpu' and not study.has_gpu() and any(computes(study, r) for r in todo):
+        raise XltError(f'{study.file}: device is gpu, but there is none here; run it where there is one, or change the device to cpu')
 
 # %% ../nbs/11_results.ipynb #c048
 class ActiveRun:
@@ -337,6 +347,7 @@ def begin(study: Study | str,  # a study, or its file
     if expected != run.fingerprint:
         raise XltError(f'{study.file}: {run.name} is now {run.fingerprint}, but {expected} was asked for: the parameters have changed since')
     if run.parent: check_parent(study, run)
+    check_device(study, [run])
     lock, waited = alone(run.folder)
     if waited and result(run):
         lock.release()
@@ -345,7 +356,7 @@ def begin(study: Study | str,  # a study, or its file
     for note in ('failed.json', 'result.json', 'checkpoint.removed'): (run.folder / note).unlink(missing_ok=True)
     for draft in run.folder.glob('.*.json.*'): draft.unlink(missing_ok=True)  # of one that was killed while it wrote
     write(run.folder / 'running.json', canonical(this_process() | {'started': active.started}))
-    active.life, active.device = show_life(run.folder / 'running.json'), take_device()
+    active.life, active.device = show_life(run.folder / 'running.json'), take_device(on=study.execution()['device'])
     if study.compile == 'yes': os.environ['XLT_COMPILE'] = '1'
     track(study, run)
     return active
