@@ -388,6 +388,8 @@ def convert(args) -> int:
 # %% ../nbs/15_cli.ipynb #b5d859da
 def pivot_of(scores, asked: str | None) -> str:  # a language's code
     "The training language: what was asked for, which must be in the table, or English, which need not."
+    from xlt.languages import language_code
+    asked = asked if asked in set(scores.language) else asked and language_code(asked) or asked
     if asked and asked not in set(scores.language): raise XltError(f'--pivot {asked}: no score in that language; the table has {", ".join(sorted(set(scores.language)))}')
     if not asked and 'en' not in set(scores.language): print('xlt: no score in en, so every language counts; if the training language is among them, name it with --pivot', file=sys.stderr)
     return asked or 'en'
@@ -395,11 +397,12 @@ def pivot_of(scores, asked: str | None) -> str:  # a language's code
 def analyse(args) -> int:
     "test low- against high-resource languages in any table of scores"
     from xlt.analysis import analyse, headline, to_json
-    from xlt.degradation import read_scores, resource_measure
+    from xlt.degradation import resource_measure
     from xlt.languages import languages
-    scores, facts = read_scores(args.scores), languages()
-    for target, part in scores.groupby('target'):
-        if 0 < part.score.max() <= 1: print(f'xlt: no score of {target} is above 1; if these are fractions, make them percent first, for they are taken as they are', file=sys.stderr)
+    from xlt.scores import open_scores, read_text, source_name
+    where = source_name(args.scores)
+    (scores, said), facts = open_scores(read_text(args.scores), where, Path(where).stem, args.percent), languages()
+    for line in said: print(f'xlt: {where}: {line}', file=sys.stderr)
     measure = resource_measure(args.resource)
     known = set(scores.language) <= set(facts.index)
     found = analyse(scores, measure, args.groups, pivot_of(scores, args.pivot), facts if known else None)
@@ -466,10 +469,11 @@ def table_commands(command) -> None:  # `command` adds one and gives its parser
     sub = command(score, '--json')
     sub.add_argument('predictions', metavar='PREDICTIONS', help='a folder with a folder per task'); sub.add_argument('labels', metavar='LABELS')
     sub = command(analyse, '--json')
-    sub.add_argument('scores', metavar='SCORES.csv', help='study, intermediate, target, language, metric, seed, score, n')
+    sub.add_argument('scores', metavar='SCORES.csv', help='intermediate, target, language, metric, score and, if there are any, study, seed, n; CSV or Excel; - for standard input')
     sub.add_argument('--resource', default='cc100_gib', metavar='NAME', help='cc100_gib, wiki, joshi, or a FILE.csv with language and value')
     sub.add_argument('--groups', default='tertiles', choices=GROUPINGS, help='who is low and who is high: the thirds at either end, the halves, or Joshi\'s classes 0-2 and 4-5')
     sub.add_argument('--pivot', metavar='CODE', help='the training language, left out (default: en)')
+    sub.add_argument('--percent', action='store_true', help='take scores as percent even where they look like fractions')
     sub.add_argument('--out', metavar='DIR', help='write analysis.json and figures/ there')
     sub = command(convert)
     sub.add_argument('toolkit', choices=['jiant', 'mteb'])
