@@ -140,11 +140,12 @@ def evaluate(source, task: Task, model: PreTrainedModel, tokenizer: PreTrainedTo
     return scores, pd.concat(kept, ignore_index=True)
 
 # %% ../nbs/09_evaluation.ipynb #c025
-def sides(data: Dataset, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, layer: int, max_length: int, folder: Path | None = None) -> tuple:
+def sides(data: Dataset, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, layer: int, max_length: int, folder: Path | None = None,
+          prefix: str = '') -> tuple:
     "Foreign and English rows of a retrieval set, as frames, and their embeddings."
     rows = data.to_pandas()
     parts = [rows[rows.side == side].reset_index(drop=True) for side in ('foreign', 'english')]
-    return *parts, *(embed(model, tokenizer, list(p.text), layer, max_length, folder=folder) for p in parts)
+    return *parts, *(embed(model, tokenizer, list(p.text), layer, max_length, folder=folder, prefix=prefix) for p in parts)
 
 # %% ../nbs/09_evaluation.ipynb #c026
 def nearest_translations(data: Dataset, *how) -> tuple[list, list[str], list[str]]:  # English ids, gold foreign ids, predicted ones
@@ -165,9 +166,10 @@ def mine(data: Dataset, k: int, threshold: float | None, *how) -> tuple[set, set
 def evaluate_retrieval(source, task: Task, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, layer: int, max_length: int, k: int,
                        languages: list[str], folder: Path | None = None,
                        examples: int | None = None,  # queries of Tatoeba in each language; None: all
+                       prefix: str = '',  # before every sentence
                       ) -> tuple[list[dict], pd.DataFrame]:
     "Scores and predictions of an encoder, without any training, in each language."
-    scores, kept, how = [], [], (model, tokenizer, layer, max_length, folder)
+    scores, kept, how = [], [], (model, tokenizer, layer, max_length, folder, prefix)
     for language in languages:
         test = load(source, task.name, 'test', language)
         if task.name == 'bucc2018':
