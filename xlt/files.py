@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Literal
 import pandas as pd
 from pydantic import Field
-from .languages import MEASURES, XltError, languages
+from .languages import MEASURES, XltError, expanded, from_json, languages
 from .tasks import NER, NLI, TARGET, TASKS, UPOS, Strict, find_task
 
 # %% ../nbs/02b_files.ipynb #c005
@@ -66,16 +66,18 @@ def read_lines(path: Path,
 # %% ../nbs/02b_files.ipynb #c013
 def read_json(path: Path):  # whatever it holds
     "A JSON file; a syntax error is an `XltError` with its line."
-    try: return json.loads(read_text(path))
+    text = read_text(path)
+    try: return from_json(text)
     except json.JSONDecodeError as e: raise XltError(f'{path}:{e.lineno}: not JSON ({e.msg})') from None
+    except ValueError as e: raise XltError(f'{path}: not JSON that can be read ({e})') from None
 
 # %% ../nbs/02b_files.ipynb #c014
 def read_jsonl(path: Path) -> list[dict]:
     "A file with one JSON object per line."
     rows = []
     for n, line in enumerate(read_lines(path), 1):
-        try: rows.append(json.loads(line))
-        except json.JSONDecodeError as e: raise XltError(f'{path}:{n}: not JSON ({e.msg})') from None
+        try: rows.append(from_json(line))
+        except ValueError as e: raise XltError(f'{path}:{n}: not JSON ({getattr(e, "msg", e)})') from None
         if not isinstance(rows[-1], dict): raise XltError(f'{path}:{n}: not a JSON object')
     return rows
 
@@ -934,7 +936,7 @@ class Files(Strict):
 
     @property
     def root(self) -> Path:
-        path = Path(os.environ.get('XLT_FILES') or self.folder).expanduser()
+        path = expanded(os.environ.get('XLT_FILES') or self.folder)
         if path.is_dir(): return path
         raise XltError(f'files source: no folder {str(path)!r}; set `folder` in the study, or XLT_FILES in the environment')
 
