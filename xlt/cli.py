@@ -7,10 +7,11 @@ __all__ = ['EXAMPLES', 'expected', 'time_left', 'duration', 'progress', 'only_dr
            'stop', 'interruptible', 'drive', 'headline', 'failures', 'conclude', 'read_study', 'check_start',
            'resolved', 'check_hardware', 'run', 'overview', 'plan', 'report', 'status', 'tasks', 'languages', 'new',
            'doctor', 'score', 'replicate', 'submission', 'pins', 'export', 'convert', 'pivot_of', 'analyse',
-           'arguments', 'whole', 'price', 'cores', 'table_commands', 'published_commands', 'parser', 'main']
+           'arguments', 'whole', 'price', 'cores', 'table_commands', 'published_commands', 'parser', 'shortened',
+           'main']
 
 # %% ../nbs/15_cli.ipynb #c003
-import argparse, json, os, shutil, signal, socket, subprocess, sys, time
+import argparse, json, os, shutil, signal, socket, subprocess, sys, time, traceback
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
@@ -63,7 +64,8 @@ def only_driver(study):
     lock, note = FileLock(place / '.driver.lock'), place / 'driver.json'
     try: lock.acquire(timeout=0)
     except Timeout:
-        by = json.loads(note.read_text()) if note.exists() else {'pid': '?', 'host': '?'}
+        by = {'pid': '?', 'host': '?'}
+        with suppress(OSError, ValueError, TypeError, RecursionError): by |= json.loads(note.read_text())
         raise XltError(f'{study.file}: process {by["pid"]} on {by["host"]} is already at work on {study.study}; wait for it, or stop it') from None
     write(note, canonical(this_process()))
     try: yield
@@ -95,14 +97,16 @@ def start(study, cores: int, *arguments: str,
          ) -> subprocess.Popen:  # its output goes to logs/snakemake.log
     "Start Snakemake on a study."
     from xlt.params import root
-    from xlt.results import devices
+    from xlt.results import devices, write
     where = ['--workflow-profile', snakefile().parent / 'profiles' / profile] if profile else ['--cores', cores]
     gpus = len(devices()) or int(study.encoder.kind != 'scratch')  # a GPU that was not found is one; two runs on it would be too many
     if not profile and gpus: where += ['--resources', f'gpu={gpus}']
     log = root() / 'runs' / study.study / 'logs' / 'snakemake.log'
     log.parent.mkdir(parents=True, exist_ok=True)
+    config = log.with_name('config.json')  # a file, because `--config` would take the study's name for YAML
+    write(config, json.dumps({'study': study.file}))
     command = [sys.executable, '-m', 'snakemake', *arguments[:1], '--snakefile', snakefile(), '--directory', root(), *where,
-               '--nolock', '--quiet', '--nocolor', '--config', f'study={study.file}', *arguments[1:]]
+               '--nolock', '--quiet', '--nocolor', '--configfile', config, *arguments[1:]]
     env = os.environ | env | {'XLT_ROOT': str(root()), 'XLT_DRIVER': f'{socket.gethostname()}:{os.getpid()}'}
     with open(log, 'w') as out:
         return subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env,
@@ -176,7 +180,7 @@ def headline(study) -> list[str]:
     from xlt.params import root, shown
     summary = root() / 'reports' / study.study / 'summary.json'
     try: return json.loads(summary.read_text(encoding='utf-8'))['headline']
-    except (OSError, ValueError, KeyError): raise XltError(f'{shown(summary)}: there is no report with a headline yet') from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError): raise XltError(f'{shown(summary)}: there is no report with a headline yet') from None
 
 # %% ../nbs/15_cli.ipynb #c024
 def failures(rows: list[dict], logs: Path) -> list[str]:
@@ -283,7 +287,7 @@ def report(args) -> int:
     scores, _, missing = collect(study)
     if scores.empty: raise XltError(f'{study.file}: no pair has a result yet; xlt run {study.file}')
     if missing: print(f'{len(missing)} pairs have no result yet, and the report is without them: {", ".join(r.name for r in missing)}')
-    return conclude(study, drive(study, 1, 'report', 'report=early', '--forcerun', 'report'))
+    return conclude(study, drive(study, 1, 'report', '--config', 'report=early', '--forcerun', 'report'))
 
 # %% ../nbs/15_cli.ipynb #c032
 def status(args) -> int:
@@ -544,6 +548,11 @@ def parser() -> argparse.ArgumentParser:
     table_commands(command); published_commands(command)
     return top
 
+# %% ../nbs/15_cli.ipynb #f3b10003
+def shortened(line: str, limit: int = 2000) -> str:  # limit: characters
+    "A line of a message, without its middle if it quotes something long."
+    return line if len(line) <= limit else f'{line[:limit // 2]} … {line[-limit // 4:]}'
+
 # %% ../nbs/15_cli.ipynb #1b85de66
 def main(argv: list[str] | None = None,  # None: the command line's own
         ) -> int:  # exit status
@@ -552,9 +561,14 @@ def main(argv: list[str] | None = None,  # None: the command line's own
     if '_ARGCOMPLETE' in os.environ: __import__('argcomplete').autocomplete(known)  # a shell asks; this ends the process
     args = known.parse_args(argv)
     try: return args.command(args)
-    except XltError as e: print(f'xlt: {e}', file=sys.stderr); return 2
+    except XltError as e: print('\n'.join(shortened(line) for line in f'xlt: {e}'.split('\n')), file=sys.stderr); return 2
     except OSError as e:  # a folder that cannot be written, a full disk
         if isinstance(e, BrokenPipeError): os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()); return 0
         print(f'xlt: {e.filename or ""}{": " if e.filename else ""}{e.strerror or e}', file=sys.stderr); return 2
     except KeyboardInterrupt: return 130
-
+    except Exception as e:  # whatever was typed or lies in a file, no traceback
+        if os.environ.get('XLT_TRACEBACK'): raise
+        last = traceback.extract_tb(e.__traceback__)[-1]
+        what = f'{type(e).__name__} in {Path(last.filename).name}, line {last.lineno}: {" ".join(str(e).split())}'
+        print(f'xlt: unexpected {shortened(what)}. XLT_TRACEBACK=1 shows the whole way there; please report it', file=sys.stderr)
+        return 2
