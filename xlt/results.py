@@ -357,7 +357,6 @@ def begin(study: Study | str,  # a study, or its file
     for draft in run.folder.glob('.*.json.*'): draft.unlink(missing_ok=True)  # of one that was killed while it wrote
     write(run.folder / 'running.json', canonical(this_process() | {'started': active.started}))
     active.life, active.device = show_life(run.folder / 'running.json'), take_device(on=study.execution()['device'])
-    if study.compile == 'yes': os.environ['XLT_COMPILE'] = '1'
     track(study, run)
     return active
 
