@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['EXAMPLES', 'expected', 'time_left', 'duration', 'progress', 'only_driver', 'writable', 'snakefile', 'start', 'watch',
-           'stop', 'interruptible', 'drive', 'headline', 'failures', 'conclude', 'read_study', 'resolved',
-           'check_hardware', 'run', 'overview', 'plan', 'report', 'status', 'tasks', 'languages', 'new', 'doctor',
-           'score', 'replicate', 'submission', 'pins', 'export', 'convert', 'pivot_of', 'analyse', 'arguments', 'whole',
-           'price', 'cores', 'table_commands', 'published_commands', 'parser', 'main']
+           'stop', 'interruptible', 'drive', 'headline', 'failures', 'conclude', 'read_study', 'check_start',
+           'resolved', 'check_hardware', 'run', 'overview', 'plan', 'report', 'status', 'tasks', 'languages', 'new',
+           'doctor', 'score', 'replicate', 'submission', 'pins', 'export', 'convert', 'pivot_of', 'analyse',
+           'arguments', 'whole', 'price', 'cores', 'table_commands', 'published_commands', 'parser', 'main']
 
 # %% ../nbs/15_cli.ipynb #c003
 import argparse, json, os, shutil, signal, socket, subprocess, sys, time
@@ -207,6 +207,12 @@ def read_study(args):
     for task, why in study.absent.items(): print(f'xlt: without {task}: {why}', file=sys.stderr)
     return study
 
+# %% ../nbs/15_cli.ipynb #e1500001
+def check_start(study) -> None:
+    "An `XltError` if a study has yet to make its encoder and what it is made of is not here."
+    from xlt.results import result, runs
+    if not result(runs(study)[0]): study.encoder.check()
+
 # %% ../nbs/15_cli.ipynb #1e606e07
 def resolved(args):
     "The study that a command names; with `--set`, from a copy that holds the settings."
@@ -222,9 +228,12 @@ def resolved(args):
 # %% ../nbs/15_cli.ipynb #x0hardware
 def check_hardware(study, profile: str | None) -> None:
     "What is missing can be run here, or in the jobs of a profile; or an `XltError`."
+    from xlt.params import slow
     from xlt.results import check_device, result, runs
     todo = [r for r in runs(study) if not result(r)]
-    if profile is None: return check_device(study, todo)
+    if profile is None:
+        if todo and (why := slow(study)): print(f'warning: {why}', file=sys.stderr)
+        return check_device(study, todo)
     if todo and study.device == 'auto' and study.encoder.kind != 'scratch':
         raise XltError(f'{study.file}: on a cluster say which device its jobs have: device: gpu or device: cpu (auto looks at this machine only)')
 
@@ -238,6 +247,7 @@ def run(args) -> int:
     wants = {'slurm': 'sbatch', 'kubernetes': 'kubectl'}.get(args.profile)
     if wants and not shutil.which(wants): raise XltError(f'profile {args.profile} submits jobs with {wants}, which is not here')
     study, begun = resolved(args), time.time()
+    check_start(study)
     check_hardware(study, args.profile)
     rows, report = status(study), root() / 'reports' / study.study / 'report.html'
     if all(r['state'] == 'done' for r in rows) and report.is_file():
@@ -264,6 +274,7 @@ def plan(args) -> int:
     "how many runs, how much disk and, as far as measured, how many hours a study takes"
     from xlt.plan import at_a_time, plan
     study = read_study(args)
+    check_start(study)
     print(*plan(study, at_a_time(study, args.cores), args.price), sep='\n')
     return 0
 
@@ -379,15 +390,22 @@ def export(args) -> int:
 
 # %% ../nbs/15_cli.ipynb #xa122165
 def convert(args) -> int:
-    "read result files of jiant or MTEB into a tidy table, for xlt analyse"
-    from xlt.exchange import add_scores, tidy
-    table = tidy(args.toolkit, args.files, args.study, args.intermediate, args.seed, args.examples)
-    print(f'{args.out}: {len(table):,} scores added, {add_scores(table, Path(args.out)):,} in all')
+    "read result files of other toolkits into a tidy table, for xlt analyse"
+    from xlt.exchange import add_scores, tidy, toolkit_named
+    first, *rest = args.files
+    named = first if rest and toolkit_named(first) and not Path(first).exists() else None
+    files = [Path(f) for f in (rest if named else args.files)]
+    table, said = tidy(named, files, args.study, args.intermediate, args.seed, args.examples, target=args.target, language=args.language, record=args.record)
+    total, more = add_scores(table, Path(args.out))
+    for line in [*(f'left out: {line}' for line in said), *(f'{args.out}: {line}' for line in more)]: print(f'xlt: {line}', file=sys.stderr)
+    print(f'{args.out}: {len(table):,} scores added, {total:,} in all')
     return 0
 
 # %% ../nbs/15_cli.ipynb #b5d859da
 def pivot_of(scores, asked: str | None) -> str:  # a language's code
     "The training language: what was asked for, which must be in the table, or English, which need not."
+    from xlt.languages import language_code
+    asked = asked if asked in set(scores.language) else asked and language_code(asked) or asked
     if asked and asked not in set(scores.language): raise XltError(f'--pivot {asked}: no score in that language; the table has {", ".join(sorted(set(scores.language)))}')
     if not asked and 'en' not in set(scores.language): print('xlt: no score in en, so every language counts; if the training language is among them, name it with --pivot', file=sys.stderr)
     return asked or 'en'
@@ -395,11 +413,12 @@ def pivot_of(scores, asked: str | None) -> str:  # a language's code
 def analyse(args) -> int:
     "test low- against high-resource languages in any table of scores"
     from xlt.analysis import analyse, headline, to_json
-    from xlt.degradation import read_scores, resource_measure
+    from xlt.degradation import resource_measure
     from xlt.languages import languages
-    scores, facts = read_scores(args.scores), languages()
-    for target, part in scores.groupby('target'):
-        if 0 < part.score.max() <= 1: print(f'xlt: no score of {target} is above 1; if these are fractions, make them percent first, for they are taken as they are', file=sys.stderr)
+    from xlt.scores import open_scores, read_text, source_name
+    where = source_name(args.scores)
+    (scores, said), facts = open_scores(read_text(args.scores), where, Path(where).stem, args.percent), languages()
+    for line in said: print(f'xlt: {where}: {line}', file=sys.stderr)
     measure = resource_measure(args.resource)
     known = set(scores.language) <= set(facts.index)
     found = analyse(scores, measure, args.groups, pivot_of(scores, args.pivot), facts if known else None)
@@ -466,18 +485,21 @@ def table_commands(command) -> None:  # `command` adds one and gives its parser
     sub = command(score, '--json')
     sub.add_argument('predictions', metavar='PREDICTIONS', help='a folder with a folder per task'); sub.add_argument('labels', metavar='LABELS')
     sub = command(analyse, '--json')
-    sub.add_argument('scores', metavar='SCORES.csv', help='study, intermediate, target, language, metric, seed, score, n')
+    sub.add_argument('scores', metavar='SCORES.csv', help='intermediate, target, language, metric, score and, if there are any, study, seed, n; CSV or Excel; - for standard input')
     sub.add_argument('--resource', default='cc100_gib', metavar='NAME', help='cc100_gib, wiki, joshi, or a FILE.csv with language and value')
     sub.add_argument('--groups', default='tertiles', choices=GROUPINGS, help='who is low and who is high: the thirds at either end, the halves, or Joshi\'s classes 0-2 and 4-5')
     sub.add_argument('--pivot', metavar='CODE', help='the training language, left out (default: en)')
+    sub.add_argument('--percent', action='store_true', help='take scores as percent even where they look like fractions')
     sub.add_argument('--out', metavar='DIR', help='write analysis.json and figures/ there')
     sub = command(convert)
-    sub.add_argument('toolkit', choices=['jiant', 'mteb'])
-    sub.add_argument('files', nargs='+', type=Path, metavar='FILE', help='val_metrics.json of jiant, or a task\'s JSON of MTEB')
+    sub.add_argument('files', nargs='+', metavar='FILE', help='result files of jiant, mteb, lm-eval, transformers, litmus or xlt (score --json); the name of the toolkit may stand before them')
     sub.add_argument('--intermediate', required=True, metavar='TASK', help='what the model was trained on before the target; none for the baseline')
     sub.add_argument('--study', default='elsewhere', metavar='NAME')
     sub.add_argument('--seed', type=int, default=0, metavar='N')
-    sub.add_argument('--examples', type=whole, metavar='N', help='examples in each test set (default: as XTREME has them)')
+    sub.add_argument('--examples', type=whole, metavar='N', help='examples in each test set, where the file does not say')
+    sub.add_argument('--target', metavar='TASK', help='the target task, where the file does not say (transformers, litmus)')
+    sub.add_argument('--language', metavar='CODE', help='the language, where the file does not say (transformers)')
+    sub.add_argument('--record', type=whole, metavar='N', help='which record of a file of litmus, from 1')
     sub.add_argument('--out', required=True, metavar='SCORES.csv', help='a new table, or one to add to')
 
 # %% ../nbs/15_cli.ipynb #x1c1a0e7

@@ -147,11 +147,11 @@ def evaluate(source, task: Task, model: PreTrainedModel, tokenizer: PreTrainedTo
 
 # %% ../nbs/09_evaluation.ipynb #c025
 def sides(data: Dataset, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, layer: int, max_length: int, folder: Path | None = None,
-          precision: str = 'fp32') -> tuple:
+          prefix: str = '', precision: str = 'fp32') -> tuple:
     "Foreign and English rows of a retrieval set, as frames, and their embeddings."
     rows = data.to_pandas()
     parts = [rows[rows.side == side].reset_index(drop=True) for side in ('foreign', 'english')]
-    return *parts, *(embed(model, tokenizer, list(p.text), layer, max_length, folder=folder, precision=precision) for p in parts)
+    return *parts, *(embed(model, tokenizer, list(p.text), layer, max_length, folder=folder, prefix=prefix, precision=precision) for p in parts)
 
 # %% ../nbs/09_evaluation.ipynb #c026
 def nearest_translations(data: Dataset, *how) -> tuple[list, list[str], list[str]]:  # English ids, gold foreign ids, predicted ones
@@ -172,10 +172,11 @@ def mine(data: Dataset, k: int, threshold: float | None, *how) -> tuple[set, set
 def evaluate_retrieval(source, task: Task, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, layer: int, max_length: int, k: int,
                        languages: list[str], folder: Path | None = None,
                        examples: int | None = None,  # queries of Tatoeba in each language; None: all
+                       prefix: str = '',  # before every sentence
                        precision: str = 'fp32',  # of matrix products
                       ) -> tuple[list[dict], pd.DataFrame]:
     "Scores and predictions of an encoder, without any training, in each language."
-    scores, kept, how = [], [], (model, tokenizer, layer, max_length, folder, precision)
+    scores, kept, how = [], [], (model, tokenizer, layer, max_length, folder, prefix, precision)
     for language in languages:
         test = load(source, task.name, 'test', language)
         if task.name == 'bucc2018':

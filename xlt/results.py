@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from .languages import XltError
 from .tasks import TARGET, TASKS, nearest
 from .files import content_of, stamp
-from .params import Study, devices, find, root
+from .params import Study, devices, find, root, slow
 
 # %% ../nbs/11_results.ipynb #c005
 FORMAT = 1  # part of every spec: raise it when new code must not reuse old runs
@@ -348,6 +348,7 @@ def begin(study: Study | str,  # a study, or its file
         raise XltError(f'{study.file}: {run.name} is now {run.fingerprint}, but {expected} was asked for: the parameters have changed since')
     if run.parent: check_parent(study, run)
     check_device(study, [run])
+    if computes(study, run) and (why := slow(study)): print(f'warning: {why}', flush=True)
     lock, waited = alone(run.folder)
     if waited and result(run):
         lock.release()
@@ -415,7 +416,7 @@ def finish(active: ActiveRun,
     check_scores(study, run, scores)
     total = max(now - active.started, sum(active.seconds.values()))
     data = {'study': study.study, 'run': run.name, 'phase': run.phase, 'intermediate': run.intermediate, 'target': run.target,
-            'seed': run.seed, 'fingerprint': run.fingerprint, 'spec': run.spec, 'parameters': study.dump(), 'packages': versions(),
+            'seed': run.seed, 'fingerprint': run.fingerprint, 'spec': run.spec, 'parameters': study.published(), 'packages': versions(),
             'git': commit(), 'host': socket.gethostname(), 'started': active.started, 'finished': now,
             'seconds': {'start_up': total - sum(active.seconds.values()), **active.seconds, 'total': total},
             'peak_memory_mb': peak_memory(), 'scores': list(scores),
