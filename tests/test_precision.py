@@ -105,3 +105,23 @@ def test_values_are_close(lab, encoder, tokenizer):
     assert fast.dtype == np.float32 and 0 < abs(plain - fast).max() < .02
     plain, fast = (embed(load_encoder(encoder), tokenizer, data['sentence1'][:], 1, precision=p) for p in ('fp32', 'bf16'))
     assert (plain * fast).sum(1).min() > .999 and not np.array_equal(plain, fast)
+
+
+def test_a_processor_without_bf16_is_warned_about_once(project, monkeypatch, capsys):
+    from xlt import params
+    from xlt.cli import check_hardware
+    from xlt.params import Study, bf16_on_cpu, slow
+    study, fast = (Study.read('params/tiny.yaml', [f'precision={p}']) for p in ('bf16', 'fp32'))
+    for flags, known in (('flags : fpu avx2 avx512f avx512_bf16', True), ('flags : fpu amx_bf16 amx_tile', True), ('Features : fp asimd bf16', True),
+                         ('flags : fpu avx2 avx512f', False)):
+        bf16_on_cpu.cache_clear()
+        with monkeypatch.context() as m:
+            m.setattr(params.Path, 'read_text', lambda *a, **k: flags)
+            assert bf16_on_cpu() == known
+        assert (slow(study) is None) == known and slow(fast) is None
+    check_hardware(fast, None)
+    assert capsys.readouterr().err == ''
+    check_hardware(study, None)
+    said = capsys.readouterr().err
+    assert said.count('\n') == 1 and 'tiny.yaml: precision is bf16, for which this processor has no instructions' in said
+    bf16_on_cpu.cache_clear()
