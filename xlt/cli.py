@@ -241,9 +241,12 @@ def resolved(args):
 # %% ../nbs/15_cli.ipynb #x0hardware
 def check_hardware(study, profile: str | None, again: list = ()) -> None:
     "What is missing can be run here, or in the jobs of a profile; or an `XltError`."
+    from xlt.params import slow
     from xlt.results import check_device, result, runs
     todo = [r for r in runs(study) if r in again or not result(r)]
-    if profile is None: return check_device(study, todo)
+    if profile is None:
+        if todo and (why := slow(study)): print(f'warning: {why}', file=sys.stderr)
+        return check_device(study, todo)
     if todo and study.device == 'auto' and study.encoder.kind != 'scratch':
         raise XltError(f'{study.file}: on a cluster say which device its jobs have: device: gpu or device: cpu (auto looks at this machine only)')
 

@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 from .languages import XltError
 from .tasks import TARGET, TASKS, nearest
 from .files import stamp
-from .params import Study, devices, find, root
+from .params import Study, devices, find, root, slow
 from .store import canonical, checksum, compact, digest, expanded, intact, judged, pack_bytes, read_pack, verified_bytes, write
 from .provenance import code, code_in_use, commit, differences, machine, makers, versions
 
@@ -471,6 +471,7 @@ def begin(study: Study | str,  # a study, or its file
         raise XltError(f'{study.file}: {run.name} is now {run.fingerprint}, but {expected} was asked for: the parameters or the data have changed since')
     if run.parent: check_parent(study, run)
     check_device(study, [run])
+    if computes(study, run) and (why := slow(study)): print(f'warning: {why}', flush=True)
     lock, waited = alone(run.folder)
     if waited and result(run):
         lock.release()
@@ -480,7 +481,6 @@ def begin(study: Study | str,  # a study, or its file
     for draft in run.folder.glob('.*.json.*'): draft.unlink(missing_ok=True)  # of one that was killed while it wrote
     write(run.folder / 'running.json', canonical(this_process() | {'started': active.started}))
     active.life, active.device = show_life(run.folder / 'running.json'), take_device(on=study.execution()['device'])
-    if study.compile == 'yes': os.environ['XLT_COMPILE'] = '1'
     track(study, run)
     return active
 
