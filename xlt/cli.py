@@ -347,12 +347,13 @@ def doctor(args) -> int:
 # %% ../nbs/15_cli.ipynb #c035
 def score(args) -> int:
     "score a submission folder as XTREME's evaluator does"
-    from xlt.metrics import score_submission
-    scores = score_submission(args.predictions, args.labels)
-    if args.json: print(json.dumps(scores, indent=1)); return 0
+    from xlt.metrics import judge
+    from xlt.tasks import TARGET
+    scores, examples, said = judge(args.predictions, args.labels, args.strict)
+    for line in said[:20] + [f'and {len(said) - 20} more; --json lists them all'] * (len(said) > 20): print(f'xlt: {line}', file=sys.stderr)
+    if args.json: print(json.dumps(scores | {'examples': examples, 'warnings': said}, indent=1)); return 0
     for task, found in scores['detailed'].items(): print(f'{task:12} {found["avg_metric"]:7.2f}')
     for group, mean in scores['overall'].items(): print(f'{group:12} {mean:7.2f}  (mean of tasks)')
-    from xlt.tasks import TARGET
     if absent := [t for t in TARGET if t not in scores['detailed']]: print(f'not scored, because one of the folders has no such folder: {", ".join(absent)}')
     return 0
 
@@ -392,9 +393,11 @@ def export(args) -> int:
 # %% ../nbs/15_cli.ipynb #xa122165
 def convert(args) -> int:
     "read result files of other toolkits into a tidy table, for xlt analyse"
-    from xlt.exchange import add_scores, tidy, toolkit_named
+    from xlt.exchange import READERS, add_scores, tidy, toolkit_named
+    from xlt.tasks import nearest
     first, *rest = args.files
     named = first if rest and toolkit_named(first) and not Path(first).exists() else None
+    if rest and not named and not Path(first).exists(): raise XltError(f'{first}: there is no such file{nearest(first, READERS)}')
     files = [Path(f) for f in (rest if named else args.files)]
     table, said = tidy(named, files, args.study, args.intermediate, args.seed, args.examples, target=args.target, language=args.language, record=args.record)
     total, more = add_scores(table, Path(args.out))
@@ -445,7 +448,7 @@ EXAMPLES = '''examples:
   xlt submission params/sample.yaml --best --out predictions/ --labels labels/
   xlt score predictions/ labels/                     a submission to XTREME
   xlt replicate retrieval                            40 published numbers, without any training
-  xlt convert jiant val_metrics.json --intermediate mnli --out scores.csv   another toolkit's results
+  xlt convert val_metrics.json --intermediate mnli --out scores.csv   another toolkit's results
   xlt export params/lab-quick.yaml --out my-dataset/ a study as a data set for the Hugging Face hub
 
 completion of commands and files by the tab key: eval "$(register-python-argcomplete xlt)"
@@ -485,6 +488,7 @@ def table_commands(command) -> None:  # `command` adds one and gives its parser
     from xlt.languages import GROUPINGS
     sub = command(score, '--json')
     sub.add_argument('predictions', metavar='PREDICTIONS', help='a folder with a folder per task'); sub.add_argument('labels', metavar='LABELS')
+    sub.add_argument('--strict', action='store_true', help='refuse a submission with questions that are not answered, labels that are none, and the like')
     sub = command(analyse, '--json')
     sub.add_argument('scores', metavar='SCORES.csv', help='intermediate, target, language, metric, score and, if there are any, study, seed, n; CSV or Excel; - for standard input')
     sub.add_argument('--resource', default='cc100_gib', metavar='NAME', help='cc100_gib, wiki, joshi, or a FILE.csv with language and value')
