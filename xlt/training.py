@@ -20,6 +20,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from .checkpoints import SAVE_EVERY, Lasting, kept
 from .features import shares
 from .tasks import Phase, Recipe
+from .word_embeddings import only_used, subwords_of
 
 # %% ../nbs/07_training.ipynb #c005
 WANTED = {'input_ids', 'attention_mask', 'labels', 'start_positions', 'end_positions'}
@@ -171,7 +172,7 @@ def fit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, kind: str, f
     rows = inputs(features)
     per_epoch = -(-len(rows) // phase.batch_size)
     look = max(1, per_epoch // phase.evals_per_epoch)
-    with kept(folder) as folder:
+    with kept(folder) as folder, only_used(model, subwords_of(rows, tokenizer), phase.weight_decay):
         args = arguments(folder, seed, phase.batch_size, phase.learning_rate, num_train_epochs=phase.epochs, warmup_steps=phase.warmup,
                          weight_decay=phase.weight_decay, eval_strategy='steps', eval_steps=look,
                          save_strategy='steps', save_steps=look, load_best_model_at_end=True, metric_for_best_model='score')
