@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['QUIET', 'EXAMPLES', 'expected', 'time_left', 'duration', 'progress_within', 'running', 'progress', 'only_driver',
            'writable', 'snakefile', 'start', 'watch', 'stop', 'interruptible', 'drive', 'headline', 'failures',
-           'conclude', 'read_study', 'resolved', 'check_hardware', 'run', 'overview', 'plan', 'report', 'status',
-           'tasks', 'languages', 'new', 'doctor', 'score', 'replicate', 'submission', 'pins', 'export', 'convert',
-           'pivot_of', 'analyse', 'arguments', 'whole', 'price', 'cores', 'table_commands', 'published_commands',
-           'parser', 'main']
+           'conclude', 'read_study', 'check_start', 'resolved', 'check_hardware', 'run', 'overview', 'plan', 'report',
+           'status', 'tasks', 'languages', 'new', 'doctor', 'score', 'replicate', 'submission', 'pins', 'export',
+           'convert', 'pivot_of', 'analyse', 'arguments', 'whole', 'price', 'cores', 'table_commands',
+           'published_commands', 'parser', 'main']
 
 # %% ../nbs/15_cli.ipynb #c003
 import argparse, json, os, shutil, signal, socket, subprocess, sys, time
@@ -225,6 +225,12 @@ def read_study(args):
     for task, why in study.absent.items(): print(f'xlt: without {task}: {why}', file=sys.stderr)
     return study
 
+# %% ../nbs/15_cli.ipynb #e1500001
+def check_start(study) -> None:
+    "An `XltError` if a study has yet to make its encoder and what it is made of is not here."
+    from xlt.results import result, runs
+    if not result(runs(study)[0]): study.encoder.check()
+
 # %% ../nbs/15_cli.ipynb #1e606e07
 def resolved(args):
     "The study that a command names; with `--set`, from a copy that holds the settings."
@@ -256,6 +262,7 @@ def run(args) -> int:
     wants = {'slurm': 'sbatch', 'kubernetes': 'kubectl'}.get(args.profile)
     if wants and not shutil.which(wants): raise XltError(f'profile {args.profile} submits jobs with {wants}, which is not here')
     study, begun = resolved(args), time.time()
+    check_start(study)
     check_hardware(study, args.profile)
     rows, report = status(study), root() / 'reports' / study.study / 'report.html'
     if all(r['state'] == 'done' for r in rows) and report.is_file():
@@ -283,6 +290,7 @@ def plan(args) -> int:
     "how many runs, how much disk and, as far as measured, how many hours a study takes"
     from xlt.plan import at_a_time, plan
     study = read_study(args)
+    check_start(study)
     print(*plan(study, at_a_time(study, args.cores), args.price), sep='\n')
     return 0
 
@@ -407,6 +415,8 @@ def convert(args) -> int:
 # %% ../nbs/15_cli.ipynb #b5d859da
 def pivot_of(scores, asked: str | None) -> str:  # a language's code
     "The training language: what was asked for, which must be in the table, or English, which need not."
+    from xlt.languages import language_code
+    asked = asked if asked in set(scores.language) else asked and language_code(asked) or asked
     if asked and asked not in set(scores.language): raise XltError(f'--pivot {asked}: no score in that language; the table has {", ".join(sorted(set(scores.language)))}')
     if not asked and 'en' not in set(scores.language): print('xlt: no score in en, so every language counts; if the training language is among them, name it with --pivot', file=sys.stderr)
     return asked or 'en'
@@ -414,11 +424,12 @@ def pivot_of(scores, asked: str | None) -> str:  # a language's code
 def analyse(args) -> int:
     "test low- against high-resource languages in any table of scores"
     from xlt.analysis import analyse, headline, to_json
-    from xlt.degradation import read_scores, resource_measure
+    from xlt.degradation import resource_measure
     from xlt.languages import languages
-    scores, facts = read_scores(args.scores), languages()
-    for target, part in scores.groupby('target'):
-        if 0 < part.score.max() <= 1: print(f'xlt: no score of {target} is above 1; if these are fractions, make them percent first, for they are taken as they are', file=sys.stderr)
+    from xlt.scores import open_scores, read_text, source_name
+    where = source_name(args.scores)
+    (scores, said), facts = open_scores(read_text(args.scores), where, Path(where).stem, args.percent), languages()
+    for line in said: print(f'xlt: {where}: {line}', file=sys.stderr)
     measure = resource_measure(args.resource)
     known = set(scores.language) <= set(facts.index)
     found = analyse(scores, measure, args.groups, pivot_of(scores, args.pivot), facts if known else None)
@@ -485,10 +496,11 @@ def table_commands(command) -> None:  # `command` adds one and gives its parser
     sub = command(score, '--json')
     sub.add_argument('predictions', metavar='PREDICTIONS', help='a folder with a folder per task'); sub.add_argument('labels', metavar='LABELS')
     sub = command(analyse, '--json')
-    sub.add_argument('scores', metavar='SCORES.csv', help='study, intermediate, target, language, metric, seed, score, n')
+    sub.add_argument('scores', metavar='SCORES.csv', help='intermediate, target, language, metric, score and, if there are any, study, seed, n; CSV or Excel; - for standard input')
     sub.add_argument('--resource', default='cc100_gib', metavar='NAME', help='cc100_gib, wiki, joshi, or a FILE.csv with language and value')
     sub.add_argument('--groups', default='tertiles', choices=GROUPINGS, help='who is low and who is high: the thirds at either end, the halves, or Joshi\'s classes 0-2 and 4-5')
     sub.add_argument('--pivot', metavar='CODE', help='the training language, left out (default: en)')
+    sub.add_argument('--percent', action='store_true', help='take scores as percent even where they look like fractions')
     sub.add_argument('--out', metavar='DIR', help='write analysis.json and figures/ there')
     sub = command(convert)
     sub.add_argument('toolkit', choices=['jiant', 'mteb'])

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['subwords', 'outputs', 'best_span', 'answers', 'tags', 'predict', 'gold', 'dev_score', 'chance', 'dev_beyond',
            'score_rows', 'example_rows', 'weights_digest', 'read_sealed', 'remembered', 'each_language', 'evaluate',
-           'sides', 'nearest_translations', 'mine', 'mined_rows', 'evaluate_retrieval']
+           'sides', 'nearest_translations', 'mine', 'evaluate_retrieval']
 
 # %% ../nbs/09_evaluation.ipynb #c003
 import hashlib, json, time
@@ -202,11 +202,12 @@ def evaluate(source, task: Task, model: PreTrainedModel, tokenizer: PreTrainedTo
     return each_language(languages, one, keep, model)
 
 # %% ../nbs/09_evaluation.ipynb #c025
-def sides(data: Dataset, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, layer: int, max_length: int, folder: Path | None = None) -> tuple:
+def sides(data: Dataset, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, layer: int, max_length: int, folder: Path | None = None,
+          prefix: str = '') -> tuple:
     "Foreign and English rows of a retrieval set, as frames, and their embeddings."
     rows = data.to_pandas()
     parts = [rows[rows.side == side].reset_index(drop=True) for side in ('foreign', 'english')]
-    return *parts, *(embed(model, tokenizer, list(p.text), layer, max_length, folder=folder) for p in parts)
+    return *parts, *(embed(model, tokenizer, list(p.text), layer, max_length, folder=folder, prefix=prefix) for p in parts)
 
 # %% ../nbs/09_evaluation.ipynb #c026
 def nearest_translations(data: Dataset, *how) -> tuple[list, list[str], list[str]]:  # English ids, gold foreign ids, predicted ones
@@ -224,27 +225,22 @@ def mine(data: Dataset, k: int, threshold: float | None, *how) -> tuple[set, set
     return gold, {(i, j) for i, j, margin in found if margin >= threshold}, threshold
 
 # %% ../nbs/09_evaluation.ipynb #c028
-def mined_rows(task: Task, language: str, dev: Dataset, test: Dataset, k: int, *how) -> tuple[list[dict], pd.DataFrame]:
-    "Scores and pairs of a mining task: the right ones, and those proposed."
-    threshold = mine(dev, k, None, *how)[2]
-    golds, found, _ = mine(test, k, threshold, *how)
-    pairs = [dict(id=f'{i} {j}', language=language, gold=j if (i, j) in golds else '', prediction=j if (i, j) in found else '',
-                  correct=float((i, j) in golds & found)) for i, j in sorted(golds | found)]
-    return score_rows(task, language, score(task.name, golds, found, language), len(golds)), pd.DataFrame(pairs)
+#| export
 
 # %% ../nbs/09_evaluation.ipynb #x09pr007
 def evaluate_retrieval(source, task: Task, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, layer: int, max_length: int, k: int,
                        languages: list[str], folder: Path | None = None,
                        examples: int | None = None,  # queries of Tatoeba in each language; None: all
+                       prefix: str = '',  # before every sentence
                        keep: Path | None = None,  # where each language's scores are kept until the run is done; None: nowhere
                       ) -> tuple[list[dict], pd.DataFrame]:
     "Scores and predictions of an encoder, without any training, in each language."
-    how = (model, tokenizer, layer, max_length, folder)
+    how = (model, tokenizer, layer, max_length, folder, prefix)
     def one(language):
         sets = [load(source, task.name, split, language) for split in (('dev', 'test') if task.name == 'bucc2018' else ('test',))]
         def make():
             if task.name == 'bucc2018': return mined_rows(task, language, *sets, k, *how)
             ids, golds, found = nearest_translations(drawn_queries(sets[0], examples), *how)
             return score_rows(task, language, score(task.name, golds, found, language), len(golds)), example_rows(task, language, ids, golds, found)
-        return [task.name, [content(s) for s in sets] if keep else '', layer, max_length, k, examples], make
+        return [task.name, [content(s) for s in sets] if keep else '', layer, max_length, k, examples, prefix], make
     return each_language(languages, one, keep, model)

@@ -147,7 +147,7 @@ tags: [multilingual, intermediate-task-training]
 
 # {name} of {study}
 
-The encoder of the [xlt](https://github.com/xlt-study/xlt) study {study} {after}, seed {seed}: an XLM-R of {layers} layers of {hidden}, made for
+The encoder of the [xlt](https://github.com/xlt-study/xlt) study {study} {after}, seed {seed}: {family} of {layers} layers of {hidden}, made for
 research on transfer between languages and for nothing else. Fingerprint {fingerprint}; {steps}
 
 ```python
@@ -165,8 +165,9 @@ def model_card(study: Study, run: Run) -> str:
     config, history = read_json(run.folder / 'checkpoint' / 'config.json'), result(run).get('history') or {}
     after = f'after the intermediate task {run.intermediate}' if run.intermediate not in (None, 'none') else 'before any intermediate task'
     steps = f'{history["steps"]:,} steps, the best development score {history["best"]:.1f} %.' if 'best' in history else 'the starting point of every run.'
-    base = '' if study.encoder.kind == 'scratch' else f'\nbase_model: {study.encoder.name}'
-    return MODEL_CARD.format(license=license_of(study), base=base, name=run.name, study=study.study, after=after, seed=run.seed, layers=config['num_hidden_layers'], hidden=config['hidden_size'],
+    base = f'\nbase_model: {study.encoder.origin}' if study.encoder.origin else ''
+    family = {'bert': 'a BERT', 'xlm-roberta': 'an XLM-R'}.get(config['model_type'], f'a {config["model_type"]}')
+    return MODEL_CARD.format(license=license_of(study), base=base, name=run.name, study=study.study, after=after, seed=run.seed, family=family, layers=config['num_hidden_layers'], hidden=config['hidden_size'],
                              fingerprint=run.fingerprint, steps=steps)
 
 # %% ../nbs/13d_exchange.ipynb #x1a6f1c4
@@ -186,7 +187,7 @@ def export(study: Study, folder: Path | str,  # a new one
     for run in kept:
         shutil.copytree(run.folder / 'checkpoint', folder / 'models' / run.name)
         write(folder / 'models' / run.name / 'README.md', model_card(study, run))
-    write(folder / 'params.yaml', yaml.safe_dump(study.dump(), sort_keys=False))
+    write(folder / 'params.yaml', yaml.safe_dump(study.published(), sort_keys=False))
     write(folder / 'README.md', CARD.format(license=license_of(study), study=study.study, codes=', '.join(codes), configs=configs, sentence=summary['conclusion']['sentence'],
                                             commit=summary.get('commit') or 'unknown', columns=', '.join(COLUMNS)))  # last: then all is there
     return done | {'models': len(kept)}

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset as TorchDataset
 from transformers import EarlyStoppingCallback, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.trainer_pt_utils import get_length_grouped_indices
 from .checkpoints import SAVE_EVERY, kept
-from .models import MaskedModel
+from .models import MaskedModel, first_position
 from .tasks import MaskedText, Phase
 from .training import Masking, Scored, arguments, collator, inputs, pretraining_texts, token_rows
 from .word_embeddings import only_used, subwords_of
@@ -65,7 +65,7 @@ def masked_texts(corpus: dict[str, list[str]], how: MaskedText, seed: int,
 def masked_part(model: MaskedModel, tokenizer: PreTrainedTokenizerFast, texts: list[str], how: MaskedText) -> Part:
     "A part that fills gaps in multilingual text."
     rows = token_rows(texts, tokenizer, how.max_length)
-    return Part('mlm', model, rows, None, Masking(tokenizer, how.mask, how.max_length), how.batch_size)
+    return Part('mlm', model, rows, None, Masking(tokenizer, how.mask, how.max_length, first_position(model.encoder)), how.batch_size)
 
 # %% ../nbs/07b_mixing.ipynb #xb2e0d0a
 class SharedEncoder(torch.nn.Module):

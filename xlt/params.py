@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['Overrides', 'OWN', 'root', 'find', 'shown', 'Loader', 'mapping', 'parse', 'override', 'TaskOverrides', 'Phases',
-           'Retrieval', 'Analysis', 'Mixing', 'Study', 'devices', 'bf16_on_gpu', 'execution', 'recipe', 'Mixture',
-           'lacking', 'mixture', 'evaluated', 'mined', 'tested', 'members', 'keys', 'within', 'locate', 'explain',
-           'kinds', 'oddities', 'find_trained', 'check_intermediate', 'problem', 'check_asked', 'check_names',
-           'check_source', 'check_resource', 'set_aside', 'check_encoder', 'check_windows', 'read']
+           'Retrieval', 'Analysis', 'Mixing', 'Study', 'devices', 'bf16_on_gpu', 'execution', 'extent', 'recipe',
+           'Mixture', 'lacking', 'mixture', 'evaluated', 'mined', 'tested', 'members', 'keys', 'within', 'locate',
+           'explain', 'kinds', 'oddities', 'find_trained', 'check_intermediate', 'problem', 'check_asked',
+           'check_names', 'check_source', 'check_resource', 'set_aside', 'check_encoder', 'check_windows',
+           'locate_encoder', 'read']
 
 # %% ../nbs/10_params.ipynb #x6ae51c9
 import math, os, re, shutil, subprocess
@@ -19,8 +20,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from typing_extensions import TypedDict, get_type_hints, is_typeddict
 from .languages import GROUPINGS, MEASURES, XltError, resource
-from .tasks import INTERMEDIATE, TARGET, VARIANTS, MaskedText, Phase, Pretrained, Recipe, Strict, Task, Variant, find_task, find_variant, nearest
+from .tasks import INTERMEDIATE, TARGET, VARIANTS, MaskedText, Phase, Strict, Task, Variant, find_task, find_variant, nearest
 from .hub import SHAPES
+from .encoders import AnyEncoder
 from .sources import Source, missing, untranslated
 
 # %% ../nbs/10_params.ipynb #c005
@@ -115,6 +117,7 @@ class Retrieval(Strict):
     layer: int = Field(14, ge=0)  # index into `hidden_states`; 0: the embeddings
     max_length: int = Field(128, ge=8)  # sub-words
     neighbours: int = Field(4, gt=0)  # of the margin criterion
+    prefix: str = ''  # before every sentence, for an encoder that was trained with one, such as 'query: '
 
 # %% ../nbs/10_params.ipynb #c023
 class Analysis(Strict):
@@ -134,7 +137,7 @@ class Study(Strict):
     "Everything that describes a study."
     study: str = Field(pattern='^[a-z0-9][a-z0-9._-]*$', max_length=64)
     source: Source
-    encoder: Annotated[Recipe | Pretrained, Field(discriminator='kind')]
+    encoder: AnyEncoder
     intermediates: list[str] = Field(min_length=1)  # `none`, the baseline, always runs besides
     targets: list[str] = Field(min_length=1)
     languages: list[str] | None = None  # evaluate in these; None: in all that the source has
@@ -173,6 +176,7 @@ class Study(Strict):
         "How runs are computed on this machine: `device` (cpu or gpu), `precision` (fp32 or bf16), `compile` (bool)."
         return execution(self)
     def dump(self) -> dict: return self.model_dump(mode='json')
+    def published(self) -> dict: return self.dump() | {'encoder': self.encoder.published()}  # a folder's name without its path
 
 # %% ../nbs/10_params.ipynb #x0devices
 def devices() -> list[str]:  # as CUDA_VISIBLE_DEVICES has them
@@ -200,6 +204,11 @@ def execution(study: Study) -> dict:  # device, precision, compile
     if as_ == 'auto': as_ = 'bf16' if on == 'gpu' and (not study.has_gpu() or bf16_on_gpu()) else 'fp32'
     return {'device': on, 'precision': as_, 'compile': study.compile == 'yes'}
 
+# %% ../nbs/10_params.ipynb #e1000001
+def extent(study: Study) -> tuple[int, int] | None:  # layers, and the sub-words that they read; None: not known yet
+    "How deep the encoder of a study is, and how much it reads at once."
+    return study.encoder.shape or SHAPES.get(getattr(study.encoder, 'name', None))
+
 # %% ../nbs/10_params.ipynb #c027
 def recipe(study: Study,
            phase: str,  # `intermediate` or `target`
@@ -212,8 +221,7 @@ def recipe(study: Study,
     if base is None: return None
     asked = dict(study.phases.get(phase, {}))
     for n in names: asked |= {k: v for k, v in study.tasks.get(n, {}).items() if k != 'test_examples'}
-    longest = study.encoder.max_length if study.encoder.kind == 'scratch' else base.max_length
-    length = asked.get('max_length', min(base.max_length, longest))
+    length = asked.get('max_length', min(base.max_length, (extent(study) or (0, base.max_length))[1]))
     fitted = {'max_length': length, 'doc_stride': min(base.doc_stride, length // 3)}
     return Phase(**base.model_dump() | fitted | asked)
 
@@ -408,16 +416,19 @@ def set_aside(study: Study) -> dict[str, str]:  # task → why
 
 # %% ../nbs/10_params.ipynb #c050
 def check_encoder(study: Study) -> list[str]:  # what is wrong
-    "Nothing asks the encoder for more than it has."
-    if study.encoder.kind != 'scratch' and study.encoder.name not in SHAPES: return []  # the encoder's own notebook will see
-    layers, longest = SHAPES.get(getattr(study.encoder, 'name', None)) or (study.encoder.layers, study.encoder.max_length)
-    if study.encoder.kind == 'scratch' and study.encoder.hidden % study.encoder.heads: return [f'encoder.hidden is {study.encoder.hidden}, but it should be a multiple of encoder.heads, {study.encoder.heads}']
+    "The encoder can be used, and nothing asks it for more than it has."
+    encoder, variants = study.encoder, [i for i in study.intermediates if find_variant(i).mlm]
+    if encoder.kind == 'folder' and (wrong := problem(encoder.check)): return wrong
+    if encoder.kind == 'scratch' and encoder.hidden % encoder.heads: return [f'encoder.hidden is {encoder.hidden}, but it should be a multiple of encoder.heads, {encoder.heads}']
+    if not (known := extent(study)): return []  # the encoder's own notebook will see
+    layers, longest = known
     asked = {f'phases.{p}': o for p, o in study.phases.items()} | {f'tasks.{t}': o for t, o in study.tasks.items()}
     asked = {key: o.get('max_length', 0) for key, o in asked.items()} | {'retrieval': study.retrieval.max_length}
-    if any(find_variant(i).mlm for i in study.intermediates): asked['mixing.masked_lm'] = study.mixing.masked_lm.max_length
+    if variants: asked['mixing.masked_lm'] = study.mixing.masked_lm.max_length
     wrong = [f'{key}.max_length is {n}, but the encoder reads {longest} sub-words' for key, n in asked.items() if n > longest]
     if study.retrieval.layer > layers:
         wrong.append(f'retrieval.layer is {study.retrieval.layer}, but the encoder has {layers} layers')
+    if variants and encoder.masked is False: wrong += [f'intermediates: {i}: the encoder comes without a head for masked language modelling' for i in variants]
     return wrong
 
 # %% ../nbs/10_params.ipynb #c051
@@ -428,6 +439,14 @@ def check_windows(study: Study) -> list[str]:  # what is wrong
     return [f'tasks.{t}.doc_stride is {r.doc_stride}, but it should be less than max_length, {r.max_length}'
             for t, r in recipes.items() if r and r.doc_stride >= r.max_length]
 
+# %% ../nbs/10_params.ipynb #e1000002
+def locate_encoder(data: dict,  # a study's parameters, changed in place
+                   place: Path) -> None:
+    "Make the path of an encoder's folder absolute."
+    encoder = data.get('encoder')
+    if not isinstance(encoder, dict) or not isinstance(encoder.get('path'), str) or encoder['path'].startswith('~'): return
+    data['encoder'] = encoder | {'path': os.path.abspath(place / encoder['path'])}
+
 # %% ../nbs/10_params.ipynb #xba3a6b0
 def read(kind: type, path: Path, settings: list[str] = ()) -> Study:
     "Read a study's file and check it, first its form, then its names, then what it asks for."
@@ -435,7 +454,9 @@ def read(kind: type, path: Path, settings: list[str] = ()) -> Study:
     try: data = parse(path.read_text(encoding='utf-8'), file)
     except UnicodeDecodeError as e: raise XltError(f'{file}: not UTF-8 text ({e.reason})') from None
     if not isinstance(data, dict): raise XltError(f'{file}: a study is a mapping of keys to values, as in `study: my-study`')
+    locate_encoder(data, path.parent)
     for setting in settings: override(data, setting)
+    locate_encoder(data, Path.cwd())
     try: study, wrong = kind(**{str(k): v for k, v in data.items()}), oddities(data)
     except ValidationError as e: wrong = [explain(kind, error) for error in e.errors()]
     for check in (check_names, check_encoder, check_windows, check_source):

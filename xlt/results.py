@@ -421,7 +421,7 @@ def finish(active: ActiveRun,
     check_scores(study, run, scores)
     total = max(now - active.started, sum(active.seconds.values()))
     data = {'study': study.study, 'run': run.name, 'phase': run.phase, 'intermediate': run.intermediate, 'target': run.target,
-            'seed': run.seed, 'fingerprint': run.fingerprint, 'spec': run.spec, 'parameters': study.dump(), 'packages': versions(),
+            'seed': run.seed, 'fingerprint': run.fingerprint, 'spec': run.spec, 'parameters': study.published(), 'packages': versions(),
             'git': commit(), 'host': socket.gethostname(), 'started': active.started, 'finished': now,
             'seconds': {'start_up': total - sum(active.seconds.values()), **active.seconds, 'total': total},
             'peak_memory_mb': peak_memory(), 'work': WORK, 'scores': list(scores),

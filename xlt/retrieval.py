@@ -41,11 +41,12 @@ def embed(model: PreTrainedModel,  # an encoder without a head
           tokenizer: PreTrainedTokenizerFast, texts: list[str], layer: int, max_length: int = 128, batch_size: int = 64,
           block: int = 8192,  # sentences sorted by length at a time
           folder: Path | None = None,  # where their sub-words are kept; None: nowhere
+          prefix: str = '',  # before every text
          ) -> np.ndarray:  # `(len(texts), hidden)` float32, rows of length 1
     "Sentence embeddings: mean-pooled hidden states of one layer, normalised."
     check_layer(model, layer)
     begun = time.monotonic()
-    read = tokenised_texts(texts, tokenizer, max_length, folder)
+    read = tokenised_texts([prefix + text for text in texts], tokenizer, max_length, folder)
     out = np.concatenate([embed_block(model, tokenizer, read[i:i + block]['input_ids'], layer, batch_size) for i in range(0, len(texts), block)])
     count_work('evaluation', len(texts), int(sum(read['length'])), time.monotonic() - begun)
     return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)

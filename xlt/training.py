@@ -80,17 +80,18 @@ def token_rows(texts: list[str], tokenizer: PreTrainedTokenizerFast, max_length:
 def packed(texts: list[torch.Tensor],  # sub-words of each
            width: int,  # of a row, sub-words; a longer text makes all rows longer
            pad: int,  # the number of the padding sub-word
+           first: int | None = None,  # the position of a text's first sub-word; None: `pad` + 1, as in XLM-R
           ) -> dict[str, torch.Tensor]:  # `input_ids` and `position_ids` `(rows, width)`, `attention_mask` `(rows, 1, width, width)`
     "Texts one after the other in as few rows as their order allows; each attends to itself alone."
     sizes, width, begin = [len(t) for t in texts], max(width, *map(len, texts)), []
-    row, used = 0, 0
+    row, used, first = 0, 0, pad + 1 if first is None else first
     for n in sizes:
         if used + n > width: row, used = row + 1, 0
         begin.append(row * width + used); used += n
     n, text = torch.tensor(sizes), torch.arange(len(texts)).repeat_interleave(torch.tensor(sizes))
     within = torch.arange(len(text)) - (n.cumsum(0) - n)[text]
-    at, (ids, position, owner) = torch.tensor(begin)[text] + within, torch.tensor([[pad], [pad], [-1]]).repeat(1, (row + 1) * width)
-    ids[at], position[at], owner[at] = torch.cat(texts).long(), within + pad + 1, text
+    at, (ids, position, owner) = torch.tensor(begin)[text] + within, torch.tensor([[pad], [max(first - 1, 0)], [-1]]).repeat(1, (row + 1) * width)
+    ids[at], position[at], owner[at] = torch.cat(texts).long(), within + first, text
     ids, position, owner = (x.view(-1, width) for x in (ids, position, owner))
     return {'input_ids': ids, 'position_ids': position, 'attention_mask': (owner[:, :, None] == owner[:, None, :])[:, None]}
 
@@ -99,8 +100,10 @@ class Masking:
     "Packs and masks a batch; it can go back to the random numbers of any of the last few."
     def __init__(self, tokenizer: PreTrainedTokenizerFast,
                  share: float,  # of the sub-words, hidden
-                 width: int):  # of a row, sub-words
+                 width: int,  # of a row, sub-words
+                 first: int | None = None):  # the position of a text's first sub-word; None: as in XLM-R
         self.mask, self.pad, self.width = DataCollatorForLanguageModeling(tokenizer, mlm_probability=share), tokenizer.pad_token_id, width
+        self.first = first
         self.special = torch.tensor(tokenizer.all_special_ids)
         self.batch, self.before = 0, {}  # number of the next batch; the random numbers before each
 
@@ -112,7 +115,7 @@ class Masking:
         if self.mask.generator is None: self.go_back(torch.get_rng_state(), 0)  # the seed decides
         self.before = {n: s for n, s in self.before.items() if n > self.batch - 4} | {self.batch: self.mask.generator.get_state()}
         self.batch += 1
-        batch = packed(ids, self.width, self.pad)
+        batch = packed(ids, self.width, self.pad, self.first)
         special = torch.isin(batch['input_ids'], self.special)
         batch['input_ids'], labels = self.mask.torch_mask_tokens(batch['input_ids'], special_tokens_mask=special)
         return batch | {'labels': labels}
