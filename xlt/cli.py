@@ -406,10 +406,15 @@ def export(args) -> int:
 
 # %% ../nbs/15_cli.ipynb #xa122165
 def convert(args) -> int:
-    "read result files of jiant or MTEB into a tidy table, for xlt analyse"
-    from xlt.exchange import add_scores, tidy
-    table = tidy(args.toolkit, args.files, args.study, args.intermediate, args.seed, args.examples)
-    print(f'{args.out}: {len(table):,} scores added, {add_scores(table, Path(args.out)):,} in all')
+    "read result files of other toolkits into a tidy table, for xlt analyse"
+    from xlt.exchange import add_scores, tidy, toolkit_named
+    first, *rest = args.files
+    named = first if rest and toolkit_named(first) and not Path(first).exists() else None
+    files = [Path(f) for f in (rest if named else args.files)]
+    table, said = tidy(named, files, args.study, args.intermediate, args.seed, args.examples, target=args.target, language=args.language, record=args.record)
+    total, more = add_scores(table, Path(args.out))
+    for line in [*(f'left out: {line}' for line in said), *(f'{args.out}: {line}' for line in more)]: print(f'xlt: {line}', file=sys.stderr)
+    print(f'{args.out}: {len(table):,} scores added, {total:,} in all')
     return 0
 
 # %% ../nbs/15_cli.ipynb #b5d859da
@@ -503,12 +508,14 @@ def table_commands(command) -> None:  # `command` adds one and gives its parser
     sub.add_argument('--percent', action='store_true', help='take scores as percent even where they look like fractions')
     sub.add_argument('--out', metavar='DIR', help='write analysis.json and figures/ there')
     sub = command(convert)
-    sub.add_argument('toolkit', choices=['jiant', 'mteb'])
-    sub.add_argument('files', nargs='+', type=Path, metavar='FILE', help='val_metrics.json of jiant, or a task\'s JSON of MTEB')
+    sub.add_argument('files', nargs='+', metavar='FILE', help='result files of jiant, mteb, lm-eval, transformers, litmus or xlt (score --json); the name of the toolkit may stand before them')
     sub.add_argument('--intermediate', required=True, metavar='TASK', help='what the model was trained on before the target; none for the baseline')
     sub.add_argument('--study', default='elsewhere', metavar='NAME')
     sub.add_argument('--seed', type=int, default=0, metavar='N')
-    sub.add_argument('--examples', type=whole, metavar='N', help='examples in each test set (default: as XTREME has them)')
+    sub.add_argument('--examples', type=whole, metavar='N', help='examples in each test set, where the file does not say')
+    sub.add_argument('--target', metavar='TASK', help='the target task, where the file does not say (transformers, litmus)')
+    sub.add_argument('--language', metavar='CODE', help='the language, where the file does not say (transformers)')
+    sub.add_argument('--record', type=whole, metavar='N', help='which record of a file of litmus, from 1')
     sub.add_argument('--out', required=True, metavar='SCORES.csv', help='a new table, or one to add to')
 
 # %% ../nbs/15_cli.ipynb #x1c1a0e7

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['subwords', 'outputs', 'best_span', 'answers', 'tags', 'predict', 'gold', 'dev_score', 'chance', 'dev_beyond',
            'score_rows', 'example_rows', 'weights_digest', 'read_sealed', 'remembered', 'each_language', 'evaluate',
-           'sides', 'nearest_translations', 'mine', 'evaluate_retrieval']
+           'sides', 'nearest_translations', 'mine', 'mined_rows', 'evaluate_retrieval']
 
 # %% ../nbs/09_evaluation.ipynb #c003
 import hashlib, json, time
@@ -225,7 +225,13 @@ def mine(data: Dataset, k: int, threshold: float | None, *how) -> tuple[set, set
     return gold, {(i, j) for i, j, margin in found if margin >= threshold}, threshold
 
 # %% ../nbs/09_evaluation.ipynb #c028
-#| export
+def mined_rows(task: Task, language: str, dev: Dataset, test: Dataset, k: int, *how) -> tuple[list[dict], pd.DataFrame]:
+    "Scores and pairs of a mining task: the right ones, and those proposed."
+    threshold = mine(dev, k, None, *how)[2]
+    golds, found, _ = mine(test, k, threshold, *how)
+    pairs = [dict(id=f'{i} {j}', language=language, gold=j if (i, j) in golds else '', prediction=j if (i, j) in found else '',
+                  correct=float((i, j) in golds & found)) for i, j in sorted(golds | found)]
+    return score_rows(task, language, score(task.name, golds, found, language), len(golds)), pd.DataFrame(pairs)
 
 # %% ../nbs/09_evaluation.ipynb #x09pr007
 def evaluate_retrieval(source, task: Task, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, layer: int, max_length: int, k: int,
