@@ -8,10 +8,10 @@ __all__ = ['QUIET', 'EXAMPLES', 'expected', 'time_left', 'duration', 'progress_w
            'conclude', 'read_study', 'check_start', 'resolved', 'check_hardware', 'run', 'overview', 'plan', 'report',
            'status', 'tasks', 'languages', 'new', 'doctor', 'score', 'replicate', 'submission', 'pins', 'export',
            'convert', 'pivot_of', 'analyse', 'arguments', 'whole', 'price', 'cores', 'table_commands',
-           'published_commands', 'parser', 'main']
+           'published_commands', 'parser', 'shortened', 'main']
 
 # %% ../nbs/15_cli.ipynb #c003
-import argparse, json, os, shutil, signal, socket, subprocess, sys, time
+import argparse, json, os, shutil, signal, socket, subprocess, sys, time, traceback
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
@@ -76,7 +76,8 @@ def only_driver(study):
     lock, note = FileLock(place / '.driver.lock'), place / 'driver.json'
     try: lock.acquire(timeout=0)
     except Timeout:
-        by = json.loads(note.read_text()) if note.exists() else {'pid': '?', 'host': '?'}
+        by = {'pid': '?', 'host': '?'}
+        with suppress(OSError, ValueError, TypeError, RecursionError): by |= json.loads(note.read_text())
         raise XltError(f'{study.file}: process {by["pid"]} on {by["host"]} is already at work on {study.study}; wait for it, or stop it') from None
     write(note, canonical(this_process()))
     try: yield
@@ -108,14 +109,16 @@ def start(study, cores: int, *arguments: str,
          ) -> subprocess.Popen:  # its output goes to logs/snakemake.log
     "Start Snakemake on a study."
     from xlt.params import root
-    from xlt.results import devices
+    from xlt.results import devices, write
     where = ['--workflow-profile', snakefile().parent / 'profiles' / profile] if profile else ['--cores', cores]
     gpus = len(devices()) or int(study.encoder.kind != 'scratch')  # a GPU that was not found is one; two runs on it would be too many
     if not profile and gpus: where += ['--resources', f'gpu={gpus}']
     log = root() / 'runs' / study.study / 'logs' / 'snakemake.log'
     log.parent.mkdir(parents=True, exist_ok=True)
+    config = log.with_name('config.json')  # a file, because `--config` would take the study's name for YAML
+    write(config, json.dumps({'study': study.file}))
     command = [sys.executable, '-m', 'snakemake', *arguments[:1], '--snakefile', snakefile(), '--directory', root(), *where,
-               '--nolock', '--quiet', '--nocolor', '--config', f'study={study.file}', *arguments[1:]]
+               '--nolock', '--quiet', '--nocolor', '--configfile', config, *arguments[1:]]
     env = os.environ | env | {'XLT_ROOT': str(root()), 'XLT_DRIVER': f'{socket.gethostname()}:{os.getpid()}'}
     with open(log, 'w') as out:
         return subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env,
@@ -194,7 +197,7 @@ def headline(study) -> list[str]:
     from xlt.params import root, shown
     summary = root() / 'reports' / study.study / 'summary.json'
     try: return json.loads(summary.read_text(encoding='utf-8'))['headline']
-    except (OSError, ValueError, KeyError): raise XltError(f'{shown(summary)}: there is no report with a headline yet') from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError): raise XltError(f'{shown(summary)}: there is no report with a headline yet') from None
 
 # %% ../nbs/15_cli.ipynb #c024
 def failures(rows: list[dict], logs: Path) -> list[str]:
@@ -302,7 +305,7 @@ def report(args) -> int:
     scores, _, missing = collect(study)
     if scores.empty: raise XltError(f'{study.file}: no pair has a result yet; xlt run {study.file}')
     if missing: print(f'{len(missing)} pairs have no result yet, and the report is without them: {", ".join(r.name for r in missing)}')
-    return conclude(study, drive(study, 1, 'report', 'report=early', '--forcerun', 'report'))
+    return conclude(study, drive(study, 1, 'report', '--config', 'report=early', '--forcerun', 'report'))
 
 # %% ../nbs/15_cli.ipynb #c032
 def status(args) -> int:
@@ -362,12 +365,13 @@ def doctor(args) -> int:
 # %% ../nbs/15_cli.ipynb #c035
 def score(args) -> int:
     "score a submission folder as XTREME's evaluator does"
-    from xlt.metrics import score_submission
-    scores = score_submission(args.predictions, args.labels)
-    if args.json: print(json.dumps(scores, indent=1)); return 0
+    from xlt.metrics import judge
+    from xlt.tasks import TARGET
+    scores, examples, said = judge(args.predictions, args.labels, args.strict)
+    for line in said[:20] + [f'and {len(said) - 20} more; --json lists them all'] * (len(said) > 20): print(f'xlt: {line}', file=sys.stderr)
+    if args.json: print(json.dumps(scores | {'examples': examples, 'warnings': said}, indent=1)); return 0
     for task, found in scores['detailed'].items(): print(f'{task:12} {found["avg_metric"]:7.2f}')
     for group, mean in scores['overall'].items(): print(f'{group:12} {mean:7.2f}  (mean of tasks)')
-    from xlt.tasks import TARGET
     if absent := [t for t in TARGET if t not in scores['detailed']]: print(f'not scored, because one of the folders has no such folder: {", ".join(absent)}')
     return 0
 
@@ -407,9 +411,11 @@ def export(args) -> int:
 # %% ../nbs/15_cli.ipynb #xa122165
 def convert(args) -> int:
     "read result files of other toolkits into a tidy table, for xlt analyse"
-    from xlt.exchange import add_scores, tidy, toolkit_named
+    from xlt.exchange import READERS, add_scores, tidy, toolkit_named
+    from xlt.tasks import nearest
     first, *rest = args.files
     named = first if rest and toolkit_named(first) and not Path(first).exists() else None
+    if rest and not named and not Path(first).exists(): raise XltError(f'{first}: there is no such file{nearest(first, READERS)}')
     files = [Path(f) for f in (rest if named else args.files)]
     table, said = tidy(named, files, args.study, args.intermediate, args.seed, args.examples, target=args.target, language=args.language, record=args.record)
     total, more = add_scores(table, Path(args.out))
@@ -460,7 +466,7 @@ EXAMPLES = '''examples:
   xlt submission params/sample.yaml --best --out predictions/ --labels labels/
   xlt score predictions/ labels/                     a submission to XTREME
   xlt replicate retrieval                            40 published numbers, without any training
-  xlt convert jiant val_metrics.json --intermediate mnli --out scores.csv   another toolkit's results
+  xlt convert val_metrics.json --intermediate mnli --out scores.csv   another toolkit's results
   xlt export params/lab-quick.yaml --out my-dataset/ a study as a data set for the Hugging Face hub
 
 completion of commands and files by the tab key: eval "$(register-python-argcomplete xlt)"
@@ -500,6 +506,7 @@ def table_commands(command) -> None:  # `command` adds one and gives its parser
     from xlt.languages import GROUPINGS
     sub = command(score, '--json')
     sub.add_argument('predictions', metavar='PREDICTIONS', help='a folder with a folder per task'); sub.add_argument('labels', metavar='LABELS')
+    sub.add_argument('--strict', action='store_true', help='refuse a submission with questions that are not answered, labels that are none, and the like')
     sub = command(analyse, '--json')
     sub.add_argument('scores', metavar='SCORES.csv', help='intermediate, target, language, metric, score and, if there are any, study, seed, n; CSV or Excel; - for standard input')
     sub.add_argument('--resource', default='cc100_gib', metavar='NAME', help='cc100_gib, wiki, joshi, or a FILE.csv with language and value')
@@ -559,6 +566,11 @@ def parser() -> argparse.ArgumentParser:
     table_commands(command); published_commands(command)
     return top
 
+# %% ../nbs/15_cli.ipynb #f3b10003
+def shortened(line: str, limit: int = 2000) -> str:  # limit: characters
+    "A line of a message, without its middle if it quotes something long."
+    return line if len(line) <= limit else f'{line[:limit // 2]} … {line[-limit // 4:]}'
+
 # %% ../nbs/15_cli.ipynb #1b85de66
 def main(argv: list[str] | None = None,  # None: the command line's own
         ) -> int:  # exit status
@@ -567,9 +579,14 @@ def main(argv: list[str] | None = None,  # None: the command line's own
     if '_ARGCOMPLETE' in os.environ: __import__('argcomplete').autocomplete(known)  # a shell asks; this ends the process
     args = known.parse_args(argv)
     try: return args.command(args)
-    except XltError as e: print(f'xlt: {e}', file=sys.stderr); return 2
+    except XltError as e: print('\n'.join(shortened(line) for line in f'xlt: {e}'.split('\n')), file=sys.stderr); return 2
     except OSError as e:  # a folder that cannot be written, a full disk
         if isinstance(e, BrokenPipeError): os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()); return 0
         print(f'xlt: {e.filename or ""}{": " if e.filename else ""}{e.strerror or e}', file=sys.stderr); return 2
     except KeyboardInterrupt: return 130
-
+    except Exception as e:  # whatever was typed or lies in a file, no traceback
+        if os.environ.get('XLT_TRACEBACK'): raise
+        last = traceback.extract_tb(e.__traceback__)[-1]
+        what = f'{type(e).__name__} in {Path(last.filename).name}, line {last.lineno}: {" ".join(str(e).split())}'
+        print(f'xlt: unexpected {shortened(what)}. XLT_TRACEBACK=1 shows the whole way there; please report it', file=sys.stderr)
+        return 2

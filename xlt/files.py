@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OPENERS', 'QUOTED', 'QUORA', 'COSMOS', 'RANKS', 'ISO3', 'ISO2', 'DATED', 'PAIR', 'QUESTIONS', 'FORMATS', 'ENGLISH',
-           'TESTS', 'MNLI_FILES', 'SNLI_TRAIN', 'TRAINING', 'NEITHER', 'FEATURES', 'OPTIMISTIC', 'DEVELOPMENT',
+           'TESTS', 'MNLI_FILES', 'SNLI_TRAIN', 'TRAINING', 'LETTERS', 'FEATURES', 'OPTIMISTIC', 'DEVELOPMENT',
            'OFFICIAL', 'FORMS', 'TRANSLATED', 'read_text', 'read_lines', 'read_json', 'read_jsonl', 'sized', 'columns',
            'known', 'full', 'origin', 'quoted_rows', 'split_rows', 'pair_row', 'read_pairs', 'read_table',
            'read_pair_table', 'read_csv', 'read_mnli_csv', 'read_qqp_csv', 'read_qqp_lines', 'incomplete', 'destroyed',
@@ -13,21 +13,21 @@ __all__ = ['OPENERS', 'QUOTED', 'QUORA', 'COSMOS', 'RANKS', 'ISO3', 'ISO2', 'DAT
            'numbered', 'read_squad', 'tagged', 'without_prefix', 'read_tagged', 'above', 'heads_of', 'fused', 'blocks',
            'read_conllu', 'read_ccg', 'read_sentences', 'read_gold', 'two_sides', 'read_bucc', 'read_plain',
            'read_tatoeba', 'read_genre', 'read_text_lines', 'describe', 'read_file', 'labelled', 'find', 'place',
-           'evaluation_files', 'places', 'shown', 'training_files', 'no_training', 'key', 'overlap', 'digest', 'topic',
-           'carve', 'unseen', 'distinct', 'content', 'merged', 'training_rows', 'stamp', 'state', 'training_of',
-           'training', 'dataset', 'evaluation_rows', 'sentences', 'texts', 'evaluated', 'corpus_of', 'form',
-           'form_notes', 'evaluation_notes', 'same_articles', 'left_out', 'training_notes', 'Files', 'held',
+           'evaluation_files', 'places', 'shown', 'training_files', 'no_training', 'Letters', 'key', 'overlap',
+           'digest', 'topic', 'carve', 'unseen', 'distinct', 'content', 'merged', 'training_rows', 'stamp', 'state',
+           'training_of', 'training', 'dataset', 'evaluation_rows', 'sentences', 'texts', 'evaluated', 'corpus_of',
+           'form', 'form_notes', 'evaluation_notes', 'same_articles', 'left_out', 'training_notes', 'Files', 'held',
            'available', 'unread', 'load', 'read_translated', 'translations', 'translated', 'evaluations', 'known_facts',
            'sha256', 'content_of', 'fingerprint', 'notes']
 
 # %% ../nbs/02b_files.ipynb #c003
-import bz2, codecs, csv, gzip, hashlib, io, json, lzma, os, re
+import bz2, codecs, csv, gzip, hashlib, io, json, lzma, os, re, unicodedata
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 import pandas as pd
 from pydantic import Field
-from .languages import MEASURES, XltError, languages
+from .languages import MEASURES, XltError, expanded, from_json, languages
 from .tasks import NER, NLI, TARGET, TASKS, UPOS, Strict, find_task
 
 # %% ../nbs/02b_files.ipynb #c005
@@ -66,16 +66,18 @@ def read_lines(path: Path,
 # %% ../nbs/02b_files.ipynb #c013
 def read_json(path: Path):  # whatever it holds
     "A JSON file; a syntax error is an `XltError` with its line."
-    try: return json.loads(read_text(path))
+    text = read_text(path)
+    try: return from_json(text)
     except json.JSONDecodeError as e: raise XltError(f'{path}:{e.lineno}: not JSON ({e.msg})') from None
+    except ValueError as e: raise XltError(f'{path}: not JSON that can be read ({e})') from None
 
 # %% ../nbs/02b_files.ipynb #c014
 def read_jsonl(path: Path) -> list[dict]:
     "A file with one JSON object per line."
     rows = []
     for n, line in enumerate(read_lines(path), 1):
-        try: rows.append(json.loads(line))
-        except json.JSONDecodeError as e: raise XltError(f'{path}:{n}: not JSON ({e.msg})') from None
+        try: rows.append(from_json(line))
+        except ValueError as e: raise XltError(f'{path}:{n}: not JSON ({getattr(e, "msg", e)})') from None
         if not isinstance(rows[-1], dict): raise XltError(f'{path}:{n}: not a JSON object')
     return rows
 
@@ -688,12 +690,18 @@ def no_training(root: Path, task: str) -> str | None:  # None: there is some
     return f'{root}: no English training data for {task}; expected {" or ".join(shown(p) for p in dict.fromkeys(first))}'
 
 # %% ../nbs/02b_files.ipynb #c104
-NEITHER = re.compile(r'[\W_]+')
+class Letters(dict):
+    "For `str.translate`: keeps letters, marks and digits, drops everything else."
+    def __missing__(self, code: int) -> int | None:
+        self[code] = code if unicodedata.category(chr(code))[0] in 'LMN' else None
+        return self[code]
+LETTERS = Letters()
 
 # %% ../nbs/02b_files.ipynb #c105
 def key(text: str) -> str:
-    "The letters and digits of a text, in lower case."
-    return NEITHER.sub('', text.casefold())
+    "The letters, marks and digits of a text, without case and variant forms (NFKC)."
+    folded = unicodedata.normalize('NFKC', text).casefold()
+    return unicodedata.normalize('NFKC', folded).translate(LETTERS)
 
 # %% ../nbs/02b_files.ipynb #c106
 def overlap(train, test,  # collections of texts
@@ -928,7 +936,7 @@ class Files(Strict):
 
     @property
     def root(self) -> Path:
-        path = Path(os.environ.get('XLT_FILES') or self.folder).expanduser()
+        path = expanded(os.environ.get('XLT_FILES') or self.folder)
         if path.is_dir(): return path
         raise XltError(f'files source: no folder {str(path)!r}; set `folder` in the study, or XLT_FILES in the environment')
 

@@ -11,7 +11,7 @@ import os, shutil, sys, threading
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from pydantic import ValidationError
-from .languages import XltError
+from .languages import XltError, expanded
 from .tasks import TASKS
 from .sources import missing
 from .params import Study, explain, find, parse, root, shown
@@ -146,7 +146,7 @@ def examine() -> tuple[list[dict], dict]:  # findings, and study file → what h
     "Look at the installation and the machine, and judge every study in `params/`."
     found = [packages(), *machine(), gpu(), hub()]
     files = os.environ.get('XLT_FILES')
-    there = bool(files) and Path(files).expanduser().is_dir()
+    there = bool(files) and expanded(files).is_dir()
     found.append(finding('XTREME files', f'{files}{"" if there else ": no such folder"}' if files else 'XLT_FILES names no folder; a study may name its own', 'ok' if there else 'note'))
     return found, {shown(p): hindrance(p, found) for p in sorted((root() / 'params').glob('*.yaml'))}
 

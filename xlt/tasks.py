@@ -182,7 +182,7 @@ VARIANTS = {f'{base}{mt}{mlm}': Variant(f'{base}{mt}{mlm}', base, tasks, bool(mt
 def nearest(word: str, known) -> str:  # ` (did you mean 'xnli'?)`, or nothing when nothing is near
     "A hint for a misspelt name."
     from difflib import get_close_matches
-    near = get_close_matches(str(word), list(known), n=1)
+    near = get_close_matches(str(word)[:100], list(known), n=1)
     return f' (did you mean {near[0]!r}?)' if near else ''
 
 # %% ../nbs/01_tasks.ipynb #c025
