@@ -171,5 +171,11 @@ def test_status_shows_what_a_run_is_doing(project, monkeypatch, capsys):
         assert cli.main(['status', FILE, '--json']) == 0
         assert [r['progress']['steps'] for r in json.loads(capsys.readouterr().out) if r.get('progress')] == [900]
     assert doing(run.run, time.time() + 60) is None, 'of an earlier attempt'
+    run.end_progress()
+    for text in ('', '{', '[]', 'null', '{"phase": 1, "time": 1e12}', '{"phase": "training", "time": 1e12, "step": 3}',
+                 '{"phase": "training", "time": 1e12, "steps": "many", "step": 1}', '{"phase": "evaluation", "time": 1e12, "languages": 3, "number": 1}'):
+        (run.folder / 'progress.json').write_text(text)
+        assert cli.running(status(study)) == ['mnli--s0'], 'a damaged note'
+    (run.folder / 'progress.json').unlink()
     run.finish()
     assert not (run.folder / 'progress.json').exists() and not cli.running(status(study))

@@ -487,10 +487,11 @@ def fail(folder: str, log: str, lines: int = 12) -> None:
     for name in ('running.json', 'progress.json'): (Path(folder) / name).unlink(missing_ok=True)
 
 # %% ../nbs/11_results.ipynb #c061
-NOTES = {'running.json': {'host': str, 'pid': int, 'started': (int, float)}, 'failed.json': {'last': list}}
+NOTES = {'running.json': {'host': str, 'pid': int, 'started': (int, float)}, 'failed.json': {'last': list},
+         'progress.json': {'phase': str, 'time': (int, float)}}
 
 def note(run: Run, name: str) -> dict | None:  # None: there is none, or it is damaged
-    "The note `running.json` or `failed.json` of a run; a damaged note of a failure still says that it failed."
+    "The note `running.json`, `progress.json` or `failed.json` of a run; a damaged note of a failure still says that it failed."
     path = run.folder / name
     try: data = json.loads(path.read_text(encoding='utf-8'))
     except OSError: return None
@@ -509,7 +510,9 @@ def doing(run: Run, since: float,  # when the run began, seconds since 1970: wha
          ) -> dict | None:  # as `xlt.progress.told`; None: nothing was told yet
     "What a run is doing at the moment."
     found = note(run, 'progress.json')
-    return found if found and found.get('time', 0.) >= since else None
+    numbers = [(found or {}).get(k) for k in ('step', 'steps', 'number', 'languages', 'loss', 'left')]
+    whole = found and found['time'] >= since and all(v is None or isinstance(v, (int, float)) for v in numbers)
+    return found if whole and ('language' in found) == ('languages' in found) and ('step' in found) == ('steps' in found) else None
 
 # %% ../nbs/11_results.ipynb #c062
 def state(run: Run) -> dict:  # state, seconds, last (lines of a failure's log)
