@@ -6,9 +6,9 @@
 __all__ = ['QUIET', 'EXAMPLES', 'expected', 'time_left', 'duration', 'progress_within', 'running', 'progress', 'only_driver',
            'writable', 'snakefile', 'start', 'watch', 'stop', 'interruptible', 'drive', 'headline', 'failures',
            'conclude', 'read_study', 'check_start', 'resolved', 'check_hardware', 'run', 'overview', 'plan', 'report',
-           'status', 'tasks', 'languages', 'new', 'doctor', 'score', 'replicate', 'submission', 'pins', 'export',
-           'convert', 'pivot_of', 'analyse', 'arguments', 'whole', 'price', 'cores', 'table_commands',
-           'published_commands', 'parser', 'shortened', 'main']
+           'status', 'tasks', 'languages', 'new', 'doctor', 'score', 'replicate', 'printed', 'replicate_xlmr',
+           'replicate_packaged', 'submission', 'pins', 'export', 'convert', 'pivot_of', 'analyse', 'arguments', 'whole',
+           'price', 'cores', 'table_commands', 'published_commands', 'parser', 'shortened', 'main']
 
 # %% ../nbs/15_cli.ipynb #c003
 import argparse, json, os, shutil, signal, socket, subprocess, sys, time, traceback
@@ -249,9 +249,12 @@ def resolved(args):
 # %% ../nbs/15_cli.ipynb #x0hardware
 def check_hardware(study, profile: str | None) -> None:
     "What is missing can be run here, or in the jobs of a profile; or an `XltError`."
+    from xlt.params import slow
     from xlt.results import check_device, result, runs
     todo = [r for r in runs(study) if not result(r)]
-    if profile is None: return check_device(study, todo)
+    if profile is None:
+        if todo and (why := slow(study)): print(f'warning: {why}', file=sys.stderr)
+        return check_device(study, todo)
     if todo and study.device == 'auto' and study.encoder.kind != 'scratch':
         raise XltError(f'{study.file}: on a cluster say which device its jobs have: device: gpu or device: cpu (auto looks at this machine only)')
 
@@ -377,13 +380,32 @@ def score(args) -> int:
 
 # %% ../nbs/15_cli.ipynb #x0012812
 def replicate(args) -> int:
-    "published scores that need no training, measured again: 40 numbers of XLM-R Large"
+    "published scores that need no training, measured again: 40 numbers of XLM-R Large, or 24 of the packaged encoder"
+    chosen = args.languages and args.languages.split(',')
+    args.params = args.params or ('params/xlmr-large.yaml' if args.what == 'retrieval' else 'params/e5.yaml')
+    return (replicate_xlmr if args.what == 'retrieval' else replicate_packaged)(read_study(args), chosen, args.json)
+
+def printed(table, as_json: bool) -> None:
+    "Show a table to people or to programs."
+    print(table.to_json(orient='records', indent=1) if as_json else table.round(1).to_string(index=False, na_rep=''))
+
+def replicate_xlmr(study, languages: list[str] | None, as_json: bool) -> int:
+    "The retrieval scores of XLM-R Large."
     from xlt.replication import PRINTED, replicate_retrieval
-    table = replicate_retrieval(read_study(args), args.languages and args.languages.split(','))
-    print(table.to_json(orient='records', indent=1) if args.json else table.round(1).to_string(index=False))
+    table = replicate_retrieval(study, languages)
+    printed(table, as_json)
     counted = table.verdict.value_counts()
-    if not args.json: print(f'{len(table)} of {PRINTED} published numbers: ' + ', '.join(f'{n} {verdict}' for verdict, n in counted.items()))
+    if not as_json: print(f'{len(table)} of {PRINTED} published numbers: ' + ', '.join(f'{n} {verdict}' for verdict, n in counted.items()))
     return int('differs' in counted)
+
+def replicate_packaged(study, languages: list[str] | None, as_json: bool) -> int:
+    "E5's accuracies on Tatoeba, foreign to English."
+    from xlt.replication import FAITHFUL, fidelity, kept_e5, mean_difference, replicate_e5
+    table = replicate_e5(study, languages) if languages else kept_e5(study, again=True)
+    table = replicate_e5(study) if table is None else table
+    printed(table, as_json)
+    if not as_json: print(fidelity(table))
+    return int(mean_difference(table) > FAITHFUL)
 
 # %% ../nbs/15_cli.ipynb #x0819801
 def submission(args) -> int:
@@ -466,6 +488,7 @@ EXAMPLES = '''examples:
   xlt submission params/sample.yaml --best --out predictions/ --labels labels/
   xlt score predictions/ labels/                     a submission to XTREME
   xlt replicate retrieval                            40 published numbers, without any training
+  xlt replicate e5-tatoeba                           is the packaged encoder what it claims to be? 24 published numbers
   xlt convert val_metrics.json --intermediate mnli --out scores.csv   another toolkit's results
   xlt export params/lab-quick.yaml --out my-dataset/ a study as a data set for the Hugging Face hub
 
@@ -529,8 +552,8 @@ def table_commands(command) -> None:  # `command` adds one and gives its parser
 def published_commands(command) -> None:  # `command` adds one and gives its parser
     "The commands towards XTREME, the hub and the paper."
     sub = command(replicate, '--set', '--json')
-    sub.add_argument('what', choices=['retrieval'])
-    sub.add_argument('params', nargs='?', default='params/xlmr-large.yaml', metavar='PARAMS', help='source, encoder and layer (default: %(default)s)')
+    sub.add_argument('what', choices=['retrieval', 'e5-tatoeba'], help='XLM-R Large on BUCC and Tatoeba, or the packaged encoder on Tatoeba')
+    sub.add_argument('params', nargs='?', metavar='PARAMS', help='source and encoder (default: params/xlmr-large.yaml, for e5-tatoeba params/e5.yaml)')
     sub.add_argument('--languages', metavar='CODES', help='only these, such as sw,de')
     sub = command(submission, 'params', '--set')
     sub.add_argument('--intermediate', default='none', metavar='TASK', help='whose predictions: one of the study\'s, or none, the baseline (default)')

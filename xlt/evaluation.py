@@ -18,6 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from .features import trim
 from .metrics import correct, score
 from .progress import count_work, tell, write_quickly
+from .models import autocast
 from .retrieval import best_threshold, candidates, embed, neighbours
 from .sources import drawn, drawn_queries, load
 from .tasks import Phase, Task, find_task
@@ -32,20 +33,23 @@ def subwords(kind: str, features: Dataset) -> int:
 
 # %% ../nbs/09_evaluation.ipynb #2a90e421
 def outputs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, kind: str, features: Dataset,
-            batch_size: int = 64) -> list[tuple[np.ndarray, ...]]:  # one tuple of arrays for each feature
+            batch_size: int = 64,
+            precision: str = 'fp32',  # of matrix products: `fp32` or `bf16`
+           ) -> list[tuple[np.ndarray, ...]]:  # one tuple of arrays for each feature
     "The model's logits for every feature: one array, or start and end for spans."
     collate, found = collator(kind if kind == 'multiple_choice' else 'any', tokenizer), [None] * len(features)
     read = features.select_columns(['input_ids', 'attention_mask'] + ['labels'] * (kind == 'multiple_choice'))
     order = np.argsort(features['length'], kind='stable').tolist()
     model.eval()
     begun = time.monotonic()
-    for i in range(0, len(order), batch_size):
-        rows = order[i:i + batch_size]
-        batch = {k: v.to(model.device) for k, v in collate(read.__getitems__(rows)).items() if k != 'labels'}
-        with torch.inference_mode(): out = model(**batch)
-        logits = (out.start_logits, out.end_logits) if kind == 'span' else (out.logits,)
-        for r, *arrays in zip(rows, *(l.float().cpu().numpy() for l in logits)): found[r] = tuple(arrays)
-        tell(within=(i + len(rows)) / len(order))
+    with torch.inference_mode(), autocast(precision):
+        for i in range(0, len(order), batch_size):
+            rows = order[i:i + batch_size]
+            batch = {k: v.to(model.device) for k, v in collate(read.__getitems__(rows)).items() if k != 'labels'}
+            out = model(**batch)
+            logits = (out.start_logits, out.end_logits) if kind == 'span' else (out.logits,)
+            for r, *arrays in zip(rows, *(l.float().cpu().numpy() for l in logits)): found[r] = tuple(arrays)
+            tell(within=(i + len(rows)) / len(order))
     count_work('evaluation', len(order), subwords(kind, features), time.monotonic() - begun)
     return found
 
@@ -86,10 +90,11 @@ def tags(data: Dataset, features: Iterable[dict], logits: list[tuple[np.ndarray]
 # %% ../nbs/09_evaluation.ipynb #c014
 def predict(task: Task, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, data: Dataset, recipe: Phase, labels: list[str],
             folder: Path | None = None,  # where features are kept; None: nowhere
+            precision: str = 'fp32',  # of matrix products
            ) -> list:
     "Predictions as `xlt.metrics.score` takes them: labels, numbers of choices, tags, or answers."
     features = tokenised(task, data, tokenizer, recipe, labels, folder)
-    logits = outputs(model, tokenizer, task.kind, features)
+    logits = outputs(model, tokenizer, task.kind, features, precision=precision)
     if task.kind == 'span': return answers(data, features.select_columns(['example', 'offsets']), logits, task.name == 'squad_v2')
     if task.kind == 'tagging': return tags(data, features.select_columns(['example', 'words', 'starts']), logits, labels)
     best = [int(l.argmax()) for l, in logits]
@@ -103,10 +108,10 @@ def gold(task: Task, data: Dataset) -> list:
 
 # %% ../nbs/09_evaluation.ipynb #c017
 def dev_score(task: Task, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, data: Dataset, recipe: Phase, labels: list[str], language: str,
-              folder: Path | None = None) -> float:
+              folder: Path | None = None, precision: str = 'fp32') -> float:
     "The task's score, in percent, on the first `recipe.dev_examples` of a development set."
     data = data.select(range(min(recipe.dev_examples, len(data))))
-    return score(task.name, gold(task, data), predict(task, model, tokenizer, data, recipe, labels, folder), language)[task.metrics[0]]
+    return score(task.name, gold(task, data), predict(task, model, tokenizer, data, recipe, labels, folder, precision), language)[task.metrics[0]]
 
 # %% ../nbs/09_evaluation.ipynb #x047eb7f
 def chance(task: Task, data: Dataset, recipe: Phase, language: str) -> float:  # %
@@ -121,9 +126,9 @@ def chance(task: Task, data: Dataset, recipe: Phase, language: str) -> float:  #
 
 # %% ../nbs/09_evaluation.ipynb #xfe0e748
 def dev_beyond(source, task: Task, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, recipe: Phase, labels: list[str],
-               languages: list[str], folder: Path | None = None) -> dict[str, float]:  # percent, by language
+               languages: list[str], folder: Path | None = None, precision: str = 'fp32') -> dict[str, float]:  # percent, by language
     "The development scores of a fine-tuned model in those of the languages that have development data, but for the pivot."
-    return {code: dev_score(task, model, tokenizer, load(source, task.name, 'dev', code), recipe, labels, code, folder)
+    return {code: dev_score(task, model, tokenizer, load(source, task.name, 'dev', code), recipe, labels, code, folder, precision)
             for code in source.dev_languages(task.name) if code in languages and code != source.pivot}
 
 # %% ../nbs/09_evaluation.ipynb #c020
@@ -189,31 +194,33 @@ def each_language(languages: list[str],
 def evaluate(source, task: Task, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, recipe: Phase, labels: list[str],
              languages: list[str], folder: Path | None = None,
              examples: int | None = None,  # of each test set; None: all
+             precision: str = 'fp32',  # of matrix products
              keep: Path | None = None,  # where each language's scores are kept until the run is done; None: nowhere
             ) -> tuple[list[dict], pd.DataFrame]:
     "Zero-shot scores and predictions of a fine-tuned model in each language."
     def one(language):
         data = drawn(load(source, task.name, 'test', language), examples)
         def make():
-            golds, predicted = gold(task, data), predict(task, model, tokenizer, data, recipe, labels, folder)
+            golds, predicted = gold(task, data), predict(task, model, tokenizer, data, recipe, labels, folder, precision)
             return (score_rows(task, language, score(task.name, golds, predicted, language), len(data)),
                     example_rows(task, language, list(data['id']), golds, predicted))
-        return [task.name, content(data) if keep else '', recipe.model_dump(), labels], make
+        return [task.name, content(data) if keep else '', recipe.model_dump(), labels, precision], make
     return each_language(languages, one, keep, model)
 
 # %% ../nbs/09_evaluation.ipynb #c025
 def sides(data: Dataset, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, layer: int, max_length: int, folder: Path | None = None,
-          prefix: str = '') -> tuple:
+          prefix: str = '', precision: str = 'fp32') -> tuple:
     "Foreign and English rows of a retrieval set, as frames, and their embeddings."
     rows = data.to_pandas()
     parts = [rows[rows.side == side].reset_index(drop=True) for side in ('foreign', 'english')]
-    return *parts, *(embed(model, tokenizer, list(p.text), layer, max_length, folder=folder, prefix=prefix) for p in parts)
+    return *parts, *(embed(model, tokenizer, list(p.text), layer, max_length, folder=folder, prefix=prefix, precision=precision) for p in parts)
 
 # %% ../nbs/09_evaluation.ipynb #c026
-def nearest_translations(data: Dataset, *how) -> tuple[list, list[str], list[str]]:  # English ids, gold foreign ids, predicted ones
-    "Tatoeba: the most similar foreign sentence of every English one."
+def nearest_translations(data: Dataset, *how, queries: str = 'english') -> tuple[list, list[str], list[str]]:  # ids of the queries, gold ids, predicted ones
+    "Tatoeba: the most similar foreign sentence of every English one; with `queries='foreign'`, the other way round."
     foreign, english, f, e = sides(data, *how)
-    return list(english.id), [m[0] for m in english.matches], list(foreign.id[neighbours(e, f, 1)[1][:, 0]])
+    asked, base, a, b = (english, foreign, e, f) if queries == 'english' else (foreign, english, f, e)
+    return list(asked.id), [m[0] for m in asked.matches], list(base.id[neighbours(a, b, 1)[1][:, 0]])
 
 # %% ../nbs/09_evaluation.ipynb #c027
 def mine(data: Dataset, k: int, threshold: float | None, *how) -> tuple[set, set, float]:  # gold pairs, proposed pairs, threshold
@@ -238,15 +245,16 @@ def evaluate_retrieval(source, task: Task, model: PreTrainedModel, tokenizer: Pr
                        languages: list[str], folder: Path | None = None,
                        examples: int | None = None,  # queries of Tatoeba in each language; None: all
                        prefix: str = '',  # before every sentence
+                       precision: str = 'fp32',  # of matrix products
                        keep: Path | None = None,  # where each language's scores are kept until the run is done; None: nowhere
                       ) -> tuple[list[dict], pd.DataFrame]:
     "Scores and predictions of an encoder, without any training, in each language."
-    how = (model, tokenizer, layer, max_length, folder, prefix)
+    how = (model, tokenizer, layer, max_length, folder, prefix, precision)
     def one(language):
         sets = [load(source, task.name, split, language) for split in (('dev', 'test') if task.name == 'bucc2018' else ('test',))]
         def make():
             if task.name == 'bucc2018': return mined_rows(task, language, *sets, k, *how)
             ids, golds, found = nearest_translations(drawn_queries(sets[0], examples), *how)
             return score_rows(task, language, score(task.name, golds, found, language), len(golds)), example_rows(task, language, ids, golds, found)
-        return [task.name, [content(s) for s in sets] if keep else '', layer, max_length, k, examples, prefix], make
+        return [task.name, [content(s) for s in sets] if keep else '', layer, max_length, k, examples, prefix, precision], make
     return each_language(languages, one, keep, model)

@@ -26,7 +26,7 @@ from .languages import XltError
 from .tasks import TARGET, TASKS, nearest
 from .files import content_of, stamp
 from .progress import WORK, show_progress, tell
-from .params import Study, devices, find, root
+from .params import Study, devices, find, root, slow
 
 # %% ../nbs/11_results.ipynb #c005
 FORMAT = 1  # part of every spec: raise it when new code must not reuse old runs
@@ -359,6 +359,7 @@ def begin(study: Study | str,  # a study, or its file
         raise XltError(f'{study.file}: {run.name} is now {run.fingerprint}, but {expected} was asked for: the parameters have changed since')
     if run.parent: check_parent(study, run)
     check_device(study, [run])
+    if computes(study, run) and (why := slow(study)): print(f'warning: {why}', flush=True)
     lock, waited = alone(run.folder)
     if waited and result(run):
         lock.release()
@@ -369,7 +370,6 @@ def begin(study: Study | str,  # a study, or its file
     write(run.folder / 'running.json', canonical(this_process() | {'started': active.started}))
     active.end_progress = show_progress(run.folder / 'progress.json')
     active.life, active.device = show_life(run.folder / 'running.json'), take_device(on=study.execution()['device'])
-    if study.compile == 'yes': os.environ['XLT_COMPILE'] = '1'
     track(study, run)
     return active
 
