@@ -11,7 +11,7 @@ __all__ = ['FORMAT', 'SILENT', 'FINISHED', 'NOTES', 'COLUMNS', 'fingerprint', 'R
            'note_languages', 'assigned', 'check_history', 'is_alive', 'this_process', 'show_life', 'leash',
            'take_device', 'computes', 'check_device', 'ActiveRun', 'begin', 'track', 'check_parent', 'check_files',
            'alone', 'check_scores', 'finish', 'needed_again', 'in_use', 'remove_unneeded', 'reopen', 'peak_memory',
-           'fail', 'note', 'age', 'state', 'status', 'collect', 'restarts']
+           'fail', 'note', 'age', 'doing', 'state', 'status', 'collect', 'restarts']
 
 # %% ../nbs/11_results.ipynb #c003
 import ast, getpass, hashlib, io, json, math, os, re, resource, shutil, socket, sys, tempfile, threading, time
@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from .languages import XltError
 from .tasks import TARGET, TASKS, nearest
 from .files import stamp
+from .progress import WORK, show_progress, tell
 from .params import Study, devices, find, root, slow
 from .store import canonical, checksum, compact, digest, expanded, intact, judged, pack_bytes, read_pack, verified_bytes, write
 from .provenance import code, code_in_use, commit, differences, machine, makers, versions
@@ -447,8 +448,11 @@ class ActiveRun:
     def timed(self, name: str):  # `training`, `evaluation`, …
         "Count the time of a step under its name."
         begun = time.monotonic()
+        tell(phase=name)
         try: yield
         finally: self.seconds[name] = self.seconds.get(name, 0) + time.monotonic() - begun
+    @property
+    def evaluated(self) -> Path: return self.folder / 'evaluated'  # what an evaluation that was cut off goes on from
     @property
     def tokenised(self) -> Path: return root() / 'runs' / '_tokenised'  # no study's name; shared by all
     def finish(self, scores: list[dict] = (), files: list = (), **extra) -> dict: return finish(self, scores, files, extra)
@@ -480,6 +484,7 @@ def begin(study: Study | str,  # a study, or its file
     for note in ('failed.json', 'result.json', 'checkpoint.removed'): (run.folder / note).unlink(missing_ok=True)
     for draft in run.folder.glob('.*.json.*'): draft.unlink(missing_ok=True)  # of one that was killed while it wrote
     write(run.folder / 'running.json', canonical(this_process() | {'started': active.started}))
+    active.end_progress = show_progress(run.folder / 'progress.json')
     active.life, active.device = show_life(run.folder / 'running.json'), take_device(on=study.execution()['device'])
     track(study, run)
     return active
@@ -551,15 +556,16 @@ def finish(active: ActiveRun,
             'seed': run.seed, 'fingerprint': run.fingerprint, 'spec': run.spec, 'parameters': study.published(), 'packages': versions(),
             'git': commit(), 'machine': machine(), 'code': active.code, 'inputs': active.inputs, 'started': active.started, 'finished': now,
             'seconds': {'start_up': total - sum(active.seconds.values()), **active.seconds, 'total': total},
-            'peak_memory_mb': peak_memory(), 'scores': list(scores),
+            'peak_memory_mb': peak_memory(), 'work': WORK, 'scores': list(scores),
             'files': {str(Path(os.path.abspath(f)).relative_to(root())): digest(Path(f)) for f in files}, **extra}
     data = json.loads(canonical(data))
     data['checksum'] = checksum(data)
     early = run.phase == 'report' and not all(result(r) for r in runs(study) if r.phase == 'pair')
     if not early: write(run.folder / 'result.json', json.dumps(data, indent=1, ensure_ascii=False))
     active.life.set()
+    active.end_progress()
     for note in ('running.json', 'failed.json', 'remake'): (run.folder / note).unlink(missing_ok=True)
-    shutil.rmtree(run.folder / 'training', ignore_errors=True)  # what a training cut off would have gone on from
+    for place in ('training', 'evaluated'): shutil.rmtree(run.folder / place, ignore_errors=True)  # what a run cut off would have gone on from
     active._lock.release()
     if active.device: active.device.release()
     remove_unneeded(study, run)
@@ -612,13 +618,14 @@ def fail(folder: str, log: str, lines: int = 12) -> None:
     text = re.sub(r'\x1b\[[0-9;]*[A-Za-z]', '', text)
     last = [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
     write(Path(folder) / 'failed.json', canonical({'when': time.time(), 'log': log, 'last': last}))
-    (Path(folder) / 'running.json').unlink(missing_ok=True)
+    for name in ('running.json', 'progress.json'): (Path(folder) / name).unlink(missing_ok=True)
 
 # %% ../nbs/11_results.ipynb #c061
-NOTES = {'running.json': {'host': str, 'pid': int, 'started': (int, float)}, 'failed.json': {'last': list}}
+NOTES = {'running.json': {'host': str, 'pid': int, 'started': (int, float)}, 'failed.json': {'last': list},
+         'progress.json': {'phase': str, 'time': (int, float)}}
 
 def note(run: Run, name: str) -> dict | None:  # None: there is none, or it is damaged
-    "The note `running.json` or `failed.json` of a run; a damaged note of a failure still says that it failed."
+    "The note `running.json`, `progress.json` or `failed.json` of a run; a damaged note of a failure still says that it failed."
     path = run.folder / name
     try: data = json.loads(path.read_text(encoding='utf-8'))
     except OSError: return None
@@ -632,13 +639,22 @@ def age(path: Path) -> float:  # seconds; 0 for a file that is gone, or from the
     try: return max(0., time.time() - path.stat().st_mtime)
     except OSError: return 0.
 
+# %% ../nbs/11_results.ipynb #x11pr001
+def doing(run: Run, since: float,  # when the run began, seconds since 1970: what was told before is another attempt's
+         ) -> dict | None:  # as `xlt.progress.told`; None: nothing was told yet
+    "What a run is doing at the moment."
+    found = note(run, 'progress.json')
+    numbers = [(found or {}).get(k) for k in ('step', 'steps', 'number', 'languages', 'loss', 'left')]
+    whole = found and found['time'] >= since and all(v is None or isinstance(v, (int, float)) for v in numbers)
+    return found if whole and ('language' in found) == ('languages' in found) and ('step' in found) == ('steps' in found) else None
+
 # %% ../nbs/11_results.ipynb #c062
 def state(run: Run) -> dict:  # state, seconds, last (lines of a failure's log), code (what of it has changed since)
     "How a run stands: done, packed, running, failed or waiting."
     done = result(run)
     if done and not done.get('packed'): return {'state': 'done', 'seconds': done['seconds']['total'], 'last': [], 'code': code_changed(run)}
     if (busy := note(run, 'running.json')) and is_alive(busy, age(run.folder / 'running.json')):
-        return {'state': 'running', 'seconds': max(0., time.time() - busy['started']), 'last': [], 'code': []}
+        return {'state': 'running', 'seconds': max(0., time.time() - busy['started']), 'last': [], 'code': [], 'progress': doing(run, busy['started'])}
     if failed := note(run, 'failed.json'): return {'state': 'failed', 'seconds': None, 'last': failed['last'], 'code': []}
     if done: return {'state': 'packed', 'seconds': done['seconds']['total'], 'last': [], 'code': code_changed(run)}
     return {'state': 'waiting', 'seconds': None, 'last': [], 'code': []}
