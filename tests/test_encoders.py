@@ -3,6 +3,7 @@ import re
 import shutil
 import struct
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -300,3 +301,57 @@ def test_the_tokenizer_is_xlmr_s(e5, tmp_path):
         assert t('Hello world', 'Habari')['input_ids'] == [0, 35378, 8999, 2, 2, 28017, 2]  # as XLM-R cuts them
         assert (t.pad_token_id, t.mask_token, t.model_max_length) == (1, '<mask>', 512) and 'token_type_ids' not in t('a')
         assert t('Habari ya dunia', return_offsets_mapping=True)['offset_mapping'][1] == (0, 6)
+
+
+# ---- is it what it claims to be?
+
+@pytest.fixture
+def tatoeba(project) -> Path:
+    "Two languages of XTREME's layout and a study of them; the second file of Swahili is in another order."
+    from xlt.files import Files
+    folder = project / 'data' / 'tatoeba' / 'v1'
+    folder.mkdir(parents=True)
+    rows = [' '.join(words) for words in list(combinations('the dog sat on mat and cat did not sit'.split(), 4))[::10][:20]]
+    for code, foreign, english in (('deu', rows, rows), ('swh', rows[10:] + rows[:10], rows)):
+        (folder / f'tatoeba.{code}-eng.{code}').write_text('\n'.join(foreign) + '\n')
+        (folder / f'tatoeba.{code}-eng.eng').write_text('\n'.join(english) + '\n')
+    (project / 'data' / 'xnli').mkdir()
+    (project / 'data' / 'xnli' / 'train-en.tsv').write_text(''.join(f'a dog {n}\tan animal {n}\tentailment\n' for n in range(20)))
+    (project / 'params' / 'e5.yaml').write_text('study: e5\nsource: {kind: files, folder: data}\nencoder: {kind: packaged}\nintermediates: [mnli]\ntargets: [tatoeba]\n'
+                                               'languages: [de, sw]\nretrieval: {layer: 2}\n')
+    assert Files(folder=str(project / 'data')).languages('tatoeba') == ['de', 'sw']
+    return project
+
+
+@pytest.fixture
+def stand_in(monkeypatch, published, tokenizer):
+    "A small random encoder in the place of the packaged one."
+    from xlt import replication
+    monkeypatch.setattr(replication, 'ready_encoder', lambda study: (load_encoder(published), tokenizer))
+
+
+def test_the_accuracies_of_the_packaged_encoder(tatoeba, stand_in, monkeypatch, capsys):
+    import json
+    from xlt.published import carried
+    monkeypatch.chdir(tatoeba)
+    assert main(['replicate', 'e5-tatoeba', 'params/e5.yaml', '--json']) == 1, 'a random encoder differs'
+    rows = {r['language']: r for r in json.loads(capsys.readouterr().out)}
+    score = carried('e5_tatoeba').set_index('language').score
+    assert rows['de']['ours'] == 100 and rows['sw']['ours'] == 0 and {r['n'] for r in rows.values()} == {20}
+    for code, row in rows.items(): assert row['published'] == score[code] and row['difference'] == pytest.approx(row['ours'] - score[code])
+    assert main(['replicate', 'e5-tatoeba', 'params/e5.yaml', '--languages', 'sw']) == 1
+    assert 'differs from the published accuracies' in capsys.readouterr().out
+    assert main(['replicate', 'e5-tatoeba', 'params/e5.yaml', '--languages', 'yo']) == 2 and 'has no Tatoeba in yo; there is de, sw' in capsys.readouterr().err
+
+
+def test_a_report_measures_once_and_says_where_it_cannot(tatoeba, stand_in, monkeypatch):
+    from xlt import replication
+    monkeypatch.chdir(tatoeba)
+    study = Study.read('params/e5.yaml')
+    said, table = replication.encoder_fidelity(study)
+    assert 'Quora' in said and 'differs from' in said and list(table.language) == ['de', 'sw']
+    monkeypatch.setattr(replication, 'ready_encoder', lambda study: (_ for _ in ()).throw(XltError('not installed')))
+    assert replication.encoder_fidelity(study)[1].equals(table), 'kept'
+    (tatoeba / 'data/tatoeba/v1/tatoeba.swh-eng.swh').write_text('\n'.join(f'other {n}' for n in range(20)) + '\n')
+    assert replication.encoder_fidelity(study) == (said.split(' On Tatoeba')[0] + ' Its accuracies on Tatoeba were not measured again here: not installed', None)
+    assert replication.encoder_fidelity(Study.read('params/tiny.yaml')) == ('', None)

@@ -6,9 +6,9 @@
 __all__ = ['EXAMPLES', 'expected', 'time_left', 'duration', 'progress', 'only_driver', 'writable', 'snakefile', 'start', 'watch',
            'stop', 'interruptible', 'drive', 'headline', 'failures', 'conclude', 'read_study', 'check_start',
            'resolved', 'check_hardware', 'run', 'overview', 'plan', 'report', 'status', 'tasks', 'languages', 'new',
-           'doctor', 'score', 'replicate', 'submission', 'pins', 'export', 'convert', 'pivot_of', 'analyse',
-           'arguments', 'whole', 'price', 'cores', 'table_commands', 'published_commands', 'parser', 'shortened',
-           'main']
+           'doctor', 'score', 'replicate', 'printed', 'replicate_xlmr', 'replicate_packaged', 'submission', 'pins',
+           'export', 'convert', 'pivot_of', 'analyse', 'arguments', 'whole', 'price', 'cores', 'table_commands',
+           'published_commands', 'parser', 'shortened', 'main']
 
 # %% ../nbs/15_cli.ipynb #c003
 import argparse, json, os, shutil, signal, socket, subprocess, sys, time, traceback
@@ -347,24 +347,44 @@ def doctor(args) -> int:
 # %% ../nbs/15_cli.ipynb #c035
 def score(args) -> int:
     "score a submission folder as XTREME's evaluator does"
-    from xlt.metrics import score_submission
-    scores = score_submission(args.predictions, args.labels)
-    if args.json: print(json.dumps(scores, indent=1)); return 0
+    from xlt.metrics import judge
+    from xlt.tasks import TARGET
+    scores, examples, said = judge(args.predictions, args.labels, args.strict)
+    for line in said[:20] + [f'and {len(said) - 20} more; --json lists them all'] * (len(said) > 20): print(f'xlt: {line}', file=sys.stderr)
+    if args.json: print(json.dumps(scores | {'examples': examples, 'warnings': said}, indent=1)); return 0
     for task, found in scores['detailed'].items(): print(f'{task:12} {found["avg_metric"]:7.2f}')
     for group, mean in scores['overall'].items(): print(f'{group:12} {mean:7.2f}  (mean of tasks)')
-    from xlt.tasks import TARGET
     if absent := [t for t in TARGET if t not in scores['detailed']]: print(f'not scored, because one of the folders has no such folder: {", ".join(absent)}')
     return 0
 
 # %% ../nbs/15_cli.ipynb #x0012812
 def replicate(args) -> int:
-    "published scores that need no training, measured again: 40 numbers of XLM-R Large"
+    "published scores that need no training, measured again: 40 numbers of XLM-R Large, or 24 of the packaged encoder"
+    chosen = args.languages and args.languages.split(',')
+    args.params = args.params or ('params/xlmr-large.yaml' if args.what == 'retrieval' else 'params/e5.yaml')
+    return (replicate_xlmr if args.what == 'retrieval' else replicate_packaged)(read_study(args), chosen, args.json)
+
+def printed(table, as_json: bool) -> None:
+    "Show a table to people or to programs."
+    print(table.to_json(orient='records', indent=1) if as_json else table.round(1).to_string(index=False, na_rep=''))
+
+def replicate_xlmr(study, languages: list[str] | None, as_json: bool) -> int:
+    "The retrieval scores of XLM-R Large."
     from xlt.replication import PRINTED, replicate_retrieval
-    table = replicate_retrieval(read_study(args), args.languages and args.languages.split(','))
-    print(table.to_json(orient='records', indent=1) if args.json else table.round(1).to_string(index=False))
+    table = replicate_retrieval(study, languages)
+    printed(table, as_json)
     counted = table.verdict.value_counts()
-    if not args.json: print(f'{len(table)} of {PRINTED} published numbers: ' + ', '.join(f'{n} {verdict}' for verdict, n in counted.items()))
+    if not as_json: print(f'{len(table)} of {PRINTED} published numbers: ' + ', '.join(f'{n} {verdict}' for verdict, n in counted.items()))
     return int('differs' in counted)
+
+def replicate_packaged(study, languages: list[str] | None, as_json: bool) -> int:
+    "E5's accuracies on Tatoeba, foreign to English."
+    from xlt.replication import FAITHFUL, fidelity, kept_e5, mean_difference, replicate_e5
+    table = replicate_e5(study, languages) if languages else kept_e5(study, again=True)
+    table = replicate_e5(study) if table is None else table
+    printed(table, as_json)
+    if not as_json: print(fidelity(table))
+    return int(mean_difference(table) > FAITHFUL)
 
 # %% ../nbs/15_cli.ipynb #x0819801
 def submission(args) -> int:
@@ -392,9 +412,11 @@ def export(args) -> int:
 # %% ../nbs/15_cli.ipynb #xa122165
 def convert(args) -> int:
     "read result files of other toolkits into a tidy table, for xlt analyse"
-    from xlt.exchange import add_scores, tidy, toolkit_named
+    from xlt.exchange import READERS, add_scores, tidy, toolkit_named
+    from xlt.tasks import nearest
     first, *rest = args.files
     named = first if rest and toolkit_named(first) and not Path(first).exists() else None
+    if rest and not named and not Path(first).exists(): raise XltError(f'{first}: there is no such file{nearest(first, READERS)}')
     files = [Path(f) for f in (rest if named else args.files)]
     table, said = tidy(named, files, args.study, args.intermediate, args.seed, args.examples, target=args.target, language=args.language, record=args.record)
     total, more = add_scores(table, Path(args.out))
@@ -445,7 +467,8 @@ EXAMPLES = '''examples:
   xlt submission params/sample.yaml --best --out predictions/ --labels labels/
   xlt score predictions/ labels/                     a submission to XTREME
   xlt replicate retrieval                            40 published numbers, without any training
-  xlt convert jiant val_metrics.json --intermediate mnli --out scores.csv   another toolkit's results
+  xlt replicate e5-tatoeba                           is the packaged encoder what it claims to be? 24 published numbers
+  xlt convert val_metrics.json --intermediate mnli --out scores.csv   another toolkit's results
   xlt export params/lab-quick.yaml --out my-dataset/ a study as a data set for the Hugging Face hub
 
 completion of commands and files by the tab key: eval "$(register-python-argcomplete xlt)"
@@ -485,6 +508,7 @@ def table_commands(command) -> None:  # `command` adds one and gives its parser
     from xlt.languages import GROUPINGS
     sub = command(score, '--json')
     sub.add_argument('predictions', metavar='PREDICTIONS', help='a folder with a folder per task'); sub.add_argument('labels', metavar='LABELS')
+    sub.add_argument('--strict', action='store_true', help='refuse a submission with questions that are not answered, labels that are none, and the like')
     sub = command(analyse, '--json')
     sub.add_argument('scores', metavar='SCORES.csv', help='intermediate, target, language, metric, score and, if there are any, study, seed, n; CSV or Excel; - for standard input')
     sub.add_argument('--resource', default='cc100_gib', metavar='NAME', help='cc100_gib, wiki, joshi, or a FILE.csv with language and value')
@@ -507,8 +531,8 @@ def table_commands(command) -> None:  # `command` adds one and gives its parser
 def published_commands(command) -> None:  # `command` adds one and gives its parser
     "The commands towards XTREME, the hub and the paper."
     sub = command(replicate, '--set', '--json')
-    sub.add_argument('what', choices=['retrieval'])
-    sub.add_argument('params', nargs='?', default='params/xlmr-large.yaml', metavar='PARAMS', help='source, encoder and layer (default: %(default)s)')
+    sub.add_argument('what', choices=['retrieval', 'e5-tatoeba'], help='XLM-R Large on BUCC and Tatoeba, or the packaged encoder on Tatoeba')
+    sub.add_argument('params', nargs='?', metavar='PARAMS', help='source and encoder (default: params/xlmr-large.yaml, for e5-tatoeba params/e5.yaml)')
     sub.add_argument('--languages', metavar='CODES', help='only these, such as sw,de')
     sub = command(submission, 'params', '--set')
     sub.add_argument('--intermediate', default='none', metavar='TASK', help='whose predictions: one of the study\'s, or none, the baseline (default)')

@@ -148,10 +148,11 @@ def sides(data: Dataset, model: PreTrainedModel, tokenizer: PreTrainedTokenizerF
     return *parts, *(embed(model, tokenizer, list(p.text), layer, max_length, folder=folder, prefix=prefix) for p in parts)
 
 # %% ../nbs/09_evaluation.ipynb #c026
-def nearest_translations(data: Dataset, *how) -> tuple[list, list[str], list[str]]:  # English ids, gold foreign ids, predicted ones
-    "Tatoeba: the most similar foreign sentence of every English one."
+def nearest_translations(data: Dataset, *how, queries: str = 'english') -> tuple[list, list[str], list[str]]:  # ids of the queries, gold ids, predicted ones
+    "Tatoeba: the most similar foreign sentence of every English one; with `queries='foreign'`, the other way round."
     foreign, english, f, e = sides(data, *how)
-    return list(english.id), [m[0] for m in english.matches], list(foreign.id[neighbours(e, f, 1)[1][:, 0]])
+    asked, base, a, b = (english, foreign, e, f) if queries == 'english' else (foreign, english, f, e)
+    return list(asked.id), [m[0] for m in asked.matches], list(base.id[neighbours(a, b, 1)[1][:, 0]])
 
 # %% ../nbs/09_evaluation.ipynb #c027
 def mine(data: Dataset, k: int, threshold: float | None, *how) -> tuple[set, set, float]:  # gold pairs, proposed pairs, threshold

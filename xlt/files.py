@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OPENERS', 'QUOTED', 'QUORA', 'COSMOS', 'RANKS', 'ISO3', 'ISO2', 'DATED', 'PAIR', 'QUESTIONS', 'FORMATS', 'ENGLISH',
-           'TESTS', 'MNLI_FILES', 'SNLI_TRAIN', 'TRAINING', 'NEITHER', 'FEATURES', 'OPTIMISTIC', 'DEVELOPMENT',
+           'TESTS', 'MNLI_FILES', 'SNLI_TRAIN', 'TRAINING', 'LETTERS', 'FEATURES', 'OPTIMISTIC', 'DEVELOPMENT',
            'OFFICIAL', 'FORMS', 'TRANSLATED', 'read_text', 'read_lines', 'read_json', 'read_jsonl', 'sized', 'columns',
            'known', 'full', 'origin', 'quoted_rows', 'split_rows', 'pair_row', 'read_pairs', 'read_table',
            'read_pair_table', 'read_csv', 'read_mnli_csv', 'read_qqp_csv', 'read_qqp_lines', 'incomplete', 'destroyed',
@@ -13,15 +13,15 @@ __all__ = ['OPENERS', 'QUOTED', 'QUORA', 'COSMOS', 'RANKS', 'ISO3', 'ISO2', 'DAT
            'numbered', 'read_squad', 'tagged', 'without_prefix', 'read_tagged', 'above', 'heads_of', 'fused', 'blocks',
            'read_conllu', 'read_ccg', 'read_sentences', 'read_gold', 'two_sides', 'read_bucc', 'read_plain',
            'read_tatoeba', 'read_genre', 'read_text_lines', 'describe', 'read_file', 'labelled', 'find', 'place',
-           'evaluation_files', 'places', 'shown', 'training_files', 'no_training', 'key', 'overlap', 'digest', 'topic',
-           'carve', 'unseen', 'distinct', 'content', 'merged', 'training_rows', 'stamp', 'state', 'training_of',
-           'training', 'dataset', 'evaluation_rows', 'sentences', 'texts', 'evaluated', 'corpus_of', 'form',
-           'form_notes', 'evaluation_notes', 'same_articles', 'left_out', 'training_notes', 'Files', 'held',
+           'evaluation_files', 'places', 'shown', 'training_files', 'no_training', 'Letters', 'key', 'overlap',
+           'digest', 'topic', 'carve', 'unseen', 'distinct', 'content', 'merged', 'training_rows', 'stamp', 'state',
+           'training_of', 'training', 'dataset', 'evaluation_rows', 'sentences', 'texts', 'evaluated', 'corpus_of',
+           'form', 'form_notes', 'evaluation_notes', 'same_articles', 'left_out', 'training_notes', 'Files', 'held',
            'available', 'unread', 'load', 'read_translated', 'translations', 'translated', 'evaluations', 'known_facts',
            'sha256', 'content_of', 'fingerprint', 'notes']
 
 # %% ../nbs/02b_files.ipynb #c003
-import bz2, codecs, csv, gzip, hashlib, io, json, lzma, os, re
+import bz2, codecs, csv, gzip, hashlib, io, json, lzma, os, re, unicodedata
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -690,12 +690,18 @@ def no_training(root: Path, task: str) -> str | None:  # None: there is some
     return f'{root}: no English training data for {task}; expected {" or ".join(shown(p) for p in dict.fromkeys(first))}'
 
 # %% ../nbs/02b_files.ipynb #c104
-NEITHER = re.compile(r'[\W_]+')
+class Letters(dict):
+    "For `str.translate`: keeps letters, marks and digits, drops everything else."
+    def __missing__(self, code: int) -> int | None:
+        self[code] = code if unicodedata.category(chr(code))[0] in 'LMN' else None
+        return self[code]
+LETTERS = Letters()
 
 # %% ../nbs/02b_files.ipynb #c105
 def key(text: str) -> str:
-    "The letters and digits of a text, in lower case."
-    return NEITHER.sub('', text.casefold())
+    "The letters, marks and digits of a text, without case and variant forms (NFKC)."
+    folded = unicodedata.normalize('NFKC', text).casefold()
+    return unicodedata.normalize('NFKC', folded).translate(LETTERS)
 
 # %% ../nbs/02b_files.ipynb #c106
 def overlap(train, test,  # collections of texts

@@ -46,8 +46,10 @@ REPOSITORIES = {
 
 # %% ../nbs/02c_hub.ipynb #c008
 CHECKPOINTS = {'FacebookAI/xlm-roberta-base': 'e73636d4f797dec63c3081bb6ed5c7b0bb3f2089',
-               'FacebookAI/xlm-roberta-large': 'c23d21b0620b635a76227c604d44e43a9f0ee389'}
-SHAPES = {'FacebookAI/xlm-roberta-base': (12, 512), 'FacebookAI/xlm-roberta-large': (24, 512)}  # layers, and the sub-words they read
+               'FacebookAI/xlm-roberta-large': 'c23d21b0620b635a76227c604d44e43a9f0ee389',
+               'intfloat/multilingual-e5-small': 'c007d7ef6fd86656326059b28395a7a03a7c5846'}
+SHAPES = {'FacebookAI/xlm-roberta-base': (12, 512), 'FacebookAI/xlm-roberta-large': (24, 512),
+          'intfloat/multilingual-e5-small': (12, 512)}  # layers, and the sub-words they read
 
 # %% ../nbs/02c_hub.ipynb #c011
 class Split(NamedTuple):

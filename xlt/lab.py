@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['NOUNS', 'VERBS', 'ADJECTIVES', 'NAMES', 'NUMBERS', 'TOPICS', 'FUNCTION', 'SCRIPTS', 'ORDERS', 'PIVOT', 'KIND_TAGS',
            'MAKERS', 'SIZES', 'draw', 'concepts', 'Phrase', 'Clause', 'Preferences', 'preferences', 'a_name',
-           'a_phrase', 'a_clause', 'reserved', 'fresh', 'Language', 'invent', 'a_word', 'lexicon', 'Token', 'Slips',
-           'Speaker', 'join', 'paragraph', 'switch', 'reword', 'weaken', 'ask', 'echo', 'speak_corpus', 'opposite',
-           'contradict', 'embellish', 'nli', 'anli', 'qqp', 'turned', 'pawsx', 'spans', 'passage', 'reading', 'choose',
-           'hellaswag', 'cosmosqa', 'csqa', 'tagged', 'meanings', 'retrieval_rows', 'Lab']
+           'a_phrase', 'a_clause', 'reserved', 'hidden', 'fits', 'fresh', 'Language', 'invent', 'a_word', 'lexicon',
+           'Token', 'Speaker', 'join', 'paragraph', 'switch', 'reword', 'weaken', 'ask', 'echo', 'speak_corpus',
+           'opposite', 'contradict', 'embellish', 'nli', 'anli', 'qqp', 'turned', 'altered', 'pawsx', 'spans',
+           'passage', 'inquiry', 'reading', 'choose', 'hellaswag', 'cosmosqa', 'csqa', 'tagged', 'meanings',
+           'retrieval_rows', 'Lab']
 
 # %% ../nbs/02a_lab.ipynb #c003
 from functools import cached_property, lru_cache
@@ -107,7 +108,19 @@ def a_clause(rng, seed: int, topic: int | None = None, likely: float = .9, named
 # %% ../nbs/02a_lab.ipynb #c024
 def reserved(clause: Clause) -> bool:
     "Is this meaning kept for test sets?"
-    return crc32(repr(clause._replace(asked=None)).encode()) % 6 == 0
+    return crc32(repr(clause._replace(asked=None)).replace('*', '').encode()) % 6 == 0
+
+def hidden(clause: Clause) -> Clause:
+    "A question without the part that it asks for."
+    blank = {'subject': Phrase(()), 'object': None, 'place': None}
+    if clause.asked in blank: return clause._replace(**{clause.asked: blank[clause.asked]})
+    plain = lambda p: p and p._replace(num=None)
+    return clause._replace(subject=plain(clause.subject), object=plain(clause.object))
+
+def fits(clause: Clause, test: bool) -> bool:
+    "May a test, or else training text, say or ask this?"
+    if not clause.asked: return reserved(clause) == test
+    return reserved(hidden(clause)) if test else not reserved(clause) and not reserved(hidden(clause))
 
 # %% ../nbs/02a_lab.ipynb #c025
 def fresh(rng, seed: int, test: bool, **kwargs) -> Clause:
@@ -172,23 +185,25 @@ class Token(NamedTuple):
     part: str = ''
 
 # %% ../nbs/02a_lab.ipynb #xd673225
-class Slips(dict):
-    "A lexicon that gives a wrong word of the same kind in a share `rate` of the cases."
-    def __init__(self, words: dict[str, str], rate: float, rng: Random):
-        super().__init__(words)
-        self.rate, self.rng = rate, rng
-    def __getitem__(self, concept: str) -> str:
-        if self.rng.random() >= self.rate: return super().__getitem__(concept)
-        kind = concept.split('.')[0]
-        return super().__getitem__(self.rng.choice([c for c in self if c != concept and c.split('.')[0] == kind]))
-
-# %% ../nbs/02a_lab.ipynb #c039
 class Speaker:
     "Says meanings in one language, with slips if they are asked for."
     def __init__(self, seed: int, language: Language, slips: float = 0., rng: Random | None = None):
-        self.seed, self.language = seed, language
+        self.seed, self.language, self.slips, self.rng = seed, language, slips, rng
         self.words = lexicon(seed, language.code, language.script)
-        if slips: self.words = Slips(self.words, slips, rng)
+
+# %% ../nbs/02a_lab.ipynb #c039
+@patch
+def slipped(self: Speaker, meaning):  # a concept, a phrase or a clause; as it is if the speaker does not slip
+    "A meaning in which a share of the concepts is replaced by others of their kind; a clause never becomes a reserved one."
+    if not self.slips or not meaning: return meaning
+    if isinstance(meaning, str):
+        kind = meaning.split('.')[0]
+        if kind == 'fn' or self.rng.random() >= self.slips: return meaning
+        return self.rng.choice([c for c in self.words if c != meaning and c.split('.')[0] == kind])
+    if isinstance(meaning, Phrase): return Phrase(tuple(map(self.slipped, meaning.head)), self.slipped(meaning.adj), self.slipped(meaning.num))
+    while True:
+        said = meaning._replace(**{part: self.slipped(getattr(meaning, part)) for part in ('subject', 'verb', 'object', 'place')})
+        if fits(said, False): return said
 
 # %% ../nbs/02a_lab.ipynb #c041
 KIND_TAGS = {'noun': 'NOUN', 'verb': 'VERB', 'adj': 'ADJ', 'name': 'PROPN', 'num': 'NUM'}
@@ -215,7 +230,7 @@ def phrase(self: Speaker, phrase: Phrase, part: str) -> list[Token]:
 @patch
 def clause(self: Speaker, c: Clause) -> list[Token]:
     "A clause in this language's order, with its full stop or question mark."
-    postposed = self.language.order == 'SOV'
+    c, postposed = self.slipped(c), self.language.order == 'SOV'
     verb = [self.token('fn.not', '(S\\NP)/(S\\NP)')] if c.negated else []
     verb += [self.token(c.verb, ('(S\\NP)\\NP' if postposed else '(S\\NP)/NP') if c.object else 'S\\NP', 'verb')]
     parts = {'S': self.phrase(c.subject, 'subject'), 'V': verb, 'O': self.phrase(c.object, 'object') if c.object else []}
@@ -274,9 +289,9 @@ def ask(rng, c: Clause, part: str | None = None) -> Clause:
 
 # %% ../nbs/02a_lab.ipynb #c057
 def echo(rng, c: Clause) -> Clause | None:
-    "A question about a clause, or the clause again with less detail; None where that would say a reserved meaning."
+    "A question about a clause, or the clause again with less detail; None where that may not be said."
     again = ask(rng, c) if rng.random() < .5 else weaken(rng, c)
-    return None if reserved(again) else again
+    return again if fits(again, False) else None
 
 # %% ../nbs/02a_lab.ipynb #c059
 def speak_corpus(seed: int, language: Language, pivot: Language, switched: float, rate: float) -> list[str]:
@@ -310,10 +325,15 @@ def embellish(rng, c: Clause) -> Clause:
 # %% ../nbs/02a_lab.ipynb #c065
 def nli(rng, seed: int, test: bool, speaker: Speaker, clauses: int = 1) -> dict:
     "Natural language inference about one of the premise's clauses."
-    premise = [fresh(rng, seed, test) for _ in range(clauses)]
-    label, about = ('entailment', 'neutral', 'contradiction')[rng.randrange(3)], premise[rng.randrange(clauses)]
-    hypothesis = {'entailment': weaken, 'neutral': embellish, 'contradiction': contradict}[label](rng, about)
-    return dict(sentence1=' '.join(join(speaker.clause(c)) for c in premise), sentence2=join(speaker.clause(reword(rng, hypothesis, .1))), label=label)
+    label, premise = ('entailment', 'neutral', 'contradiction')[rng.randrange(3)], []
+    make = {'entailment': weaken, 'neutral': embellish, 'contradiction': contradict}[label]
+    def derived():
+        premise[:] = [fresh(rng, seed, test) for _ in range(clauses)]
+        about = premise[rng.randrange(clauses)]
+        return (hypothesis := make(rng, about)), hypothesis == about
+    verbatim = derived()[1] and label == 'entailment'  # decided first: a verbatim hypothesis is always allowed, another only at times
+    while (drawn := derived())[1] != verbatim or not fits(drawn[0], test): pass
+    return dict(sentence1=' '.join(join(speaker.clause(c)) for c in premise), sentence2=join(speaker.clause(reword(rng, drawn[0], .1))), label=label)
 
 # %% ../nbs/02a_lab.ipynb #c066
 def anli(rng, seed, test, speaker) -> dict:
@@ -323,10 +343,12 @@ def anli(rng, seed, test, speaker) -> dict:
 # %% ../nbs/02a_lab.ipynb #c069
 def qqp(rng, seed: int, test: bool, speaker: Speaker) -> dict:
     "Do two questions ask the same?"
-    c, same = fresh(rng, seed, test), rng.random() < .5
-    one = ask(rng, c)
-    other = one
-    while not same and (other := ask(rng, c._replace(verb=f'verb.{rng.randrange(VERBS)}') if rng.random() < .6 else embellish(rng, c))) == one: pass
+    same = rng.random() < .5
+    while True:
+        c = fresh(rng, seed, test)
+        one = other = ask(rng, c)
+        if not same: other = ask(rng, c._replace(verb=f'verb.{rng.randrange(VERBS)}') if rng.random() < .6 else embellish(rng, c))
+        if (one == other) == same and fits(one, test) and fits(other, test): break
     return dict(sentence1=join(speaker.clause(one)), sentence2=join(speaker.clause(reword(rng, other))), label=str(int(same)))
 
 # %% ../nbs/02a_lab.ipynb #xb8741aa
@@ -335,15 +357,21 @@ def turned(phrase: Phrase) -> Phrase:
     return phrase._replace(adj=phrase.adj and opposite(phrase.adj))
 
 # %% ../nbs/02a_lab.ipynb #x393a37d
+def altered(rng, c: Clause, twist: float) -> Clause:
+    "A clause of nearly the same words: roles exchanged, adjectives turned, another verb or another object."
+    if twist < .1: return c._replace(subject=c.object, object=c.subject)
+    if twist < .2: return c._replace(subject=turned(c.subject), object=turned(c.object))
+    if twist < .6: return c._replace(verb=f'verb.{rng.randrange(VERBS)}')
+    return c._replace(object=c.object._replace(head=(f'noun.{rng.randrange(NOUNS)}',)))
+
 def pawsx(rng, seed: int, test: bool, speaker: Speaker) -> dict:
     "Do two sentences of nearly the same words mean the same?"
-    while (c := fresh(rng, seed, test, named=.2)).object is None or not (c.subject.adj or c.object.adj): pass
     same, twist = rng.random() < .5, rng.random()
-    if twist < .1: other = c._replace(subject=c.object, object=c.subject)
-    elif twist < .2: other = c._replace(subject=turned(c.subject), object=turned(c.object))
-    elif twist < .6: other = c._replace(verb=f'verb.{rng.randrange(VERBS)}')
-    else: other = c._replace(object=c.object._replace(head=(f'noun.{rng.randrange(NOUNS)}',)))
-    return dict(sentence1=join(speaker.clause(c)), sentence2=join(speaker.clause(c if same else other)), label=str(int(same)))
+    while True:
+        while (c := fresh(rng, seed, test, named=.2)).object is None or not (c.subject.adj or c.object.adj): pass
+        other = c if same else altered(rng, c, twist)
+        if (other == c) == same and fits(other, test): break
+    return dict(sentence1=join(speaker.clause(c)), sentence2=join(speaker.clause(other)), label=str(int(same)))
 
 # %% ../nbs/02a_lab.ipynb #c073
 def spans(sentences: list[list[Token]]) -> list[list[tuple[int, int]]]:  # (start, end) of each token
@@ -360,22 +388,31 @@ def spans(sentences: list[list[Token]]) -> list[list[tuple[int, int]]]:  # (star
 # %% ../nbs/02a_lab.ipynb #c074
 def passage(rng, seed: int, test: bool, sentences: int) -> list[Clause]:
     "A paragraph in which no verb and no subject occurs twice, so that a question has one answer."
-    while True:
-        said = paragraph(rng, seed, test, sentences)
-        if len({c.verb for c in said}) == len({c.subject.head for c in said}) == sentences: return said
+    topic, said = rng.randrange(TOPICS), []
+    while len(said) < sentences:
+        c = fresh(rng, seed, test, topic=topic)
+        if all(c.verb != s.verb and c.subject.head != s.subject.head for s in said): said.append(c)
+    return said
 
 # %% ../nbs/02a_lab.ipynb #c075
+def inquiry(rng, seed: int, test: bool, sentences: int, part: str | None = None, missing: bool = False) -> tuple[list[Clause], int, Clause]:
+    "A paragraph, the number of one of its clauses, and a question about it; if `missing`, about what did not happen."
+    while True:
+        clauses = passage(rng, seed, test, sentences)
+        unsaid = [f'verb.{v}' for v in range(VERBS) if f'verb.{v}' not in {c.verb for c in clauses}]
+        for _ in range(10 * sentences):
+            which = rng.randrange(sentences)
+            question = ask(rng, clauses[which], part)
+            if missing: question = question._replace(verb=rng.choice(unsaid))
+            if fits(question, test): return clauses, which, question
+
 def reading(rng, seed: int, test: bool, speaker: Speaker, sentences: int = 3, other_words: float = 0., unanswerable: float = 0.) -> dict:
     "A paragraph, a question and the answer's span."
-    clauses = passage(rng, seed, test, sentences)
-    which, missing = rng.randrange(sentences), rng.random() < unanswerable
-    question = ask(rng, clauses[which])
+    missing = rng.random() < unanswerable
+    clauses, which, question = inquiry(rng, seed, test, sentences, missing=missing)
     said = [speaker.clause(c) for c in clauses]
     context = ' '.join(map(join, said))
     where = [s for t, s in zip(said[which], spans(said)[which]) if t.part == question.asked]
-    if missing:
-        unsaid = [f'verb.{v}' for v in range(VERBS) if f'verb.{v}' not in {c.verb for c in clauses}]
-        question = question._replace(verb=rng.choice(unsaid))
     answers = [] if missing else [(context[where[0][0]:where[-1][1]], where[0][0])]
     return dict(title='', context=context, question=join(speaker.clause(reword(rng, question, other_words))),
                 answers={'text': [a for a, _ in answers], 'answer_start': [s for _, s in answers]})
@@ -398,22 +435,20 @@ def hellaswag(rng, seed: int, test: bool, speaker: Speaker) -> dict:
 # %% ../nbs/02a_lab.ipynb #c080
 def cosmosqa(rng, seed: int, test: bool, speaker: Speaker) -> dict:
     "Which of four phrases answers a question about a paragraph?"
-    clauses = passage(rng, seed, test, 3)
-    which = rng.randrange(3)
+    clauses, which, question = inquiry(rng, seed, test, 3, 'subject')
     subjects = [Phrase(('noun.%d' % n,)) for n in rng.sample(range(NOUNS), 2)] + [c.subject for c in clauses]
-    say = lambda p: ' '.join(t.form for t in speaker.phrase(p, 'subject'))
+    say = lambda p: ' '.join(t.form for t in speaker.phrase(speaker.slipped(p), 'subject'))
     wrong = [say(p) for p in subjects if p.head != clauses[which].subject.head][:3]
-    return choose(rng, say(clauses[which].subject), wrong, context=' '.join(join(speaker.clause(c)) for c in clauses),
-                  question=join(speaker.clause(ask(rng, clauses[which], 'subject'))))
+    return choose(rng, say(clauses[which].subject), wrong, context=' '.join(join(speaker.clause(c)) for c in clauses), question=join(speaker.clause(question)))
 
 # %% ../nbs/02a_lab.ipynb #c081
 def csqa(rng, seed: int, test: bool, speaker: Speaker) -> dict:
     "What is this usually done to? One likely object among five nouns."
-    while not (c := fresh(rng, seed, test, named=0., likely=1.)).object: pass
+    while not (c := fresh(rng, seed, test, named=0., likely=1.)).object or not fits(question := ask(rng, c, 'object'), test): pass
     likely = preferences(seed).objects[c.verb]
     wrong = rng.sample([f'noun.{n}' for n in range(NOUNS) if f'noun.{n}' not in likely], 4)
-    return choose(rng, speaker.words[c.object.head[0]], [speaker.words[w] for w in wrong], context='',
-                  question=join(speaker.clause(ask(rng, c, 'object'))))
+    say = lambda noun: speaker.words[speaker.slipped(noun)]
+    return choose(rng, say(c.object.head[0]), [say(w) for w in wrong], context='', question=join(speaker.clause(question)))
 
 # %% ../nbs/02a_lab.ipynb #c084
 def tagged(rng, seed: int, test: bool, speaker: Speaker, field: str = 'upos', named: float = .3) -> dict:
@@ -435,7 +470,7 @@ def meanings(seed: int, pivot: Language, split: str, n: int) -> list[Clause]:
     "So many meanings that the pivot says in different words."
     found, speaker, i = {}, Speaker(seed, pivot), 0
     while len(found) < n:
-        c = fresh(draw(seed, 'retrieval', split, i), seed, True)
+        c = fresh(draw(seed, 'retrieval', split, i), seed, split != 'train')
         found.setdefault(join(speaker.clause(c)), c); i += 1
     return list(found.values())
 

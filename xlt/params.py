@@ -166,6 +166,7 @@ class Study(Strict):
     mixing: Mixing = Mixing()
     retrieval: Retrieval = Retrieval()
     analysis: Analysis = Analysis()
+    leakage: Literal['refuse', 'remove'] = 'refuse'  # test texts in what is to be read: refuse to train, or drop those rows (`xlt.leakage`)
     track: Literal['tensorboard', 'wandb', 'mlflow'] | None = None  # who is told of losses and development scores while a run trains
     device: Literal['auto', 'cpu', 'gpu'] = 'auto'  # auto: a GPU where there is one; encoders from scratch: cpu
     precision: Literal['auto', 'fp32', 'bf16'] = 'auto'  # auto: bf16 on a GPU that has it, else fp32

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'PACKAGES', 'SILENT', 'FINISHED', 'NOTES', 'COLUMNS', 'canonical', 'plain', 'fingerprint', 'Run', 'run_name',
-           'make', 'shares', 'pairs', 'check_place', 'encoder_identity', 'runs', 'find_run', 'write', 'checksum',
-           'verified', 'digest', 'intact', 'set_aside', 'removed', 'result', 'versions', 'commit', 'assigned',
-           'check_history', 'is_alive', 'this_process', 'show_life', 'leash', 'take_device', 'computes', 'check_device',
-           'ActiveRun', 'begin', 'track', 'check_parent', 'alone', 'check_scores', 'finish', 'in_use',
+           'make', 'shares', 'left_out', 'pairs', 'check_place', 'encoder_identity', 'runs', 'find_run', 'write',
+           'checksum', 'verified', 'digest', 'intact', 'set_aside', 'removed', 'result', 'versions', 'commit',
+           'assigned', 'check_history', 'is_alive', 'this_process', 'show_life', 'leash', 'take_device', 'computes',
+           'check_device', 'ActiveRun', 'begin', 'track', 'check_parent', 'alone', 'check_scores', 'finish', 'in_use',
            'remove_unneeded', 'reopen', 'peak_memory', 'fail', 'note', 'age', 'state', 'status', 'collect', 'restarts']
 
 # %% ../nbs/11_results.ipynb #c003
@@ -87,6 +87,11 @@ def shares(study: Study, target: str) -> str | None:  # the target whose fine-tu
     first = next(t for t in TARGET if t in study.targets and tuned(t) == tuned(target))
     return None if first == target else first
 
+# %% ../nbs/11_results.ipynb #leak07b
+def left_out(study: Study, targets: list[str]) -> dict:
+    "A part of a run's spec: the tests whose texts are removed from what it reads."
+    return {'left_out': {t: study.evaluated(t) for t in targets}} if study.leakage == 'remove' and targets else {}
+
 # %% ../nbs/11_results.ipynb #c016
 def pairs(study: Study, encoder: Run, trained: dict) -> list[Run]:  # `trained`: intermediate runs by (task, seed)
     "Every pair, each after the one whose model it uses."
@@ -95,9 +100,10 @@ def pairs(study: Study, encoder: Run, trained: dict) -> list[Run]:  # `trained`:
         seed, start, target = key
         first, retrieval = shares(study, target), TARGET[target].kind == 'retrieval'
         parent = made[seed, start, first] if first else trained.get((start, seed), encoder)
+        served = [t for t in TARGET if t in study.targets and target in (t, shares(study, t))]  # by one training
         how = study.retrieval if retrieval else None if first else study.recipe('target', target)
         made[key] = make(study, 'pair', parent, start, target, seed, source=data, recipe=how and how.model_dump(), execution=study.execution(),
-                         languages=study.evaluated(target), test_examples=study.tested(target))
+                         languages=study.evaluated(target), test_examples=study.tested(target), **left_out(study, served if how and not retrieval else []))
     return list(made.values())
 
 # %% ../nbs/11_results.ipynb #x1003405
@@ -120,9 +126,9 @@ def runs(study: Study) -> list[Run]:
     data, scratch = study.source.identity(), study.encoder.kind == 'scratch'
     unread = [t for t in TARGET if t in study.targets]  # pretraining leaves out what is evaluated
     how = study.execution()
-    encoder = make(study, 'encoder', **(dict(source=data, unread=unread, execution=how) if scratch else {}), recipe=encoder_identity(study))
+    encoder = make(study, 'encoder', **(dict(source=data, unread=unread, execution=how) | left_out(study, unread) if scratch else {}), recipe=encoder_identity(study))
     recipes = {i: study.mixture(i).spec() for i in study.intermediates}
-    trained = {(i, s): make(study, 'intermediate', encoder, i, None, s, source=data, recipe=recipes[i], execution=how) for s in study.seeds for i in study.intermediates}
+    trained = {(i, s): make(study, 'intermediate', encoder, i, None, s, source=data, recipe=recipes[i], execution=how, **left_out(study, unread)) for s in study.seeds for i in study.intermediates}
     scored = pairs(study, encoder, trained)
     report = make(study, 'report', pairs={p.name: p.fingerprint for p in scored}, analysis=study.analysis.model_dump())
     return [encoder, *trained.values(), *scored, report]
