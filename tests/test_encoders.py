@@ -303,6 +303,20 @@ def test_the_tokenizer_is_xlmr_s(e5, tmp_path):
         assert t('Habari ya dunia', return_offsets_mapping=True)['offset_mapping'][1] == (0, 6)
 
 
+def test_doctor_knows_both_kinds(study, monkeypatch):
+    from xlt import ready
+    offline = [ready.finding(what, '', 'note' if what in ('hub', 'GPU') else 'ok') for what in ('packages', 'Python', 'memory', 'disk', 'GPU', 'hub')]
+    assert ready.hindrance(study, offline) is None, 'a folder needs no hub, and so small an encoder no GPU'
+    shutil.rmtree(study.parent / 'own')
+    assert 'encoder.path: no folder' in ready.hindrance(study, offline)
+    study.write_text(study.read_text().replace('kind: folder, path: own', 'kind: packaged'))
+    with monkeypatch.context() as installed:
+        installed.setattr(Packaged, 'check', lambda self: None)
+        assert ready.hindrance(study, offline) is None and ready.packaged()['state'] == 'ok'
+    monkeypatch.setattr(encoders, 'find_spec', lambda name: None)
+    assert 'pip install' in ready.hindrance(study, offline) and ready.packaged()['state'] == 'note' and 'pip install' in ready.packaged()['says']
+
+
 # ---- is it what it claims to be?
 
 @pytest.fixture

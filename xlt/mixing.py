@@ -135,6 +135,7 @@ def fit_mixture(encoder: PreTrainedModel,  # trained in place
                 parts: list[Part], shared: Phase, cap: int, seed: int,
                 folder: Path | None = None,  # where checkpoints stay, so that a killed phase goes on; None: nowhere
                 every: float = SAVE_EVERY,  # seconds between them
+                **how,  # `precision` and `compile`, as of `xlt.training.arguments`
                ) -> dict:  # as of `xlt.training.fit`; `drawn`: batches of each part; `dev` has the score of each part as well
     "Train several parts on one encoder; the best encoder by the mean development score is kept."
     per_pass = sum(-(-min(len(p.rows), cap) // p.batch_size) for p in parts)
@@ -144,7 +145,7 @@ def fit_mixture(encoder: PreTrainedModel,  # trained in place
     with kept(folder) as folder, only_used(encoder, used, shared.weight_decay):
         args = arguments(folder, seed, 1, shared.learning_rate, max_steps=steps, warmup_steps=shared.warmup, weight_decay=shared.weight_decay,
                          train_sampling_strategy='sequential', eval_strategy='steps', eval_steps=look, save_strategy='steps', save_steps=look,
-                         load_best_model_at_end=True, metric_for_best_model='score')
+                         load_best_model_at_end=True, metric_for_best_model='score', **how)
         trainer = Mixed(SharedEncoder(encoder, parts), args, parts, dealt, every=every, callbacks=[EarlyStoppingCallback(shared.patience)])
         done = trainer.complete()
     return done | {'dev': trainer.scores, 'best': max(s['score'] for s in trainer.scores), 'drawn': dict(trainer.drawn(done['steps']))}

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['HEAD_NAMES', 'HEADS', 'shape', 'new_model', 'save_encoder', 'head_names', 'masked_head', 'load_tokenizer', 'few',
-           'in_encoder', 'check_finite', 'check_weights', 'loaded', 'device', 'load_encoder', 'with_head', 'MaskedHead',
-           'MaskedModel', 'first_position', 'read_masked_head', 'load_masked', 'open_encoder', 'with_masked_head',
-           'save_tuned', 'load_tuned']
+           'in_encoder', 'check_finite', 'check_weights', 'loaded', 'device', 'load_encoder', 'autocast', 'with_head',
+           'MaskedHead', 'MaskedModel', 'first_position', 'read_masked_head', 'load_masked', 'open_encoder',
+           'with_masked_head', 'save_tuned', 'load_tuned']
 
 # %% ../nbs/06_models.ipynb #51723fba
 from pathlib import Path
@@ -117,6 +117,12 @@ def load_encoder(folder: Path | str, revision: str | None = None,
     "The encoder alone, for retrieval or for several heads."
     if pooler is not None: torch.manual_seed(pooler)
     return loaded(AutoModel, folder, revision, add_pooling_layer=pooler is not None)[0].to(device()).eval()
+
+# %% ../nbs/06_models.ipynb #x6autocast
+def autocast(precision: str,  # `fp32` or `bf16`
+            ) -> torch.autocast:
+    "Multiply matrices in this precision; weights, and what one layer hands to the next, stay in single precision."
+    return torch.autocast(device(), torch.bfloat16, enabled=precision == 'bf16')
 
 # %% ../nbs/06_models.ipynb #c013
 HEADS = {'sentence_pair': AutoModelForSequenceClassification, 'multiple_choice': AutoModelForMultipleChoice,

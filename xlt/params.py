@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['OURS', 'Overrides', 'OWN', 'sayable', 'root', 'find', 'shown', 'Loader', 'mapping', 'parse', 'override',
-           'TaskOverrides', 'Phases', 'Retrieval', 'Analysis', 'Mixing', 'Study', 'devices', 'bf16_on_gpu', 'execution',
-           'extent', 'recipe', 'Mixture', 'lacking', 'mixture', 'evaluated', 'mined', 'tested', 'members', 'keys',
-           'within', 'locate', 'explain', 'kinds', 'oddities', 'find_trained', 'check_intermediate', 'problem',
-           'check_asked', 'check_names', 'check_source', 'check_resource', 'set_aside', 'check_encoder',
-           'check_windows', 'locate_encoder', 'read']
+           'TaskOverrides', 'Phases', 'Retrieval', 'Analysis', 'Mixing', 'Study', 'devices', 'bf16_on_gpu',
+           'bf16_on_cpu', 'execution', 'slow', 'extent', 'recipe', 'Mixture', 'lacking', 'mixture', 'evaluated',
+           'mined', 'tested', 'members', 'keys', 'within', 'locate', 'explain', 'kinds', 'oddities', 'find_trained',
+           'check_intermediate', 'problem', 'check_asked', 'check_names', 'check_source', 'check_resource', 'set_aside',
+           'check_encoder', 'check_windows', 'locate_encoder', 'read']
 
 # %% ../nbs/10_params.ipynb #x6ae51c9
 import math, os, re, shutil, subprocess
@@ -195,7 +195,10 @@ class Study(Strict):
         "How runs are computed on this machine: `device` (cpu or gpu), `precision` (fp32 or bf16), `compile` (bool)."
         return execution(self)
     def dump(self) -> dict: return self.model_dump(mode='json')
-    def published(self) -> dict: return self.dump() | {'encoder': self.encoder.published()}  # a folder's name without its path
+    def published(self) -> dict:
+        "`dump`, without the places of folders on this machine."
+        source = {k: Path(v).name if k.endswith('folder') and v and Path(v).is_absolute() else v for k, v in self.dump()['source'].items()}
+        return self.dump() | {'source': source, 'encoder': self.encoder.published()}
 
 # %% ../nbs/10_params.ipynb #x0devices
 def devices() -> list[str]:  # as CUDA_VISIBLE_DEVICES has them
@@ -214,6 +217,14 @@ def bf16_on_gpu() -> bool:
     told = subprocess.run(['nvidia-smi', '--query-gpu=compute_cap', '--format=csv,noheader'], capture_output=True, text=True)
     return all(float(c) >= 8 for c in re.findall(r'^\d+\.\d+$', told.stdout, re.M))
 
+# %% ../nbs/10_params.ipynb #x7bf16cpu
+@lru_cache
+def bf16_on_cpu() -> bool:
+    "Does this machine's processor multiply in bf16? Where nobody can say, yes."
+    try: flags = Path('/proc/cpuinfo').read_text(encoding='utf-8')
+    except OSError: return True
+    return re.search(r'\b(avx512_bf16|amx_bf16|bf16)\b', flags) is not None
+
 # %% ../nbs/10_params.ipynb #x0execute
 def execution(study: Study) -> dict:  # device, precision, compile
     "How a study's runs are computed, with every `auto` resolved."
@@ -222,6 +233,14 @@ def execution(study: Study) -> dict:  # device, precision, compile
     as_ = study.precision
     if as_ == 'auto': as_ = 'bf16' if on == 'gpu' and (not study.has_gpu() or bf16_on_gpu()) else 'fp32'
     return {'device': on, 'precision': as_, 'compile': study.compile == 'yes'}
+
+# %% ../nbs/10_params.ipynb #x7bf16slow
+def slow(study: Study) -> str | None:  # None: it is not
+    "Why a study will take far longer here than it need."
+    how = execution(study)
+    if (how['device'], how['precision']) != ('cpu', 'bf16') or bf16_on_cpu(): return None
+    return (f'{study.file}: precision is bf16, for which this processor has no instructions: it works, but many times slower than '
+            'with precision: fp32 (a processor with avx512_bf16 or amx_bf16, or a GPU, is faster in bf16)')
 
 # %% ../nbs/10_params.ipynb #e1000001
 def extent(study: Study) -> tuple[int, int] | None:  # layers, and the sub-words that they read; None: not known yet

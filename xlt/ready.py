@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['GB', 'LARGEST', 'SMALL', 'LARGE', 'renamed', 'new_study', 'finding', 'tested', 'packages', 'machine', 'gpu', 'hub',
-           'cached', 'hindrance', 'examine', 'told']
+           'cached', 'packaged', 'hindrance', 'examine', 'told']
 
 # %% ../nbs/14b_ready.ipynb #x73c9bf8
 import os, shutil, sys, threading
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from pydantic import ValidationError
+from .encoders import Packaged
 from .languages import XltError, expanded
 from .tasks import TASKS
 from .sources import missing
@@ -122,6 +123,14 @@ def cached(encoder) -> bool:  # a `Pretrained`
     from huggingface_hub import try_to_load_from_cache
     return isinstance(try_to_load_from_cache(encoder.name, 'config.json', revision=encoder.revision), str)
 
+# %% ../nbs/14b_ready.ipynb #e14b0001
+def packaged() -> dict:
+    "Is the encoder from the package index installed?"
+    encoder = Packaged()
+    try: encoder.check()
+    except XltError as e: return finding('packaged encoder', str(e), 'note')
+    return finding('packaged encoder', f'{encoder.name} ({encoder.origin}) is installed')
+
 # %% ../nbs/14b_ready.ipynb #x4c9a3f7
 def hindrance(file: Path,  # of a study
               found: list[dict],  # what the checks found
@@ -144,7 +153,7 @@ def hindrance(file: Path,  # of a study
 # %% ../nbs/14b_ready.ipynb #x596340a
 def examine() -> tuple[list[dict], dict]:  # findings, and study file → what hinders it (None: nothing)
     "Look at the installation and the machine, and judge every study in `params/`."
-    found = [packages(), *machine(), gpu(), hub()]
+    found = [packages(), *machine(), gpu(), hub(), packaged()]
     files = os.environ.get('XLT_FILES')
     there = bool(files) and expanded(files).is_dir()
     found.append(finding('XTREME files', f'{files}{"" if there else ": no such folder"}' if files else 'XLT_FILES names no folder; a study may name its own', 'ok' if there else 'note'))

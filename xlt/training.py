@@ -38,7 +38,10 @@ def collator(kind: str, tokenizer: PreTrainedTokenizerFast) -> Callable[[list[di
     return DataCollatorWithPadding(tokenizer)
 
 # %% ../nbs/07_training.ipynb #c010
-def arguments(folder: str | Path, seed: int, batch_size: int, learning_rate: float, **kwargs) -> TrainingArguments:
+def arguments(folder: str | Path, seed: int, batch_size: int, learning_rate: float,
+              precision: str = 'fp32',  # of matrix products: `fp32` or `bf16`
+              compile: bool = False,  # train through `torch.compile`
+              **kwargs) -> TrainingArguments:
     "The settings that all phases share."
     if tracker := os.environ.get('XLT_TRACK'): kwargs |= dict(report_to=[tracker], logging_strategy='steps', logging_steps=20, run_name=os.environ['XLT_TRACK_NAME'])
     else: kwargs |= dict(report_to=[], logging_strategy='no')
@@ -46,8 +49,7 @@ def arguments(folder: str | Path, seed: int, batch_size: int, learning_rate: flo
     return TrainingArguments(output_dir=str(folder), seed=seed, data_seed=seed, per_device_train_batch_size=batch_size, learning_rate=learning_rate,
                              disable_tqdm=True, save_only_model=True, remove_unused_columns=False,
                              restore_callback_states_from_checkpoint=True,
-                             use_cpu=not gpu, dataloader_pin_memory=gpu, bf16=gpu and torch.cuda.is_bf16_supported(),
-                             torch_compile='XLT_COMPILE' in os.environ, **kwargs)
+                             use_cpu=not gpu, dataloader_pin_memory=gpu, bf16=precision == 'bf16', torch_compile=compile, **kwargs)
 
 # %% ../nbs/07_training.ipynb #c012
 def excerpt(rng: Random, text: str) -> str:
@@ -127,20 +129,22 @@ class MaskedTrainer(Lasting):
     def go_on(self, more, step): self.data_collator.go_back(more['masks'], step)
     def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
         masked = inputs['labels'] != -100
-        hidden = model.base_model(**{k: v for k, v in inputs.items() if k != 'labels'}).last_hidden_state
-        loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[masked]), inputs['labels'][masked])
+        with self.accelerator.autocast():  # `Trainer` sees to the model's own `forward` alone
+            hidden = model.base_model(**{k: v for k, v in inputs.items() if k != 'labels'}).last_hidden_state
+            loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[masked]), inputs['labels'][masked])
         return (loss, {}) if return_outputs else loss
 
 # %% ../nbs/07_training.ipynb #c018
 def pretrain(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, corpus: dict[str, list[str]], recipe: Recipe, seed: int,
              folder: Path | None = None,  # where checkpoints stay, so that a killed phase goes on; None: nowhere
              every: float = SAVE_EVERY,  # seconds between them
+             **how,  # `precision` and `compile`, as of `arguments`
             ) -> dict:  # `steps` and `loss`, the mean over them
     "Masked language modelling on a corpus, in place."
     rows = token_rows(pretraining_texts(corpus, recipe.alpha, recipe.steps, recipe.batch_size, seed), tokenizer, recipe.block)
     with kept(folder) as folder:
         args = arguments(folder, seed, recipe.batch_size, recipe.learning_rate, max_steps=recipe.steps, warmup_steps=.1, weight_decay=.01,
-                         save_strategy='no', train_sampling_strategy='sequential')
+                         save_strategy='no', train_sampling_strategy='sequential', **how)
         return MaskedTrainer(model, args, train_dataset=rows, data_collator=Masking(tokenizer, recipe.mask, recipe.block), every=every).complete()
 
 # %% ../nbs/07_training.ipynb #c021
@@ -170,6 +174,7 @@ def fit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, kind: str, f
         score_dev: Callable[[PreTrainedModel], float],  # higher is better
         folder: Path | None = None,  # where checkpoints stay, so that a killed phase goes on; None: nowhere
         every: float = SAVE_EVERY,  # seconds between them
+        **how,  # `precision` and `compile`, as of `arguments`
        ) -> dict:  # `steps`, `loss`, `dev`: the score at every look, `best`
     "Train a model on features by the protocol, in place; the best model by the development score is kept."
     rows = inputs(features)
@@ -178,7 +183,7 @@ def fit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, kind: str, f
     with kept(folder) as folder, only_used(model, subwords_of(rows, tokenizer), phase.weight_decay):
         args = arguments(folder, seed, phase.batch_size, phase.learning_rate, num_train_epochs=phase.epochs, warmup_steps=phase.warmup,
                          weight_decay=phase.weight_decay, eval_strategy='steps', eval_steps=look,
-                         save_strategy='steps', save_steps=look, load_best_model_at_end=True, metric_for_best_model='score')
+                         save_strategy='steps', save_steps=look, load_best_model_at_end=True, metric_for_best_model='score', **how)
         trainer = Scored(model, args, train_dataset=rows, eval_dataset=rows, data_collator=collator(kind, tokenizer), score_dev=score_dev,
                          lengths=list(features['length']), every=every, callbacks=[EarlyStoppingCallback(phase.patience)])
         done = trainer.complete()
