@@ -453,7 +453,7 @@ def set_aside(study: Study) -> dict[str, str]:  # task → why
 def check_encoder(study: Study) -> list[str]:  # what is wrong
     "The encoder can be used, and nothing asks it for more than it has."
     encoder, variants = study.encoder, [i for i in study.intermediates if find_variant(i).mlm]
-    if encoder.kind == 'folder' and (wrong := problem(encoder.check)): return wrong
+    if encoder.kind != 'packaged' and (wrong := problem(encoder.check)): return wrong  # a packaged one is known without being here
     if encoder.kind == 'scratch' and encoder.hidden % encoder.heads: return [f'encoder.hidden is {encoder.hidden}, but it should be a multiple of encoder.heads, {encoder.heads}']
     if not (known := extent(study)): return []  # the encoder's own notebook will see
     layers, longest = known

@@ -8,6 +8,7 @@ __all__ = ['KINDS', 'NLI', 'UPOS', 'NER', 'INTERMEDIATE', 'TARGET', 'TASKS', 'BA
            'find_variant']
 
 # %% ../nbs/01_tasks.ipynb #c003
+from pathlib import Path
 from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 from .languages import XltError
@@ -82,6 +83,8 @@ class Pretrained(Encoder):
     revision: str = Field(pattern='^[0-9a-f]{40}$')  # a commit, not a branch
     @property
     def origin(self) -> str: return self.name
+    def check(self) -> None:
+        if Path(self.name).is_dir(): raise XltError(f'encoder.name is {self.name!r}, a folder here, which no revision identifies; write kind: folder and path: {self.name}')
 
 # %% ../nbs/01_tasks.ipynb #x763960b
 class MaskedText(Strict):
