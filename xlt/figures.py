@@ -19,6 +19,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 from .degradation import permutation_null
 from .analysis import number, p_text
 from .tasks import TARGET
@@ -27,7 +28,7 @@ from .languages import MEASURES
 # %% ../nbs/14_figures.ipynb #c004
 STYLE = {'axes.spines.top': False, 'axes.spines.right': False, 'axes.titlelocation': 'left', 'axes.titlesize': 10, 'axes.labelsize': 9,
          'font.size': 9, 'legend.fontsize': 8, 'legend.frameon': False, 'xtick.labelsize': 8, 'ytick.labelsize': 8,
-         'svg.fonttype': 'none', 'svg.hashsalt': 'xlt', 'figure.dpi': 90, 'savefig.dpi': 160}
+         'text.parse_math': False, 'svg.fonttype': 'none', 'svg.hashsalt': 'xlt', 'figure.dpi': 90, 'savefig.dpi': 160}
 BLUE, ORANGE, GREEN, RED = sns.color_palette('colorblind').as_hex()[:4]
 GREY, INK = '#8c8c8c', '#303030'
 GROUPS = {'low': (RED, 'v', 'low-resource'), 'middle': (GREY, 'o', 'in between'), 'high': (BLUE, '^', 'high-resource')}
@@ -37,7 +38,7 @@ class Picture(Figure):
     "A figure that a notebook shows without pyplot."
     def __init__(self, **settings): super().__init__(**settings)  # as `Figure` has them
     def _repr_png_(self):
-        self.savefig(file := BytesIO(), format='png', bbox_inches='tight', pad_inches=.08, dpi=STYLE['figure.dpi'])
+        with matplotlib.rc_context(STYLE): self.savefig(file := BytesIO(), format='png', bbox_inches='tight', pad_inches=.08, dpi=STYLE['figure.dpi'])
         return file.getvalue(), {'alt': repr(self)}
     def __repr__(self):  # a notebook keeps it beside the picture, and the site reads it to those who do not see
         told = [f'{what}{text}' for ax in self.axes for what, text in
@@ -149,6 +150,7 @@ def against_resource(languages: pd.DataFrame,  # `per_language` of an analysis, 
         ax.scatter(x[mine], y[mine], c=colour, marker=marker, s=26, zorder=3, label=f'{label} ({mine.sum()})')
     ax.axhline(0, color=INK, lw=.6, ls=':')
     ax.xaxis.set_major_formatter('{x:g}')
+    ax.xaxis.set_minor_formatter(LogFormatter())
     ax.legend()
     fig.draw_without_rendering()
     label_points(ax, x, y, languages.index, (at, fit))
@@ -173,6 +175,7 @@ def assigned(table: pd.DataFrame,  # from `xlt.assigned.stack`
            ylabel="mean degradation (points, each cell's mean subtracted)",
            title=f'Resource assigned by lot: {table.study.nunique()} studies, n = {len(table)} languages')
     ax.xaxis.set_major_formatter('{x:g}')
+    ax.xaxis.set_minor_formatter(LogFormatter())
     ax.legend(fontsize=8)
     return fig
 
