@@ -41,11 +41,11 @@ class Phase(Strict):
 class Encoder(Strict):
     "Where an encoder comes from, and what can be said of it before it is loaded."
     @property
-    def shape(self) -> tuple[int, int] | None: return None  # layers, and the sub-words that they read; None: not known yet
+    def shape(self) -> tuple[int, int] | None: return None  # layers, and sub-words they read; None: not known yet
     @property
     def size(self) -> int | None: return None  # bytes of its weights; None: not known yet
     @property
-    def masked(self) -> bool | None: return None  # does it come with a head for masked language modelling? None: not known yet
+    def masked(self) -> bool | None: return None  # has it a masked language model's head? None: not known yet
     @property
     def origin(self) -> str | None: return None  # its name on the hub; None: it has none
     @property
