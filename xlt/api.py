@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['OPEN', 'WHAT', 'measure_of', 'pivot_of', 'Analysis', 'analyse', 'study_notebook', 'table_notebook', 'reopened',
-           'what_was_read', 'tables', 'write_files', 'report']
+           'what_was_read', 'report_tables', 'write_files', 'executed']
 
-# %% ../nbs/14d_api.ipynb #xdc2295a
+# %% ../nbs/14d_api.ipynb #x44130aa
 import json
 from importlib.resources import files
 from pathlib import Path
 import pandas as pd
-from .analysis import analyse as analyse_scores, headline, number, p_text, to_json
+from fastcore.basics import patch
+from .analysis import analyse as analyse_scores, headline, to_json
 from .degradation import resource_measure
 from .languages import XltError, language_code, languages
 from .params import root
@@ -19,7 +20,7 @@ from .results import write
 from .scores import open_scores, read_text, source_name
 from .text import for_html, for_markdown, for_spreadsheet
 
-# %% ../nbs/14d_api.ipynb #x78ed4aa
+# %% ../nbs/14d_api.ipynb #xd2d4fda
 def measure_of(resource) -> pd.Series:  # indexed by language code; `resource`: a name, a file, or values by language
     "The resource measure that somebody asks for."
     if isinstance(resource, (str, Path)): return resource_measure(str(resource))
@@ -33,7 +34,7 @@ def pivot_of(scores: pd.DataFrame, asked: str | None) -> tuple[str, list[str]]: 
     if asked and pivot not in there: raise XltError(f'--pivot {asked}: no score in that language; the table has {", ".join(sorted(there))}')
     return pivot, [] if pivot in there else ['no score in en, so every language counts; if the training language is among them, name it with --pivot']
 
-# %% ../nbs/14d_api.ipynb #xb2170da
+# %% ../nbs/14d_api.ipynb #x77ea14a
 class Analysis:
     "What a table of scores says about low- and high-resource languages."
     def __init__(self, scores: pd.DataFrame,  # a checked tidy table
@@ -66,7 +67,7 @@ class Analysis:
     def __repr__(self): return self.summary()
     def _repr_html_(self): return f'<p>{for_html(self.conclusion["sentence"])}</p>{self.frame().astype(float).round(3).to_html(na_rep="–")}'
 
-# %% ../nbs/14d_api.ipynb #xa8dfe9a
+# %% ../nbs/14d_api.ipynb #xae0014a
 def analyse(table: pd.DataFrame | str | Path,  # scores as people have them: a frame, a file, or `-` for standard input
             resource='cc100_gib',  # a measure's name, a file with `language` and `value`, or values by language
             groups: str = 'tertiles',  # who is low and who is high: `tertiles`, `median` or `joshi`
@@ -80,7 +81,7 @@ def analyse(table: pd.DataFrame | str | Path,  # scores as people have them: a f
     pivot, more = pivot_of(scores, pivot)
     return Analysis(scores, measure_of(resource), groups, pivot, [*notes, *more])
 
-# %% ../nbs/14d_api.ipynb #x6f0060a
+# %% ../nbs/14d_api.ipynb #xd6708ea
 OPEN = """from xlt.api import reopened
 scores, measure, facts, pivot, analysis = reopened(folder)
 lines, paired = headline(analysis, 'report.html'), None"""
@@ -94,15 +95,15 @@ def study_notebook(name: str) -> Path:
     if found: return found
     raise XltError(f'the notebook {name}.ipynb of the study is not here: name the project\'s folder in XLT_ROOT')
 
-def table_notebook(notebook, folder: Path):  # an `nbformat` notebook, changed in place
+def table_notebook(notebook):  # an `nbformat` notebook, changed in place
     "The report notebook for a table: without what needs runs, and reading the table instead."
-    instead = {'parameters': f'folder = {str(folder)!r}', 'open': OPEN, 'what': WHAT}
+    instead = {'parameters': "folder = '.'", 'open': OPEN, 'what': WHAT}  # it is executed in its folder
     notebook.cells = [c for c in notebook.cells if 'runs' not in c.metadata.get('tags', [])]
     for cell in notebook.cells:
         for tag in instead.keys() & set(cell.metadata.get('tags', [])): cell.source = instead[tag]
     return notebook
 
-# %% ../nbs/14d_api.ipynb #x805d02a
+# %% ../nbs/14d_api.ipynb #xe25aa4a
 def reopened(folder: Path | str) -> tuple[pd.DataFrame, pd.Series, pd.DataFrame, str, dict]:  # scores, resource measure, facts, training language, analysis
     "What a report's notebook needs, from the files in its folder."
     folder = Path(folder)
@@ -120,8 +121,8 @@ def what_was_read(scores: pd.DataFrame, measure: pd.Series, analysis: dict) -> s
              f'**Resource**: {for_markdown(measure.name)}; groups: {analysis["primary"]["grouping"]}.', *(f'**Note**: {for_markdown(note)}.' for note in analysis['notes'])]
     return '\n'.join(f'- {line}' for line in lines)
 
-# %% ../nbs/14d_api.ipynb #x836ba7a
-def tables(analysis: dict) -> dict[str, pd.DataFrame]:  # by file name
+# %% ../nbs/14d_api.ipynb #x2a250aa
+def report_tables(analysis: dict) -> dict[str, pd.DataFrame]:  # by file name
     "The tables that go with a report."
     tasks = [{'kind': kind, 'task': row.pop(kind), **row} for kind in ('intermediate', 'target') for row in map(dict, analysis[f'by_{kind}'])]
     found = {'by_task.csv': pd.DataFrame(tasks), 'language_effects.csv': pd.DataFrame(analysis['per_language'])}
@@ -134,24 +135,31 @@ def write_files(found: Analysis, folder: Path) -> None:
     write(folder / 'scores.csv', found.scores.to_csv(index=False))
     write(folder / 'resource.csv', found.measure.rename_axis('language').rename('value').to_csv())
     write(folder / 'analysis.json', found.to_json())
-    for name, table in tables(found.data).items(): write(folder / name, table.to_csv(index=False))
+    for name, table in report_tables(found.data).items(): write(folder / name, table.to_csv(index=False))
     write(folder / 'explorer.html', explorer(found.scores, found.measure, languages(), found.data['pivot'], None, found.conclusion['sentence']))
     figures.save_all(figures.gallery(found.data, str(found.measure.name)), folder / 'figures', figures.stamp(found.data['study'], found.data['seeds'], None))
 
-# %% ../nbs/14d_api.ipynb #x51580ba
-def report(found: Analysis, folder: Path | str) -> Path:  # the page
-    "Write a report on a table: `report.html`, `report.ipynb`, the explorer, figures and tables."
-    import nbformat
+# %% ../nbs/14d_api.ipynb #x9a3301a
+def executed(notebook, folder: Path):  # an `nbformat` notebook
+    "Execute a report's notebook in its folder; an error in it is an `XltError`, and told in full in `report-error.txt`."
     from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+    client = NotebookClient(notebook, timeout=None, kernel_name='python3', extra_arguments=['--log-level=ERROR'], resources={'metadata': {'path': str(folder)}})
+    try: return client.execute()
+    except CellExecutionError as e:
+        write(folder / 'report-error.txt', str(e))
+        raise XltError(f'{folder}: the page of the report could not be made ({e.ename}: {e.evalue}); report-error.txt has the details, and the tables and figures are there') from None
+
+@patch
+def report(self: Analysis, folder: Path | str) -> Path:  # the page
+    "Write a report on the table: `report.html`, `report.ipynb`, the explorer, figures and tables."
+    import nbformat
     from nbconvert import HTMLExporter
     (folder := Path(folder).resolve()).mkdir(parents=True, exist_ok=True)
-    write_files(found, folder)
-    notebook = table_notebook(nbformat.read(study_notebook('report'), 4), folder)
-    NotebookClient(notebook, timeout=None, kernel_name='python3', resources={'metadata': {'path': str(folder)}}).execute()
+    write_files(self, folder)
+    notebook = executed(table_notebook(nbformat.read(study_notebook('report'), 4)), folder)
     exporter = HTMLExporter(template_name='page', extra_template_basedirs=[str(files('xlt'))], exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True)
-    page, _ = exporter.from_notebook_node(notebook)
+    page, _ = exporter.from_notebook_node(notebook, resources={'metadata': {'name': f'Report on {self.data["study"]}'}})
     write(folder / 'report.ipynb', nbformat.writes(notebook))
     write(folder / 'report.html', page)
     return folder / 'report.html'
-
-Analysis.report = report
