@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['MARGIN', 'KIN', 'OF', 'FLOORED', 'equivalence', 'effect_size', 'minimum_detectable_effect', 'adjust', 'by_task',
            'rank_test', 'rank_correlation', 'cells', 'rate', 'family_alarms', 'number', 'p_text', 'evidence', 'side',
-           'verdict', 'lost_by', 'depends', 'could_have', 'means_line', 'alarm_line', 'conclusion', 'by_kind',
-           'half_width', 'against_plain', 'variant_line', 'pairing', 'gaps', 'shape', 'per_language', 'measures_for',
-           'analyse', 'plain', 'to_json', 'slope_text', 'slope_line', 'spread_line', 'task_line', 'headline']
+           'verdict', 'lost_by', 'depends', 'could_have', 'means_line', 'alarm_line', 'seed_line', 'conclusion',
+           'by_kind', 'half_width', 'against_plain', 'variant_line', 'pairing', 'gaps', 'shape', 'per_language',
+           'measures_for', 'analyse', 'plain', 'to_json', 'slope_text', 'slope_line', 'spread_line', 'task_line',
+           'headline']
 
 # %% ../nbs/12d_analysis.ipynb #c003
 import json
@@ -234,6 +235,13 @@ def alarm_line(found: dict | None,  # from `family_alarms`
     said = ' and '.join(f'{names[k]} would find a difference in {100 * v:.0f} %' for k, v in over.items())
     return f'If languages of one family were alike (correlation {found["correlation"]:g}) and resource made no difference, {said} of studies, not 5 %.'
 
+def seed_line(analysis: dict,  # with `seeds`
+             ) -> str:  # empty where there are several
+    "What a single seed leaves open."
+    if len(analysis.get('seeds', [0, 1])) > 1: return ''
+    return ('With a single seed the noise of the baselines is not known; where it is large, the comparison at the same level finds a difference '
+            'that is not there in more than 5 % of studies.')
+
 def conclusion(analysis: dict,  # with `primary`, `level_adjusted`, `equivalence`, `minimum_detectable_effect` and, if it is known, `false_alarms`
               ) -> dict:  # `verdict` and `sentence`
     "The answer in words, written from the numbers."
@@ -253,7 +261,7 @@ def conclusion(analysis: dict,  # with `primary`, `level_adjusted`, `equivalence
         text = [f'Undecided: low-resource languages lost {lost_by(raw)}, {level}.', depends(raw, fair, same['margin'])]
         if not side(raw) and not side(fair): text.append(could_have(analysis['minimum_detectable_effect']))
     if 'mean_low' in raw: text.append(means_line(raw))
-    text += [alarm_line(analysis.get('false_alarms')), f'Note: {raw["note"]}.' if raw.get('note') else '']
+    text += [alarm_line(analysis.get('false_alarms')), seed_line(analysis), f'Note: {raw["note"]}.' if raw.get('note') else '']
     return dict(verdict=which, sentence=' '.join(filter(None, text)))
 
 # %% ../nbs/12d_analysis.ipynb #c037
