@@ -20,7 +20,7 @@ import pandas as pd
 from .languages import MEASURES, XltError, resource
 from .tasks import VARIANTS
 from .degradation import CELL, FEW, average_loss, compare, connected, degradations, language_effects, paired, permutation_null, primary, split
-from .mixed import FLOOR, dose
+from .mixed import FLOOR, dose, own_families
 from .robustness import SCALES, agreement, baseline_versions, contrast, curve_summary, level_of, luck_share, span, specifications
 
 # %% ../nbs/12d_analysis.ipynb #c007
@@ -150,7 +150,7 @@ def family_alarms(level: pd.Series,  # language effects of the level, indexed by
                  ) -> dict:  # `correlation`; rates of `primary` and `level_adjusted` (None: cannot be estimated)
     "How often the comparisons of these groups find a difference where resource makes none but families are alike."
     codes = [*low, *high, *(c for c in level.index if c not in low + high)]
-    kind = pd.factorize(pd.Series(codes).map(family).fillna(pd.Series(codes)))[0]
+    kind = pd.factorize(np.array(own_families(codes, family)))[0]
     rng, k, m = np.random.default_rng(0), len(low), len(high)
     values = kin ** .5 * rng.standard_normal((studies, kind.max() + 1))[:, kind] + (1 - kin) ** .5 * rng.standard_normal((studies, len(codes)))
     null = np.abs(permutation_null(values[:, :k], values[:, k:k + m], 0, 5000, 2000))
