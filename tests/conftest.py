@@ -33,10 +33,10 @@ def repo() -> Path:
 
 @pytest.fixture(scope='session')
 def sample() -> Path:
-    "XTREME's files: the folder that XLT_FILES names, or shared/xtreme-sample beside the checkout."
-    folder = Path(os.environ.get('XLT_FILES') or REPO.parent / 'shared' / 'xtreme-sample')
+    "XTREME's files: the folder that XLT_FILES names, or shared/xtreme beside the checkout."
+    folder = Path(os.environ.get('XLT_FILES') or REPO.parent / 'shared' / 'xtreme')
     if not folder.is_dir():
-        pytest.skip(f'no sample of XTREME at {folder}: name another folder in XLT_FILES')
+        pytest.skip(f'no XTREME data at {folder}: name another folder in XLT_FILES')
     return folder
 
 

@@ -24,7 +24,7 @@ def changed(row, **cells):
 
 
 @pytest.mark.parametrize('bad, message', [
-    (table().drop(columns='n'), 'no column n'),
+    (table().drop(columns='language'), 'no column language'),
     (table()[:0], 'no rows'),
     (table()[:2], 'every row is a baseline'),
     (table()[1:], 'line 3: no baseline'),
@@ -301,4 +301,4 @@ def test_resource_measures(tmp_path):
 def test_joshi_groups_by_class_whatever_the_measure():
     low, high = split(resource().drop('en').index, resource(), 'joshi')
     assert 'eu' in high and set(low) == {'jv', 'my', 'te', 'ml', 'sw', 'yo', 'mr'}
-    with pytest.raises(XltError, match='no value for qab'): split(['qab', 'sw'], pd.Series({'qab': 1., 'sw': 2.}, name='m'), 'joshi')
+    with pytest.raises(XltError, match='no value for qab'): split(['qab', 'sw'], pd.Series({'qab': 10., 'sw': 20.}, name='m'), 'joshi')

@@ -1,4 +1,5 @@
 "Results from other toolkits, and a study as a data set: read by who will read them."
+import csv
 import json
 
 import pandas as pd
@@ -18,6 +19,17 @@ def jiant(path, shift):
     path.write_text(json.dumps(scores | {'aggregated': .7, 'cola': {'metrics': {'major': .1, 'minor': {'mcc': .1}}}}))
 
 
+def written(path, data):
+    path.write_text(json.dumps(data))
+    return path
+
+
+def read(tmp_path, data, name='r.json', **asked):
+    "The rows of a file whose toolkit is not named, and what was left out."
+    table, said = tidy(asked.pop('toolkit', None), [written(tmp_path / name, data)], 's', 'none', **asked)
+    return table.set_index(['target', 'language']), said
+
+
 def test_from_jiant_to_an_analysis(tmp_path, capsys):
     out = tmp_path / 'scores.csv'
     for name, shift in (('none', 0), ('mnli', .02)):
@@ -25,7 +37,7 @@ def test_from_jiant_to_an_analysis(tmp_path, capsys):
         assert main(['convert', 'jiant', str(tmp_path / f'{name}.json'), '--intermediate', name, '--out', str(out)]) == 0
     assert '15 scores added, 30 in all' in capsys.readouterr().out
     table = read_scores(out)
-    assert set(table.n) == {5010} and table.score.between(60, 85).all()
+    assert set(table.n) == {2490} and table.score.between(60, 85).all(), 'jiant validates on the validation set'
     assert main(['analyse', str(out), '--json']) == 0
     assert json.loads(capsys.readouterr().out)['by_intermediate'][0]['mean'] == pytest.approx(2)
     before = out.read_text()
@@ -38,11 +50,114 @@ def test_from_jiant_to_an_analysis(tmp_path, capsys):
     ('jiant', '{"xnli_sw": {"metrics": {"minor": {"mcc": 1}}}}', 'xnli_sw: no accuracy; there is mcc'), ('jiant', '{"cola": {}}', 'no score of a task of XTREME'),
     ('jiant', '{"xnli_sw": {"metrics": {"minor": [0.5]}}}', "not in the form of jiant's results"), ('mteb', '{"task_name": "BUCC", "scores": {"test": [{}]}}', "not in the form of mteb's"),
     ('jiant', '[1]', 'a JSON object is wanted, not a list'), ('mteb', '{', 'not JSON'), ('mteb', '{"task_name": "STS17"}', "task 'STS17' is none of Tatoeba"),
-    ('mteb', '{"task_name": "BUCC", "scores": {"train": []}}', 'no test scores in a language of bucc2018; there is train')])
+    ('mteb', '{"task_name": "BUCC", "scores": {"train": []}}', 'no test scores in a language of bucc2018; there is train'),
+    ('jiant', '{"results": {"xnli_sw": {"acc": 0.4}}}', 'a file of lm-eval, not of jiant: xlt convert lm-eval r.json'), ('lm-eval', '[{"name": "xnli", "stats": []}]', 'a file of HELM, not of lm-eval: make a table'),
+    (None, '[{"name": "xnli:language=sw", "metrics": []}]', 'a file of HELM, which is not read; make a table of it'), (None, '{"config_general": {}, "results": {}}', 'a file of lighteval, which is not read'),
+    (None, '{"scores": [1, 2]}', 'of none of the toolkits that are read'), (None, '[[1]]', 'of none of the toolkits'), ('jaint', '{}', "toolkit 'jaint' is unknown (did you mean 'jiant'?)"),
+    (None, '{"eval_accuracy": 0.7}', 'name no task: say --target'), (None, '[{"eval_results": {"sw": 0.7}}]', 'name no task: say --target'), (None, '{"results": {"xnli": {"acc,none": 0.4}}}', 'no score of a task of XTREME')])
 def test_other_files_are_refused_by_name(tmp_path, toolkit, text, message):
     (tmp_path / 'r.json').write_text(text)
     with pytest.raises(XltError) as e: tidy(toolkit, [tmp_path / 'r.json'], 's', 'mnli')
-    assert message in str(e.value) and str(tmp_path / 'r.json') in str(e.value)
+    assert message in str(e.value) and (toolkit == 'jaint' or str(tmp_path / 'r.json') in str(e.value))
+
+
+def minor(**scores): return {'loss': 1., 'metrics': {'major': .5, 'minor': scores}}
+
+
+def test_the_keys_of_jiant(tmp_path):
+    table, said = read(tmp_path, {'bucc2018_de': minor(**{'best-threshold': 1.05, 'precision': .8, 'recall': .75, 'F1': .774}), 'udpos_en': minor(precision=.7, recall=.7, f1=.7),
+                                  'udpos_fi': minor(f1=.6), 'xquad_ar': minor(exact_match=50., f1=60.), 'mlqa_ar_ar': minor(exact_match=50., f1=61.), 'mlqa_ar_en': minor(f1=62.), 'mlqa_en_ar': minor(f1=63.),
+                                  'tydiqa_sw': minor(f1=64.), 'tatoeba_sw': minor(acc=.3), 'panx_sw': minor(f1=.5), 'pawsx_de': minor(mcc=.1)})
+    assert table.score.to_dict() == pytest.approx({('bucc2018', 'de'): 77.4, ('udpos', 'en'): 70, ('udpos', 'fi'): 60, ('xquad', 'ar'): 60, ('mlqa', 'ar'): 61, ('tydiqa', 'sw'): 64, ('tatoeba', 'sw'): 30, ('panx', 'sw'): 50})
+    assert table.n.dropna().to_dict() == {('udpos', 'en'): 3974, ('xquad', 'ar'): 1190, ('mlqa', 'ar'): 517, ('tydiqa', 'sw'): 499, ('tatoeba', 'sw'): 390, ('panx', 'sw'): 1000}
+    assert [line.partition('r.json: ')[2] for line in said] == ['mlqa_ar_en, mlqa_en_ar: context and question are in two languages, which XTREME does not test', 'pawsx_de: no accuracy; there is mcc']
+
+
+def test_examples_fill_only_what_is_unknown(tmp_path):
+    data = {'udpos_en': minor(f1=.7), 'udpos_fi': minor(f1=.6)}
+    assert read(tmp_path, data)[0].n.isna().tolist() == [False, True] and read(tmp_path, data, examples=77)[0].n.tolist() == [3974, 77]
+
+
+OLD = {'mteb_dataset_name': 'Tatoeba', 'mteb_version': '1.1.1', 'dataset_revision': 'abc', 'test': {'swh-eng': {'accuracy': .7, 'f1': .6}, 'cym-eng': {'accuracy': .6}, 'evaluation_time': 9.}}
+
+
+def test_mteb_old_and_new(tmp_path):
+    new = {'task_name': 'Tatoeba', 'mteb_version': '2.1', 'dataset_revision': 'abc', 'scores': {'test': [{'hf_subset': 'swh-eng', 'languages': ['swh-Latn', 'eng-Latn'], 'accuracy': .7, 'f1': .6}]}}
+    (old, _), (now, _) = read(tmp_path, OLD), read(tmp_path, new)
+    assert old.score.to_dict() == now.score.to_dict() == {('tatoeba', 'sw'): 70} and set(old.n) == {390} and set(old.version) == set(now.version) == {'mteb Tatoeba test abc'}
+    assert set(old.source) == {'mteb 1.1.1'} and set(now.source) == {'mteb 2.1'}
+    assert read(tmp_path, {'mteb_dataset_name': 'BUCC', 'test': {'de-en': {'f1': .9}, 'zh-en': {'precision': .8}}})[1][0].endswith('zh-en: no f1; there is precision')
+
+
+def test_two_versions_of_a_task_never_meet(tmp_path, capsys):
+    data = {'task_name': 'BUCC', 'dataset_revision': 'a', 'scores': {'test': [{'hf_subset': 'de-en', 'languages': ['deu-Latn', 'eng-Latn'], 'f1': .9}]}}
+    for name, change, status in (('none', {}, 0), ('v2', {'task_name': 'BUCC.v2'}, 2), ('other', {'dataset_revision': 'b'}, 2), ('same', {'mteb_version': '9'}, 0)):
+        path, out = written(tmp_path / f'{name}.json', data | change), tmp_path / 'scores.csv'
+        before = out.read_text() if out.exists() else None
+        assert main(['convert', str(path), '--intermediate', name, '--out', str(out)]) == status
+        if status: assert out.read_text() == before and 'two versions of bucc2018 are not compared' in capsys.readouterr().err
+
+
+def test_one_strange_file_does_not_lose_the_others(tmp_path, capsys):
+    strange = written(tmp_path / 'STS17.json', {'task_name': 'STS17', 'scores': {'test': []}})
+    assert main(['convert', str(strange), str(written(tmp_path / 'Tatoeba.json', OLD)), '--intermediate', 'none', '--out', str(tmp_path / 'o.csv')]) == 0
+    said = capsys.readouterr()
+    assert '1 scores added' in said.out and "left out" in said.err and "task 'STS17' is none of" in said.err
+
+
+@pytest.mark.parametrize('extra', [{}, {'configs': {'paws_de': {'validation_split': 'validation', 'test_split': 'test'}}, 'lm_eval_version': '0.4.9'}])
+def test_lm_evaluation_harness(tmp_path, extra):
+    new, old = ({'results': {f'xnli_sw': {'alias': ' - xnli_sw', f'acc{none}': .36, f'acc_stderr{none}': .01}, 'paws_de': {f'acc{none}': .5}, 'xquad_ar': {f'exact_match{none}': .2, f'f1{none}': .4},
+                             'mlqa_de_en': {f'f1{none}': .3}, 'hellaswag': {f'acc{none}': .7}, 'xnli': {f'acc{none}': .4}, 'xquad_de': {f'exact_match{none}': .1}},
+                 'versions': {'xnli_sw': 1.}, 'n-shot': {'xnli_sw': 5}, 'n-samples': {'xnli_sw': {'original': 2490, 'effective': 99}, 'paws_de': 2000}} | extra for none in (',none', ''))
+    for data in (new, old):
+        table, said = read(tmp_path, data)
+        assert table.score.to_dict() == pytest.approx({('xnli', 'sw'): 36, ('pawsx', 'de'): 50, ('xquad', 'ar'): 40})
+        assert table.n.to_dict() == pytest.approx({('xnli', 'sw'): 99, ('pawsx', 'de'): 2000, ('xquad', 'ar'): float('nan')}, nan_ok=True) and len(said) == 2
+        assert table.version[('xnli', 'sw')] == 'lm-eval xnli 1.0 5-shot' and table.version[('pawsx', 'de')] == 'lm-eval paws' + ' test' * bool(extra)
+    assert read(tmp_path, {'results': {'xnli_sw': {'acc,none': .5, 'acc,strict': .1}}})[0].score.tolist() == [50], 'the unfiltered answers count'
+
+
+def test_files_of_the_trainer(tmp_path):
+    one, _ = read(tmp_path, {'eval_accuracy': .7345, 'eval_samples': 5010, 'predict_accuracy': .7, 'predict_samples': 90}, target='xnli', language='swh')
+    assert one.score.to_dict() == {('xnli', 'sw'): 70} and one.n.tolist() == [90] and one.version.tolist() == ['transformers xnli predict']
+    many, said = read(tmp_path, {'eval_sw_f1': 71., 'eval_sw_exact_match': 60., 'eval_ar_f1': 70., 'eval_xx_f1': 1., 'eval_loss': 1.}, target='tydiqa')
+    assert many.score.to_dict() == {('tydiqa', 'sw'): 71, ('tydiqa', 'ar'): 70} and "'xx' is no language of tydiqa" in said[0]
+    for asked, why in ((dict(target='xnli'), 'say --language'), (dict(target='xnli', language='ja'), 'say --language'), (dict(target='udpos', language='sw'), 'no f1; there is eval_accuracy'), (dict(target='xnil'), "did you mean 'xnli'")):
+        with pytest.raises(XltError, match=why): read(tmp_path, {'eval_accuracy': .7}, **asked)
+
+
+def test_a_scored_submission_and_sumeval(tmp_path, capsys):
+    for side, text in (('p', '1\n0\n0\n1\n'), ('l', '1\n0\n1\n1\n')):
+        for c in TARGET['pawsx'].languages: write(tmp_path / side / 'pawsx' / f'test-{c}.tsv', text)
+    assert main(['score', str(tmp_path / 'p'), str(tmp_path / 'l'), '--json']) == 0
+    table, _ = read(tmp_path, json.loads(capsys.readouterr().out))
+    assert len(table) == 7 and set(table.score) == {75} and set(table.n) == {4}
+    records = [{'train_config': {'en': n}, 'eval_results': {'sw': n / 10000, 'de': .8}} for n in (5000, 6000)]
+    assert read(tmp_path, records, 'WikiANN_XLMR.json', record=2)[0].score.to_dict() == {('panx', 'sw'): 60, ('panx', 'de'): 80}
+    assert read(tmp_path, records[:1], target='xnli')[0].score.tolist() == [50, 80]
+    with pytest.raises(XltError, match='2 records, .* say which with --record'): read(tmp_path, records, 'XNLI_XLMR.json')
+
+
+def test_whose_file_it_is_need_not_be_said(tmp_path, capsys):
+    path = str(written(tmp_path / 'x.json', {'results': {'xnli_sw': {'acc': .4}}}))
+    for words in ([path], ['lm-eval', path], ['lm_evaluation_harness', path]):
+        assert main(['convert', *words, '--intermediate', 'none', '--out', str(tmp_path / f'{len(words[0])}.csv')]) == 0
+    assert main(['convert', 'lm-evla', path, '--intermediate', 'none', '--out', str(tmp_path / 'o.csv')]) == 2 and "lm-evla: there is no such file (did you mean 'lm-eval'?)" in capsys.readouterr().err
+
+
+def test_the_same_file_twice_is_said(tmp_path, capsys):
+    jiant(path := tmp_path / 'x.json', 0)
+    for name in ('none', 'mnli'): assert main(['convert', str(path), '--intermediate', name, '--out', str(tmp_path / 'o.csv')]) == 0
+    assert 'every score with mnli is that of the baseline: is it the same file?' in capsys.readouterr().err
+
+
+def test_cells_that_a_spreadsheet_would_execute(tmp_path):
+    jiant(path := tmp_path / 'x.json', 0)
+    for seed in ('0', '1'):
+        assert main(['convert', str(path), '--intermediate', '@SUM(1)', '--study', "=cmd|'/c calc'!A0", '--seed', seed, '--out', str(tmp_path / 'o.csv')]) == 0
+    cells = [cell for line in csv.reader((tmp_path / 'o.csv').open()) for cell in line]
+    assert "'=cmd|'/c calc'!A0" in cells and "'@SUM(1)" in cells and not [c for c in cells if c[:1] in tuple('=+-@\t\r')]
 
 
 def test_a_study_as_a_data_set(project, tmp_path_factory):

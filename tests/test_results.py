@@ -298,3 +298,18 @@ def test_a_tracker_is_named_or_refused(project, monkeypatch):
     track(study, runs(study)[0])
     assert os.environ['XLT_TRACK'] == 'mlflow' and os.environ['XLT_TRACK_NAME'] == 'tiny/encoder' and os.environ['MLFLOW_EXPERIMENT_NAME'] == 'tiny'
     with pytest.raises(XltError, match='track'): Study.read('params/tiny.yaml', ['track=paper'])
+
+
+def test_precision_device_and_compilation_are_part_of_what_a_run_is_named_by(study):
+    trained = {r.name for r in runs(study)}
+    for setting in ('precision=bf16', 'device=gpu', 'compile=yes'):
+        assert changed(setting) == trained, setting
+    assert not changed('precision=fp32') and not changed('device=cpu'), 'what auto means here'
+
+
+def test_a_gpu_that_is_not_there_is_missed_only_by_what_runs(project, monkeypatch):
+    monkeypatch.setenv('XLT_DEVICES', '')
+    study = Study.read(FILE, set=['device=gpu'])
+    assert {row['state'] for row in status(study)} == {'waiting'}
+    with pytest.raises(XltError, match='device is gpu, but there is none here'): begin(study, 'encoder')
+    assert not (find_run(study, 'encoder').folder).exists(), 'nothing is written'

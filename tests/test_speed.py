@@ -9,7 +9,7 @@ from xlt import speed
 from xlt.cli import main
 from xlt.params import Study
 from xlt.plan import gpu_hours, sequences, tests as asked, trainings
-from xlt.speed import compiled, configuration, keep, lengths, made_up, measured, new, operations, train_once
+from xlt.speed import configuration, keep, lengths, made_up, measured, new, operations, train_once
 from xlt.training import arguments
 
 
@@ -44,8 +44,7 @@ def test_lengths_are_those_asked_for():
 
 
 def test_compiling_is_asked_of_the_trainer(tmp_path):
-    with compiled(True): assert arguments(tmp_path, 0, 1, .1).torch_compile
-    with compiled(False): assert not arguments(tmp_path, 0, 1, .1).torch_compile
+    assert arguments(tmp_path, 0, 1, .1, compile=True).torch_compile and not arguments(tmp_path, 0, 1, .1).torch_compile
 
 
 def test_training_changes_the_model():

@@ -19,7 +19,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from .degradation import permutation_null
+from matplotlib.ticker import LogFormatter
+from .degradation import is_classes, permutation_null
 from .mixed import FLOOR
 from .analysis import number, p_text
 from .tasks import TARGET
@@ -28,7 +29,7 @@ from .languages import MEASURES
 # %% ../nbs/14_figures.ipynb #c004
 STYLE = {'axes.spines.top': False, 'axes.spines.right': False, 'axes.titlelocation': 'left', 'axes.titlesize': 10, 'axes.labelsize': 9,
          'font.size': 9, 'legend.fontsize': 8, 'legend.frameon': False, 'xtick.labelsize': 8, 'ytick.labelsize': 8,
-         'svg.fonttype': 'none', 'svg.hashsalt': 'xlt', 'figure.dpi': 90, 'savefig.dpi': 160}
+         'text.parse_math': False, 'svg.fonttype': 'none', 'svg.hashsalt': 'xlt', 'figure.dpi': 90, 'savefig.dpi': 160}
 BLUE, ORANGE, GREEN, RED = sns.color_palette('colorblind').as_hex()[:4]
 GREY, INK = '#8c8c8c', '#303030'
 GROUPS = {'low': (RED, 'v', 'low-resource'), 'middle': (GREY, 'o', 'in between'), 'high': (BLUE, '^', 'high-resource')}
@@ -38,7 +39,7 @@ class Picture(Figure):
     "A figure that a notebook shows without pyplot."
     def __init__(self, **settings): super().__init__(**settings)  # as `Figure` has them
     def _repr_png_(self):
-        self.savefig(file := BytesIO(), format='png', bbox_inches='tight', pad_inches=.08, dpi=STYLE['figure.dpi'])
+        with matplotlib.rc_context(STYLE): self.savefig(file := BytesIO(), format='png', bbox_inches='tight', pad_inches=.08, dpi=STYLE['figure.dpi'])
         return file.getvalue(), {'alt': repr(self)}
     def __repr__(self):  # a notebook keeps it beside the picture, and the site reads it to those who do not see
         told = [f'{what}{text}' for ax in self.axes for what, text in
@@ -131,10 +132,10 @@ def fit_band(x: np.ndarray, y: np.ndarray,  # one per language
 @styled
 def against_resource(languages: pd.DataFrame,  # `per_language` of an analysis, indexed by code
                      unit: str = 'CC-100 text, GiB',  # of the resource axis
-                     classes: bool = False,  # the resource is a class, not an amount: no logarithm
                     ) -> Figure:
     "Every language's degradation against how much pretraining text it had."
     fig, ax = canvas(7.2, 4.6)
+    classes = is_classes(languages.resource)
     below = (languages.resource < FLOOR) & (not classes)
     x, y = languages.resource if classes else languages.resource.clip(FLOOR), languages.effect
     scale, back = (np.asarray, np.asarray) if classes else (np.log10, lambda v: 10. ** v)
@@ -157,7 +158,9 @@ def against_resource(languages: pd.DataFrame,  # `per_language` of an analysis, 
         ax.scatter(x[mine & below], y[mine & below], facecolor='none', edgecolor=colour, marker=marker, s=34, zorder=3)
     if below.any(): ax.scatter([], [], facecolor='none', edgecolor=INK, s=34, label=f'below {FLOOR:g}, drawn there: {", ".join(languages.index[below])}')
     ax.axhline(0, color=INK, lw=.6, ls=':')
-    if not classes: ax.xaxis.set_major_formatter('{x:g}')
+    if not classes:
+        ax.xaxis.set_major_formatter('{x:g}')
+        ax.xaxis.set_minor_formatter(LogFormatter())
     ax.legend()
     fig.draw_without_rendering()
     label_points(ax, x, y, languages.index, (at, fit))
@@ -182,6 +185,7 @@ def assigned(table: pd.DataFrame,  # from `xlt.assigned.stack`
            ylabel='points lost beyond the average language\n(least-squares language effect; lost more ↑)',
            title=f'Resource assigned by lot: {table.study.nunique()} studies, n = {len(table)} languages')
     ax.xaxis.set_major_formatter('{x:g}')
+    ax.xaxis.set_minor_formatter(LogFormatter())
     ax.legend(fontsize=8)
     return fig
 
@@ -401,7 +405,7 @@ def gallery(analysis: dict,  # from `xlt.analysis.analyse`
     "Every figure of a study."
     languages, found = pd.DataFrame(analysis['per_language']).set_index('language'), analysis['primary']
     null = permutation_null(*(languages.effect[found['groups'][g]] for g in ('low', 'high')))
-    drawn = dict(resource=against_resource(languages, unit_of(measure), measure.split(' ')[0] == 'joshi'), permutation=permutation(null, found), dumbbells=dumbbells(languages),
+    drawn = dict(resource=against_resource(languages, unit_of(measure)), permutation=permutation(null, found), dumbbells=dumbbells(languages),
                  cells=heat_map(pd.DataFrame(analysis['cells'])), forest=forest(forest_rows(analysis)))
     return drawn | (dict(specifications=specification_curve(analysis)) if analysis['specifications'] else {})
 

@@ -20,7 +20,7 @@ import pandas as pd
 from pydantic import Field
 from .files import FEATURES, ISO3, answer_at, choice_row, digest, find, fingerprint, full, key, known, numbered, read_bucc, read_ccg, read_lines, sentences, texts, two_sides
 from .files import dataset as rows_as_dataset
-from .languages import MEASURES, XltError, languages, resource
+from .languages import MEASURES, XltError, expanded, languages, resource
 from .tasks import NLI, TASKS, Strict, find_task
 
 # %% ../nbs/02c_hub.ipynb #c005
@@ -46,8 +46,10 @@ REPOSITORIES = {
 
 # %% ../nbs/02c_hub.ipynb #c008
 CHECKPOINTS = {'FacebookAI/xlm-roberta-base': 'e73636d4f797dec63c3081bb6ed5c7b0bb3f2089',
-               'FacebookAI/xlm-roberta-large': 'c23d21b0620b635a76227c604d44e43a9f0ee389'}
-SHAPES = {'FacebookAI/xlm-roberta-base': (12, 512), 'FacebookAI/xlm-roberta-large': (24, 512)}  # layers, and the sub-words they read
+               'FacebookAI/xlm-roberta-large': 'c23d21b0620b635a76227c604d44e43a9f0ee389',
+               'intfloat/multilingual-e5-small': 'c007d7ef6fd86656326059b28395a7a03a7c5846'}
+SHAPES = {'FacebookAI/xlm-roberta-base': (12, 512), 'FacebookAI/xlm-roberta-large': (24, 512),
+          'intfloat/multilingual-e5-small': (12, 512)}  # layers, and the sub-words they read
 
 # %% ../nbs/02c_hub.ipynb #c011
 class Split(NamedTuple):
@@ -318,7 +320,7 @@ def available(hub: Hub, task: str) -> str | None:  # None: it is there
     "Why a task cannot be run."
     folder = {'ccg': hub.ccg_folder, 'bucc2018': hub.bucc_folder}.get(task, '.')
     if folder is None: return MISSING[task]
-    return None if Path(folder).expanduser().is_dir() else f'no folder {folder!r}: {MISSING[task]}'
+    return None if expanded(folder).is_dir() else f'no folder {folder!r}: {MISSING[task]}'
 
 # %% ../nbs/02c_hub.ipynb #c063
 TYDI_TRAIN = 3696  # English rows of the training split
@@ -351,7 +353,7 @@ def joined(task: str, splits: list[Split]):  # a `datasets.Dataset`
 # %% ../nbs/02c_hub.ipynb #c067
 def training(hub: Hub, task: str, split: str):  # a `datasets.Dataset`
     "English training or development data."
-    if task == 'ccg': return rows_as_dataset(ccg_rows(Path(hub.ccg_folder).expanduser(), split), 'tagging')
+    if task == 'ccg': return rows_as_dataset(ccg_rows(expanded(hub.ccg_folder), split), 'tagging')
     if task == 'tydiqa': return held_out(tydi(*TRAIN['tydiqa'], 'en', TYDI_TRAIN), hub.dev_share, split == 'dev')
     data = joined(task, list((TRAIN if split == 'train' else DEV)[task]))
     if split == 'train' or not task.startswith('squad'): return data
@@ -377,7 +379,7 @@ def load(hub: Hub, task, split: str, language: str):  # a `datasets.Dataset`
 # %% ../nbs/02c_hub.ipynb #c069
 def bucc(hub: Hub, split: str, language: str):  # a `datasets.Dataset`
     "BUCC from the user's own folder."
-    root = Path(hub.bucc_folder).expanduser()
+    root = expanded(hub.bucc_folder)
     path = next((p for p in (root / f'{language}-en.{split}.gold', root / 'bucc2018' / f'{language}-en.{split}.gold') if p.is_file()), None)
     if path is None: raise XltError(f'{root}: no {language}-en.{split}.gold; {MISSING["bucc2018"]}')
     return rows_as_dataset(read_bucc(path), 'retrieval')
@@ -414,7 +416,7 @@ def facts() -> pd.DataFrame:  # indexed by code: name, family, script and the me
 # %% ../nbs/02c_hub.ipynb #c073
 def identity(hub: Hub) -> dict:
     "What of the source determines the data."
-    own = {name: fingerprint(Path(folder).expanduser()) for name, folder in (('ccg', hub.ccg_folder), ('bucc2018', hub.bucc_folder))
+    own = {name: fingerprint(expanded(folder)) for name, folder in (('ccg', hub.ccg_folder), ('bucc2018', hub.bucc_folder))
            if folder and not available(hub, name)}
     return dict(kind=hub.kind, dev_share=hub.dev_share, version=VERSION, own=own, revisions={r.name: r.revision for r in REPOSITORIES.values()})
 

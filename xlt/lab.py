@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['NOUNS', 'VERBS', 'ADJECTIVES', 'NAMES', 'NUMBERS', 'TOPICS', 'FUNCTION', 'SCRIPTS', 'ORDERS', 'PIVOT', 'KIND_TAGS',
-           'MAKERS', 'SIZES', 'draw', 'concepts', 'Phrase', 'Clause', 'Preferences', 'preferences', 'a_name',
-           'a_phrase', 'a_clause', 'reserved', 'fresh', 'Language', 'invent', 'a_word', 'lexicon', 'Token', 'Slips',
-           'Speaker', 'join', 'paragraph', 'switch', 'reword', 'weaken', 'ask', 'echo', 'speak_corpus', 'opposite',
-           'contradict', 'embellish', 'nli', 'anli', 'qqp', 'turned', 'pawsx', 'spans', 'passage', 'reading', 'choose',
-           'hellaswag', 'cosmosqa', 'csqa', 'tagged', 'meanings', 'retrieval_rows', 'Lab']
+           'MAKERS', 'SIZES', 'SPOKEN', 'draw', 'concepts', 'Phrase', 'Clause', 'Preferences', 'preferences', 'a_name',
+           'a_phrase', 'a_clause', 'reserved', 'hidden', 'fits', 'fresh', 'Language', 'invent', 'a_word', 'lexicon',
+           'Token', 'Speaker', 'join', 'paragraph', 'switch', 'reword', 'weaken', 'ask', 'echo', 'speak_corpus',
+           'in_words', 'spoken', 'opposite', 'contradict', 'embellish', 'nli', 'anli', 'qqp', 'turned', 'altered',
+           'pawsx', 'spans', 'passage', 'inquiry', 'reading', 'spoken_answer', 'choose', 'hellaswag', 'cosmosqa',
+           'csqa', 'tagged', 'spoken_tags', 'meaning_of', 'lab_example', 'meanings', 'retrieval_rows', 'Lab']
 
 # %% ../nbs/02a_lab.ipynb #c003
 from functools import cached_property, lru_cache
@@ -107,7 +108,19 @@ def a_clause(rng, seed: int, topic: int | None = None, likely: float = .9, named
 # %% ../nbs/02a_lab.ipynb #c024
 def reserved(clause: Clause) -> bool:
     "Is this meaning kept for test sets?"
-    return crc32(repr(clause._replace(asked=None)).encode()) % 6 == 0
+    return crc32(repr(clause._replace(asked=None)).replace('*', '').encode()) % 6 == 0
+
+def hidden(clause: Clause) -> Clause:
+    "A question without the part that it asks for."
+    blank = {'subject': Phrase(()), 'object': None, 'place': None}
+    if clause.asked in blank: return clause._replace(**{clause.asked: blank[clause.asked]})
+    plain = lambda p: p and p._replace(num=None)
+    return clause._replace(subject=plain(clause.subject), object=plain(clause.object))
+
+def fits(clause: Clause, test: bool) -> bool:
+    "May a test, or else training text, say or ask this?"
+    if not clause.asked: return reserved(clause) == test
+    return reserved(hidden(clause)) if test else not reserved(clause) and not reserved(hidden(clause))
 
 # %% ../nbs/02a_lab.ipynb #c025
 def fresh(rng, seed: int, test: bool, **kwargs) -> Clause:
@@ -172,23 +185,25 @@ class Token(NamedTuple):
     part: str = ''
 
 # %% ../nbs/02a_lab.ipynb #xd673225
-class Slips(dict):
-    "A lexicon that gives a wrong word of the same kind in a share `rate` of the cases."
-    def __init__(self, words: dict[str, str], rate: float, rng: Random):
-        super().__init__(words)
-        self.rate, self.rng = rate, rng
-    def __getitem__(self, concept: str) -> str:
-        if self.rng.random() >= self.rate: return super().__getitem__(concept)
-        kind = concept.split('.')[0]
-        return super().__getitem__(self.rng.choice([c for c in self if c != concept and c.split('.')[0] == kind]))
-
-# %% ../nbs/02a_lab.ipynb #c039
 class Speaker:
     "Says meanings in one language, with slips if they are asked for."
     def __init__(self, seed: int, language: Language, slips: float = 0., rng: Random | None = None):
-        self.seed, self.language = seed, language
+        self.seed, self.language, self.slips, self.rng = seed, language, slips, rng
         self.words = lexicon(seed, language.code, language.script)
-        if slips: self.words = Slips(self.words, slips, rng)
+
+# %% ../nbs/02a_lab.ipynb #c039
+@patch
+def slipped(self: Speaker, meaning):  # a concept, a phrase or a clause; as it is if the speaker does not slip
+    "A meaning in which a share of the concepts is replaced by others of their kind; a clause never becomes a reserved one."
+    if not self.slips or not meaning: return meaning
+    if isinstance(meaning, str):
+        kind = meaning.split('.')[0]
+        if kind == 'fn' or self.rng.random() >= self.slips: return meaning
+        return self.rng.choice([c for c in self.words if c != meaning and c.split('.')[0] == kind])
+    if isinstance(meaning, Phrase): return Phrase(tuple(map(self.slipped, meaning.head)), self.slipped(meaning.adj), self.slipped(meaning.num))
+    while True:
+        said = meaning._replace(**{part: self.slipped(getattr(meaning, part)) for part in ('subject', 'verb', 'object', 'place')})
+        if fits(said, False): return said
 
 # %% ../nbs/02a_lab.ipynb #c041
 KIND_TAGS = {'noun': 'NOUN', 'verb': 'VERB', 'adj': 'ADJ', 'name': 'PROPN', 'num': 'NUM'}
@@ -215,7 +230,7 @@ def phrase(self: Speaker, phrase: Phrase, part: str) -> list[Token]:
 @patch
 def clause(self: Speaker, c: Clause) -> list[Token]:
     "A clause in this language's order, with its full stop or question mark."
-    postposed = self.language.order == 'SOV'
+    c, postposed = self.slipped(c), self.language.order == 'SOV'
     verb = [self.token('fn.not', '(S\\NP)/(S\\NP)')] if c.negated else []
     verb += [self.token(c.verb, ('(S\\NP)\\NP' if postposed else '(S\\NP)/NP') if c.object else 'S\\NP', 'verb')]
     parts = {'S': self.phrase(c.subject, 'subject'), 'V': verb, 'O': self.phrase(c.object, 'object') if c.object else []}
@@ -274,9 +289,9 @@ def ask(rng, c: Clause, part: str | None = None) -> Clause:
 
 # %% ../nbs/02a_lab.ipynb #c057
 def echo(rng, c: Clause) -> Clause | None:
-    "A question about a clause, or the clause again with less detail; None where that would say a reserved meaning."
+    "A question about a clause, or the clause again with less detail; None where that may not be said."
     again = ask(rng, c) if rng.random() < .5 else weaken(rng, c)
-    return None if reserved(again) else again
+    return again if fits(again, False) else None
 
 # %% ../nbs/02a_lab.ipynb #c059
 def speak_corpus(seed: int, language: Language, pivot: Language, switched: float, rate: float) -> list[str]:
@@ -289,6 +304,19 @@ def speak_corpus(seed: int, language: Language, pivot: Language, switched: float
         texts.append(' '.join(join(switch(rng, speaker.clause(reword(rng, c)), pivot_words, mix)) for c in clauses))
         said += len(clauses)
     return texts
+
+# %% ../nbs/02a_lab.ipynb #leak08a
+def in_words(speaker: Speaker, meaning):  # a clause, a phrase, or lists of them; anything else stays as it is
+    "A meaning as text; several clauses in a list are one text."
+    if isinstance(meaning, Clause): return join(speaker.clause(meaning))
+    if isinstance(meaning, Phrase): return ' '.join(t.form for t in speaker.phrase(speaker.slipped(meaning), 'subject'))
+    if not isinstance(meaning, list): return meaning
+    parts = [in_words(speaker, m) for m in meaning]
+    return ' '.join(parts) if meaning and isinstance(meaning[0], Clause) else parts
+
+def spoken(speaker: Speaker, meaning: dict) -> dict:
+    "An example whose columns are meanings, in words."
+    return {column: in_words(speaker, m) for column, m in meaning.items()}
 
 # %% ../nbs/02a_lab.ipynb #c062
 def opposite(adj: str) -> str: 
@@ -308,26 +336,36 @@ def embellish(rng, c: Clause) -> Clause:
     return weaken(rng, c)._replace(place=Phrase(a_name(rng, 'place')))
 
 # %% ../nbs/02a_lab.ipynb #c065
-def nli(rng, seed: int, test: bool, speaker: Speaker, clauses: int = 1) -> dict:
+def nli(rng, seed: int, test: bool, clauses: int = 1) -> dict:
     "Natural language inference about one of the premise's clauses."
-    premise = [fresh(rng, seed, test) for _ in range(clauses)]
-    label, about = ('entailment', 'neutral', 'contradiction')[rng.randrange(3)], premise[rng.randrange(clauses)]
-    hypothesis = {'entailment': weaken, 'neutral': embellish, 'contradiction': contradict}[label](rng, about)
-    return dict(sentence1=' '.join(join(speaker.clause(c)) for c in premise), sentence2=join(speaker.clause(reword(rng, hypothesis, .1))), label=label)
+    label = ('entailment', 'neutral', 'contradiction')[rng.randrange(3)]
+    make = {'entailment': weaken, 'neutral': embellish, 'contradiction': contradict}[label]
+    def drawn():
+        premise = [fresh(rng, seed, test) for _ in range(clauses)]
+        about = rng.choice(premise)
+        return premise, about, make(rng, about)
+    _, about, hypothesis = drawn()
+    verbatim = label == 'entailment' and hypothesis == about  # decided first, because what is verbatim always fits
+    while True:
+        premise, about, hypothesis = drawn()
+        if (hypothesis == about) == verbatim and fits(hypothesis, test): break
+    return dict(sentence1=premise, sentence2=[reword(rng, hypothesis, .1)], label=label)
 
 # %% ../nbs/02a_lab.ipynb #c066
-def anli(rng, seed, test, speaker) -> dict:
+def anli(rng, seed: int, test: bool) -> dict:
     "As `nli`; in two thirds of the cases the premise has two clauses."
-    return nli(rng, seed, test, speaker, clauses=1 + (rng.random() < .67))
+    return nli(rng, seed, test, clauses=1 + (rng.random() < .67))
 
 # %% ../nbs/02a_lab.ipynb #c069
-def qqp(rng, seed: int, test: bool, speaker: Speaker) -> dict:
+def qqp(rng, seed: int, test: bool) -> dict:
     "Do two questions ask the same?"
-    c, same = fresh(rng, seed, test), rng.random() < .5
-    one = ask(rng, c)
-    other = one
-    while not same and (other := ask(rng, c._replace(verb=f'verb.{rng.randrange(VERBS)}') if rng.random() < .6 else embellish(rng, c))) == one: pass
-    return dict(sentence1=join(speaker.clause(one)), sentence2=join(speaker.clause(reword(rng, other))), label=str(int(same)))
+    same = rng.random() < .5
+    while True:
+        c = fresh(rng, seed, test)
+        one = other = ask(rng, c)
+        if not same: other = ask(rng, c._replace(verb=f'verb.{rng.randrange(VERBS)}') if rng.random() < .6 else embellish(rng, c))
+        if (one == other) == same and fits(one, test) and fits(other, test): break
+    return dict(sentence1=one, sentence2=reword(rng, other), label=str(int(same)))
 
 # %% ../nbs/02a_lab.ipynb #xb8741aa
 def turned(phrase: Phrase) -> Phrase:
@@ -335,15 +373,21 @@ def turned(phrase: Phrase) -> Phrase:
     return phrase._replace(adj=phrase.adj and opposite(phrase.adj))
 
 # %% ../nbs/02a_lab.ipynb #x393a37d
-def pawsx(rng, seed: int, test: bool, speaker: Speaker) -> dict:
+def altered(rng, c: Clause, twist: float) -> Clause:
+    "A clause of nearly the same words: roles exchanged, adjectives turned, another verb or another object."
+    if twist < .1: return c._replace(subject=c.object, object=c.subject)
+    if twist < .2: return c._replace(subject=turned(c.subject), object=turned(c.object))
+    if twist < .6: return c._replace(verb=f'verb.{rng.randrange(VERBS)}')
+    return c._replace(object=c.object._replace(head=(f'noun.{rng.randrange(NOUNS)}',)))
+
+def pawsx(rng, seed: int, test: bool) -> dict:
     "Do two sentences of nearly the same words mean the same?"
-    while (c := fresh(rng, seed, test, named=.2)).object is None or not (c.subject.adj or c.object.adj): pass
     same, twist = rng.random() < .5, rng.random()
-    if twist < .1: other = c._replace(subject=c.object, object=c.subject)
-    elif twist < .2: other = c._replace(subject=turned(c.subject), object=turned(c.object))
-    elif twist < .6: other = c._replace(verb=f'verb.{rng.randrange(VERBS)}')
-    else: other = c._replace(object=c.object._replace(head=(f'noun.{rng.randrange(NOUNS)}',)))
-    return dict(sentence1=join(speaker.clause(c)), sentence2=join(speaker.clause(c if same else other)), label=str(int(same)))
+    while True:
+        while (c := fresh(rng, seed, test, named=.2)).object is None or not (c.subject.adj or c.object.adj): pass
+        other = c if same else altered(rng, c, twist)
+        if (other == c) == same and fits(other, test): break
+    return dict(sentence1=c, sentence2=other, label=str(int(same)))
 
 # %% ../nbs/02a_lab.ipynb #c073
 def spans(sentences: list[list[Token]]) -> list[list[tuple[int, int]]]:  # (start, end) of each token
@@ -360,66 +404,78 @@ def spans(sentences: list[list[Token]]) -> list[list[tuple[int, int]]]:  # (star
 # %% ../nbs/02a_lab.ipynb #c074
 def passage(rng, seed: int, test: bool, sentences: int) -> list[Clause]:
     "A paragraph in which no verb and no subject occurs twice, so that a question has one answer."
-    while True:
-        said = paragraph(rng, seed, test, sentences)
-        if len({c.verb for c in said}) == len({c.subject.head for c in said}) == sentences: return said
+    topic, said = rng.randrange(TOPICS), []
+    while len(said) < sentences:
+        c = fresh(rng, seed, test, topic=topic)
+        if all(c.verb != s.verb and c.subject.head != s.subject.head for s in said): said.append(c)
+    return said
 
 # %% ../nbs/02a_lab.ipynb #c075
-def reading(rng, seed: int, test: bool, speaker: Speaker, sentences: int = 3, other_words: float = 0., unanswerable: float = 0.) -> dict:
-    "A paragraph, a question and the answer's span."
-    clauses = passage(rng, seed, test, sentences)
-    which, missing = rng.randrange(sentences), rng.random() < unanswerable
-    question = ask(rng, clauses[which])
-    said = [speaker.clause(c) for c in clauses]
-    context = ' '.join(map(join, said))
-    where = [s for t, s in zip(said[which], spans(said)[which]) if t.part == question.asked]
-    if missing:
+def inquiry(rng, seed: int, test: bool, sentences: int, part: str | None = None, missing: bool = False) -> tuple[list[Clause], int, Clause]:
+    "A paragraph, the number of one of its clauses, and a question about it; if `missing`, about what did not happen."
+    while True:
+        clauses = passage(rng, seed, test, sentences)
         unsaid = [f'verb.{v}' for v in range(VERBS) if f'verb.{v}' not in {c.verb for c in clauses}]
-        question = question._replace(verb=rng.choice(unsaid))
-    answers = [] if missing else [(context[where[0][0]:where[-1][1]], where[0][0])]
-    return dict(title='', context=context, question=join(speaker.clause(reword(rng, question, other_words))),
+        for _ in range(10 * sentences):
+            which = rng.randrange(sentences)
+            question = ask(rng, clauses[which], part)
+            if missing: question = question._replace(verb=rng.choice(unsaid))
+            if fits(question, test): return clauses, which, question
+
+def reading(rng, seed: int, test: bool, sentences: int = 3, other_words: float = 0., unanswerable: float = 0.) -> dict:
+    "A paragraph, a question, and which clause answers it."
+    missing = rng.random() < unanswerable
+    clauses, which, question = inquiry(rng, seed, test, sentences, missing=missing)
+    return dict(context=clauses, question=reword(rng, question, other_words), answered=None if missing else which)
+
+def spoken_answer(speaker: Speaker, meaning: dict) -> dict:
+    "A paragraph, a question and the answer's span, in words."
+    said, which, question = [speaker.clause(c) for c in meaning['context']], meaning['answered'], meaning['question']
+    context = ' '.join(map(join, said))
+    where = [] if which is None else [s for t, s in zip(said[which], spans(said)[which]) if t.part == question.asked]
+    answers = [(context[where[0][0]:where[-1][1]], where[0][0])] if where else []
+    return dict(title='', context=context, question=in_words(speaker, question),
                 answers={'text': [a for a, _ in answers], 'answer_start': [s for _, s in answers]})
 
 # %% ../nbs/02a_lab.ipynb #c078
-def choose(rng, right: str, wrong: list[str], **rest) -> dict:
-    "A multiple-choice row: the right choice is put among the wrong ones by lot."
+def choose(rng, right, wrong: list, **rest) -> dict:
+    "A multiple-choice example: the right choice is put among the wrong ones by lot."
     at = rng.randrange(len(wrong) + 1)
     return dict(rest, choices=wrong[:at] + [right] + wrong[at:], label=at)
 
 # %% ../nbs/02a_lab.ipynb #c079
-def hellaswag(rng, seed: int, test: bool, speaker: Speaker) -> dict:
+def hellaswag(rng, seed: int, test: bool) -> dict:
     "Which of four sentences goes on with the paragraph? The wrong ones leave the topic and say unlikely things."
     topic = rng.randrange(TOPICS)
-    clauses = [fresh(rng, seed, test, topic=topic, named=.2, likely=1.) for _ in range(3)]
+    *context, right = [fresh(rng, seed, test, topic=topic, named=.2, likely=1.) for _ in range(3)]
     wrong = [fresh(rng, seed, test, topic=(topic + 1 + rng.randrange(TOPICS - 1)) % TOPICS, named=.2, likely=.3) for _ in range(3)]
-    *context, right = [join(speaker.clause(c)) for c in clauses]
-    return choose(rng, right, [join(speaker.clause(c)) for c in wrong], context=' '.join(context), question='')
+    return choose(rng, [right], [[c] for c in wrong], context=context, question='')
 
 # %% ../nbs/02a_lab.ipynb #c080
-def cosmosqa(rng, seed: int, test: bool, speaker: Speaker) -> dict:
+def cosmosqa(rng, seed: int, test: bool) -> dict:
     "Which of four phrases answers a question about a paragraph?"
-    clauses = passage(rng, seed, test, 3)
-    which = rng.randrange(3)
-    subjects = [Phrase(('noun.%d' % n,)) for n in rng.sample(range(NOUNS), 2)] + [c.subject for c in clauses]
-    say = lambda p: ' '.join(t.form for t in speaker.phrase(p, 'subject'))
-    wrong = [say(p) for p in subjects if p.head != clauses[which].subject.head][:3]
-    return choose(rng, say(clauses[which].subject), wrong, context=' '.join(join(speaker.clause(c)) for c in clauses),
-                  question=join(speaker.clause(ask(rng, clauses[which], 'subject'))))
+    clauses, which, question = inquiry(rng, seed, test, 3, 'subject')
+    subjects = [Phrase((f'noun.{n}',)) for n in rng.sample(range(NOUNS), 2)] + [c.subject for c in clauses]
+    wrong = [p for p in subjects if p.head != clauses[which].subject.head][:3]
+    return choose(rng, clauses[which].subject, wrong, context=clauses, question=question)
 
 # %% ../nbs/02a_lab.ipynb #c081
-def csqa(rng, seed: int, test: bool, speaker: Speaker) -> dict:
+def csqa(rng, seed: int, test: bool) -> dict:
     "What is this usually done to? One likely object among five nouns."
-    while not (c := fresh(rng, seed, test, named=0., likely=1.)).object: pass
+    while not (c := fresh(rng, seed, test, named=0., likely=1.)).object or not fits(question := ask(rng, c, 'object'), test): pass
     likely = preferences(seed).objects[c.verb]
     wrong = rng.sample([f'noun.{n}' for n in range(NOUNS) if f'noun.{n}' not in likely], 4)
-    return choose(rng, speaker.words[c.object.head[0]], [speaker.words[w] for w in wrong], context='',
-                  question=join(speaker.clause(ask(rng, c, 'object'))))
+    return choose(rng, Phrase(c.object.head), [Phrase((noun,)) for noun in wrong], context='', question=question)
 
 # %% ../nbs/02a_lab.ipynb #c084
-def tagged(rng, seed: int, test: bool, speaker: Speaker, field: str = 'upos', named: float = .3) -> dict:
-    "Words and one tag each: `upos`, `ner` or `ccg`."
-    tokens = [t for c in paragraph(rng, seed, test, 1 + int(rng.random() < .4), named=named) for t in speaker.clause(reword(rng, c))]
-    return dict(tokens=[t.form for t in tokens], tags=[getattr(t, field) for t in tokens])
+def tagged(rng, seed: int, test: bool, field: str = 'upos', named: float = .3) -> dict:
+    "One or two clauses, and what their words are tagged with: `upos`, `ner` or `ccg`."
+    return dict(clauses=[reword(rng, c) for c in paragraph(rng, seed, test, 1 + int(rng.random() < .4), named=named)], field=field)
+
+def spoken_tags(speaker: Speaker, meaning: dict) -> dict:
+    "Words and one tag each."
+    tokens = [t for c in meaning['clauses'] for t in speaker.clause(c)]
+    return dict(tokens=[t.form for t in tokens], tags=[getattr(t, meaning['field']) for t in tokens])
 
 # %% ../nbs/02a_lab.ipynb #c087
 MAKERS = {'anli_plus': anli, 'mnli': nli, 'xnli': nli, 'qqp': qqp, 'pawsx': pawsx, 'hellaswag': hellaswag, 'cosmosqa': cosmosqa, 'csqa': csqa,
@@ -429,13 +485,25 @@ MAKERS = {'anli_plus': anli, 'mnli': nli, 'xnli': nli, 'qqp': qqp, 'pawsx': paws
           'ccg': lambda *a: tagged(*a, field='ccg'), 'udpos': lambda *a: tagged(*a, field='upos'), 'panx': lambda *a: tagged(*a, field='ner', named=.7)}
 SIZES = {'anli_plus': 2., 'mnli': 1.5, 'qqp': 1.5, 'squad_v1': 1.5, 'squad_v2': 1.5, 'pawsx': 1.5, 'tydiqa': .75}  # training examples, in units of `train_examples`
 
+# %% ../nbs/02a_lab.ipynb #leak08b
+SPOKEN = {'span': spoken_answer, 'tagging': spoken_tags}
+
+@lru_cache(maxsize=5000)  # drawn once for all languages
+def meaning_of(task: str, seed: int, split: str, i: int) -> dict:
+    "What an example means, in any language."
+    return MAKERS[task](draw(seed, task, split, i), seed, split == 'test')
+
+def lab_example(speaker: Speaker, task: str, split: str, i: int) -> dict:
+    "An example in the canonical columns of its task's kind."
+    return dict(id=f'{task}-{split}-{i}', **SPOKEN.get(find_task(task).kind, spoken)(speaker, meaning_of(task, speaker.seed, split, i)))
+
 # %% ../nbs/02a_lab.ipynb #c089
 @lru_cache(maxsize=8)  # the same for every language
 def meanings(seed: int, pivot: Language, split: str, n: int) -> list[Clause]:
     "So many meanings that the pivot says in different words."
     found, speaker, i = {}, Speaker(seed, pivot), 0
     while len(found) < n:
-        c = fresh(draw(seed, 'retrieval', split, i), seed, True)
+        c = fresh(draw(seed, 'retrieval', split, i), seed, split != 'train')
         found.setdefault(join(speaker.clause(c)), c); i += 1
     return list(found.values())
 
@@ -510,7 +578,7 @@ def rows(self: Lab, task: str, split: str, code: str) -> list[dict]:
     speaker, pivot = Speaker(self.seed, world[code]), Speaker(self.seed, world[PIVOT])
     if task == 'tatoeba': return retrieval_rows(self.seed, speaker, pivot, split, size, 0, 0)
     if task == 'bucc2018': return retrieval_rows(self.seed, speaker, pivot, split, size // 3, size // 3, size * 2 // 3)
-    return [dict(id=f'{task}-{split}-{i}', **MAKERS[task](draw(self.seed, task, split, i), self.seed, split == 'test', speaker)) for i in range(size)]
+    return [lab_example(speaker, task, split, i) for i in range(size)]
 
 # %% ../nbs/02a_lab.ipynb #c098
 @patch
@@ -538,10 +606,8 @@ def dev_languages(self: Lab, task: str) -> list[str]:
 def translated(self: Lab, task: str, language: str, part: slice = slice(None), noise: float = 0.) -> Dataset:
     "A part of a task's training set in any language, a share `noise` of the words wrong; row i says what the pivot's row i says."
     home, noise = self.world()[language], 0. if language == PIVOT else noise
-    def example(i: int) -> dict:
-        speaker = Speaker(self.seed, home, noise, draw(self.seed, 'slips', task, language, i))
-        return dict(id=f'{task}-train-{i}', **MAKERS[task](draw(self.seed, task, 'train', i), self.seed, False, speaker))
-    return Dataset.from_list([example(i) for i in range(self.size(task, 'train'))[part]])
+    def speaker(i: int): return Speaker(self.seed, home, noise, draw(self.seed, 'slips', task, language, i))
+    return Dataset.from_list([lab_example(speaker(i), task, 'train', i) for i in range(self.size(task, 'train'))[part]])
 
 # %% ../nbs/02a_lab.ipynb #c099
 @patch

@@ -19,9 +19,10 @@ from torch.utils.data import Dataset as TorchDataset
 from transformers import EarlyStoppingCallback, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.trainer_pt_utils import get_length_grouped_indices
 from .checkpoints import SAVE_EVERY, kept
-from .models import MaskedModel
+from .models import MaskedModel, first_position
 from .tasks import MaskedText, Phase
 from .training import Masking, Scored, arguments, collator, inputs, pretraining_texts, token_rows
+from .word_embeddings import only_used, subwords_of
 
 # %% ../nbs/07b_mixing.ipynb #x9861086
 def proportions(sizes: dict[str, int], cap: int) -> dict[str, float]:  # sum to 1
@@ -44,12 +45,13 @@ class Part(NamedTuple):
     collate: Callable[[list], dict]  # makes a batch of rows
     batch_size: int
     score: Callable[[PreTrainedModel], float] | None = None  # on its development set, percent; None: it has none
+    subwords: torch.Tensor | None = None  # that occur in its batches; None: any of the vocabulary
 
 # %% ../nbs/07b_mixing.ipynb #x57ac259
 def task_part(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, kind: str, features: Dataset, batch_size: int,
               score: Callable[[PreTrainedModel], float]) -> Part:
     "A part that learns a task from its features."
-    return Part(name, model, inputs(features), list(features['length']), collator(kind, tokenizer), batch_size, score)
+    return Part(name, model, inputs(features), list(features['length']), collator(kind, tokenizer), batch_size, score, subwords_of(features, tokenizer))
 
 # %% ../nbs/07b_mixing.ipynb #xc74d89e
 def masked_texts(corpus: dict[str, list[str]], how: MaskedText, seed: int,
@@ -63,7 +65,7 @@ def masked_texts(corpus: dict[str, list[str]], how: MaskedText, seed: int,
 def masked_part(model: MaskedModel, tokenizer: PreTrainedTokenizerFast, texts: list[str], how: MaskedText) -> Part:
     "A part that fills gaps in multilingual text."
     rows = token_rows(texts, tokenizer, how.max_length)
-    return Part('mlm', model, rows, None, Masking(tokenizer, how.mask, how.max_length), how.batch_size)
+    return Part('mlm', model, rows, None, Masking(tokenizer, how.mask, how.max_length, first_position(model.encoder)), how.batch_size)
 
 # %% ../nbs/07b_mixing.ipynb #xb2e0d0a
 class SharedEncoder(torch.nn.Module):
@@ -133,15 +135,17 @@ def fit_mixture(encoder: PreTrainedModel,  # trained in place
                 parts: list[Part], shared: Phase, cap: int, seed: int,
                 folder: Path | None = None,  # where checkpoints stay, so that a killed phase goes on; None: nowhere
                 every: float = SAVE_EVERY,  # seconds between them
+                **how,  # `precision` and `compile`, as of `xlt.training.arguments`
                ) -> dict:  # as of `xlt.training.fit`; `drawn`: batches of each part; `dev` has the score of each part as well
     "Train several parts on one encoder; the best encoder by the mean development score is kept."
     per_pass = sum(-(-min(len(p.rows), cap) // p.batch_size) for p in parts)
     steps, look = round(per_pass * shared.epochs), max(1, per_pass // shared.evals_per_epoch)
     dealt = Batches(parts, turns(proportions({p.name: len(p.rows) for p in parts}, cap), steps, seed), seed)
-    with kept(folder) as folder:
+    used = None if any(p.subwords is None for p in parts) else torch.cat([p.subwords for p in parts]).unique()
+    with kept(folder) as folder, only_used(encoder, used, shared.weight_decay):
         args = arguments(folder, seed, 1, shared.learning_rate, max_steps=steps, warmup_steps=shared.warmup, weight_decay=shared.weight_decay,
                          train_sampling_strategy='sequential', eval_strategy='steps', eval_steps=look, save_strategy='steps', save_steps=look,
-                         load_best_model_at_end=True, metric_for_best_model='score')
+                         load_best_model_at_end=True, metric_for_best_model='score', **how)
         trainer = Mixed(SharedEncoder(encoder, parts), args, parts, dealt, every=every, callbacks=[EarlyStoppingCallback(shared.patience)])
         done = trainer.complete()
     return done | {'dev': trainer.scores, 'best': max(s['score'] for s in trainer.scores), 'drawn': dict(trainer.drawn(done['steps']))}

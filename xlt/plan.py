@@ -38,7 +38,8 @@ def checkpoint_size(study: Study) -> tuple[int | None, str]:  # bytes, and how t
     done = result(runs(study)[0])
     found = [size for p, (size, _) in done['files'].items() if p.endswith('.safetensors')] if done else []
     if found: return found[0], 'measured'
-    if study.encoder.kind != 'scratch' and (size := listed(study.encoder)): return size, 'as the hub lists it'
+    if study.encoder.size: return study.encoder.size, 'the size of its weights'
+    if study.encoder.kind == 'pretrained' and (size := listed(study.encoder)): return size, 'as the hub lists it'
     return computed(study.encoder), 'computed from its shape'
 
 # %% ../nbs/11b_plan.ipynb #xda7770e

@@ -15,7 +15,7 @@ from .languages import XltError, languages
 from .tasks import TARGET
 
 # %% ../nbs/13_published.ipynb #x6c6229b
-FILES = ('main_table', 'tasks', 'retrieval', 'baselines', 'claims', 'inconsistencies')
+FILES = ('main_table', 'tasks', 'retrieval', 'e5_tatoeba', 'baselines', 'claims', 'inconsistencies')
 
 # %% ../nbs/13_published.ipynb #x0c61e7c
 def carried(name: str,  # one of `FILES`

@@ -7,6 +7,7 @@ __all__ = ['TILE', 'SPARE', 'TIES', 'ROUNDING', 'check_layer', 'embed_block', 'e
            'settled', 'nearest', 'neighbours', 'directed', 'margins', 'different', 'candidates', 'best_threshold']
 
 # %% ../nbs/08_retrieval.ipynb #c003
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import product
@@ -15,6 +16,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from .languages import XltError
+from .progress import count_work
+from .models import autocast
 from .tokenised import tokenised_texts
 
 # %% ../nbs/08_retrieval.ipynb #c005
@@ -24,14 +27,15 @@ def check_layer(model: PreTrainedModel, layer: int) -> None:
     if not 0 <= layer <= last: raise XltError(f'retrieval layer {layer} does not exist; the model has 0 (the embeddings) to {last}')
 
 # %% ../nbs/08_retrieval.ipynb #c006
-def embed_block(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, ids: list[list[int]], layer: int, batch_size: int) -> np.ndarray:
+def embed_block(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, ids: list[list[int]], layer: int, batch_size: int,
+                precision: str = 'fp32') -> np.ndarray:
     "Mean-pooled hidden states of one layer, in the order of the texts."
     order, out = np.argsort([len(i) for i in ids], kind='stable'), np.empty((len(ids), model.config.hidden_size), np.float32)
-    for rows in (order[i:i + batch_size] for i in range(0, len(order), batch_size)):
-        batch = tokenizer.pad({'input_ids': [ids[r] for r in rows]}, return_tensors='pt').to(model.device)
-        with torch.inference_mode(): hidden = model(**batch, output_hidden_states=True).hidden_states[layer]
-        mask = batch['attention_mask'].unsqueeze(-1)
-        out[rows] = ((hidden * mask).sum(1) / mask.sum(1)).float().cpu().numpy()
+    with torch.inference_mode(), autocast(precision):
+        for rows in (order[i:i + batch_size] for i in range(0, len(order), batch_size)):
+            batch = tokenizer.pad({'input_ids': [ids[r] for r in rows]}, return_tensors='pt').to(model.device)
+            hidden, mask = model(**batch, output_hidden_states=True).hidden_states[layer].float(), batch['attention_mask'].unsqueeze(-1)
+            out[rows] = ((hidden * mask).sum(1) / mask.sum(1)).cpu().numpy()
     return out
 
 # %% ../nbs/08_retrieval.ipynb #c007
@@ -39,11 +43,16 @@ def embed(model: PreTrainedModel,  # an encoder without a head
           tokenizer: PreTrainedTokenizerFast, texts: list[str], layer: int, max_length: int = 128, batch_size: int = 64,
           block: int = 8192,  # sentences sorted by length at a time
           folder: Path | None = None,  # where their sub-words are kept; None: nowhere
+          prefix: str = '',  # before every text
+          precision: str = 'fp32',  # of matrix products: `fp32` or `bf16`
          ) -> np.ndarray:  # `(len(texts), hidden)` float32, rows of length 1
     "Sentence embeddings: mean-pooled hidden states of one layer, normalised."
     check_layer(model, layer)
-    read = tokenised_texts(texts, tokenizer, max_length, folder)
-    out = np.concatenate([embed_block(model, tokenizer, read[i:i + block]['input_ids'], layer, batch_size) for i in range(0, len(texts), block)])
+    begun = time.monotonic()
+    read = tokenised_texts([prefix + text for text in texts], tokenizer, max_length, folder)
+    out = np.concatenate([embed_block(model, tokenizer, read[i:i + block]['input_ids'], layer, batch_size, precision)
+                          for i in range(0, len(texts), block)])
+    count_work('evaluation', len(texts), int(sum(read['length'])), time.monotonic() - begun)
     return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
 
 # %% ../nbs/08_retrieval.ipynb #c012

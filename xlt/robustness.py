@@ -18,9 +18,10 @@ from .tasks import TARGET
 from .degradation import CELL, FEW, compare, effects_of, language_effects, split
 
 # %% ../nbs/12c_robustness.ipynb #c006
-def logit(score: pd.Series, n: pd.Series,  # percent, and of how many examples
+def logit(score: pd.Series, n: pd.Series,  # percent, and of how many examples; NaN: not known
          ) -> pd.Series:  # log-odds
-    "Empirical logit of a score."
+    "Empirical logit of a score; where n is not known, half an example of 1,000 is added."
+    n = n.fillna(1000.)
     right = score / 100 * n
     return np.log((right + .5) / (n - right + .5))
 

@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['VOCABULARY', 'SIZES', 'DECILES', 'PER_WORD', 'PLAN', 'configuration', 'lengths', 'made_up', 'operations',
-           'matrix_rate', 'wait', 'Clock', 'compiled', 'peak', 'new', 'train_once', 'rate', 'training_rate',
+           'matrix_rate', 'wait', 'Clock', 'precision', 'peak', 'new', 'train_once', 'rate', 'training_rate',
            'reading_rate', 'measure', 'place', 'keep', 'measured']
 
 # %% ../nbs/11a_speed.ipynb #2c2ac82d
 import json, os, re, time
-from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -87,15 +86,11 @@ class Clock(TrainerCallback):
     def on_train_begin(self, *args, **kwargs): wait(); self.begun = time.perf_counter()
     def on_train_end(self, *args, **kwargs): wait(); self.seconds = time.perf_counter() - self.begun
 
-# %% ../nbs/11a_speed.ipynb #028c373f
-@contextmanager
-def compiled(asked: bool):
-    "Let `xlt.training` compile its models, or not."
-    if asked: os.environ['XLT_COMPILE'] = '1'
-    try: yield
-    finally: os.environ.pop('XLT_COMPILE', None)
-
 # %% ../nbs/11a_speed.ipynb #6f3d5cf6
+def precision() -> str:
+    "What `precision: auto` means here: bf16 on a GPU that has it."
+    return 'bf16' if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else 'fp32'
+
 def peak() -> float:  # GB
     "The most memory held since `reset`: of the GPU, without one of this process."
     return torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else peak_memory() * 2 ** 20 / 1e9
@@ -111,8 +106,8 @@ def new(config: XLMRobertaConfig, kind: str) -> PreTrainedModel:
 def train_once(model: PreTrainedModel, kind: str, features: Dataset, batch_size: int, compile: bool) -> float:  # seconds
     "One pass over features."
     clock, tokenizer = Clock(), train_tokenizer({'a': ['a b c']}, 300, 1.)
-    with TemporaryDirectory() as folder, compiled(compile):
-        args = arguments(folder, 0, batch_size, 1e-5, num_train_epochs=1, warmup_steps=.1, save_strategy='no')
+    with TemporaryDirectory() as folder:
+        args = arguments(folder, 0, batch_size, 1e-5, num_train_epochs=1, warmup_steps=.1, save_strategy='no', precision=precision(), compile=compile)
         Scored(model, args, train_dataset=inputs(features), data_collator=collator('span' if kind == 'paragraph' else 'sentence_pair', tokenizer),
                score_dev=None, lengths=list(features['length']), callbacks=[clock]).complete()
     return clock.seconds
@@ -137,8 +132,8 @@ def reading_rate(what: str,  # `testing` or `embedding`
     model, sizes, tokenizer = new(config, kind).eval(), lengths(kind, n, limit), train_tokenizer({'a': ['a b c']}, 300, 1.)
     features = made_up(sizes, kind, config.vocab_size)
     def work(data):
-        if what == 'testing': outputs(model, tokenizer, 'span' if kind == 'paragraph' else 'sentence_pair', data, batch_size)
-        else: embed_block(model.base_model, tokenizer, data['input_ids'][:], config.num_hidden_layers // 2, batch_size)
+        if what == 'testing': outputs(model, tokenizer, 'span' if kind == 'paragraph' else 'sentence_pair', data, batch_size, precision())
+        else: embed_block(model.base_model, tokenizer, data['input_ids'][:], config.num_hidden_layers // 2, batch_size, precision())
     work(features.select(range(min(n, batch_size))))
     wait()
     begun = time.perf_counter()

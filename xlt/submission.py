@@ -87,6 +87,7 @@ def submission(study: Study, intermediate: str,  # `none` or one of the study's
               ) -> pd.DataFrame:  # target → intermediate, dev score, languages, what is missing
     "Write a submission to XTREME from a study's predictions."
     seed, rows = study.seeds[0] if seed is None else seed, {}
+    if part := [t for t in study.targets if study.tested(t)]: raise XltError(f'{study.file}: {part[0]} is tested on {study.tested(part[0])} examples of each language; a submission needs all: run it without test_examples')
     folders = {gold: Path(f) for gold, f in ((False, folder), (True, labels)) if f is not None}
     for f in folders.values():
         if f.exists() and (not f.is_dir() or any(f.iterdir())): raise XltError(f'{f}: is there already; name a new folder')

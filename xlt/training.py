@@ -20,6 +20,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from .checkpoints import SAVE_EVERY, Lasting, kept
 from .features import shares
 from .tasks import Phase, Recipe
+from .word_embeddings import only_used, subwords_of
 
 # %% ../nbs/07_training.ipynb #c005
 WANTED = {'input_ids', 'attention_mask', 'labels', 'start_positions', 'end_positions'}
@@ -37,7 +38,10 @@ def collator(kind: str, tokenizer: PreTrainedTokenizerFast) -> Callable[[list[di
     return DataCollatorWithPadding(tokenizer)
 
 # %% ../nbs/07_training.ipynb #c010
-def arguments(folder: str | Path, seed: int, batch_size: int, learning_rate: float, **kwargs) -> TrainingArguments:
+def arguments(folder: str | Path, seed: int, batch_size: int, learning_rate: float,
+              precision: str = 'fp32',  # of matrix products: `fp32` or `bf16`
+              compile: bool = False,  # train through `torch.compile`
+              **kwargs) -> TrainingArguments:
     "The settings that all phases share."
     if tracker := os.environ.get('XLT_TRACK'): kwargs |= dict(report_to=[tracker], logging_strategy='steps', logging_steps=20, run_name=os.environ['XLT_TRACK_NAME'])
     else: kwargs |= dict(report_to=[], logging_strategy='no')
@@ -45,8 +49,7 @@ def arguments(folder: str | Path, seed: int, batch_size: int, learning_rate: flo
     return TrainingArguments(output_dir=str(folder), seed=seed, data_seed=seed, per_device_train_batch_size=batch_size, learning_rate=learning_rate,
                              disable_tqdm=True, save_only_model=True, remove_unused_columns=False,
                              restore_callback_states_from_checkpoint=True,
-                             use_cpu=not gpu, dataloader_pin_memory=gpu, bf16=gpu and torch.cuda.is_bf16_supported(),
-                             torch_compile='XLT_COMPILE' in os.environ, **kwargs)
+                             use_cpu=not gpu, dataloader_pin_memory=gpu, bf16=precision == 'bf16', torch_compile=compile, **kwargs)
 
 # %% ../nbs/07_training.ipynb #c012
 def excerpt(rng: Random, text: str) -> str:
@@ -79,17 +82,18 @@ def token_rows(texts: list[str], tokenizer: PreTrainedTokenizerFast, max_length:
 def packed(texts: list[torch.Tensor],  # sub-words of each
            width: int,  # of a row, sub-words; a longer text makes all rows longer
            pad: int,  # the number of the padding sub-word
+           first: int | None = None,  # the position of a text's first sub-word; None: `pad` + 1, as in XLM-R
           ) -> dict[str, torch.Tensor]:  # `input_ids` and `position_ids` `(rows, width)`, `attention_mask` `(rows, 1, width, width)`
     "Texts one after the other in as few rows as their order allows; each attends to itself alone."
     sizes, width, begin = [len(t) for t in texts], max(width, *map(len, texts)), []
-    row, used = 0, 0
+    row, used, first = 0, 0, pad + 1 if first is None else first
     for n in sizes:
         if used + n > width: row, used = row + 1, 0
         begin.append(row * width + used); used += n
     n, text = torch.tensor(sizes), torch.arange(len(texts)).repeat_interleave(torch.tensor(sizes))
     within = torch.arange(len(text)) - (n.cumsum(0) - n)[text]
-    at, (ids, position, owner) = torch.tensor(begin)[text] + within, torch.tensor([[pad], [pad], [-1]]).repeat(1, (row + 1) * width)
-    ids[at], position[at], owner[at] = torch.cat(texts).long(), within + pad + 1, text
+    at, (ids, position, owner) = torch.tensor(begin)[text] + within, torch.tensor([[pad], [max(first - 1, 0)], [-1]]).repeat(1, (row + 1) * width)
+    ids[at], position[at], owner[at] = torch.cat(texts).long(), within + first, text
     ids, position, owner = (x.view(-1, width) for x in (ids, position, owner))
     return {'input_ids': ids, 'position_ids': position, 'attention_mask': (owner[:, :, None] == owner[:, None, :])[:, None]}
 
@@ -98,8 +102,10 @@ class Masking:
     "Packs and masks a batch; it can go back to the random numbers of any of the last few."
     def __init__(self, tokenizer: PreTrainedTokenizerFast,
                  share: float,  # of the sub-words, hidden
-                 width: int):  # of a row, sub-words
+                 width: int,  # of a row, sub-words
+                 first: int | None = None):  # the position of a text's first sub-word; None: as in XLM-R
         self.mask, self.pad, self.width = DataCollatorForLanguageModeling(tokenizer, mlm_probability=share), tokenizer.pad_token_id, width
+        self.first = first
         self.special = torch.tensor(tokenizer.all_special_ids)
         self.batch, self.before = 0, {}  # number of the next batch; the random numbers before each
 
@@ -111,7 +117,7 @@ class Masking:
         if self.mask.generator is None: self.go_back(torch.get_rng_state(), 0)  # the seed decides
         self.before = {n: s for n, s in self.before.items() if n > self.batch - 4} | {self.batch: self.mask.generator.get_state()}
         self.batch += 1
-        batch = packed(ids, self.width, self.pad)
+        batch = packed(ids, self.width, self.pad, self.first)
         special = torch.isin(batch['input_ids'], self.special)
         batch['input_ids'], labels = self.mask.torch_mask_tokens(batch['input_ids'], special_tokens_mask=special)
         return batch | {'labels': labels}
@@ -123,20 +129,22 @@ class MaskedTrainer(Lasting):
     def go_on(self, more, step): self.data_collator.go_back(more['masks'], step)
     def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
         masked = inputs['labels'] != -100
-        hidden = model.base_model(**{k: v for k, v in inputs.items() if k != 'labels'}).last_hidden_state
-        loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[masked]), inputs['labels'][masked])
+        with self.accelerator.autocast():  # `Trainer` sees to the model's own `forward` alone
+            hidden = model.base_model(**{k: v for k, v in inputs.items() if k != 'labels'}).last_hidden_state
+            loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[masked]), inputs['labels'][masked])
         return (loss, {}) if return_outputs else loss
 
 # %% ../nbs/07_training.ipynb #c018
 def pretrain(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, corpus: dict[str, list[str]], recipe: Recipe, seed: int,
              folder: Path | None = None,  # where checkpoints stay, so that a killed phase goes on; None: nowhere
              every: float = SAVE_EVERY,  # seconds between them
+             **how,  # `precision` and `compile`, as of `arguments`
             ) -> dict:  # `steps` and `loss`, the mean over them
     "Masked language modelling on a corpus, in place."
     rows = token_rows(pretraining_texts(corpus, recipe.alpha, recipe.steps, recipe.batch_size, seed), tokenizer, recipe.block)
     with kept(folder) as folder:
         args = arguments(folder, seed, recipe.batch_size, recipe.learning_rate, max_steps=recipe.steps, warmup_steps=.1, weight_decay=.01,
-                         save_strategy='no', train_sampling_strategy='sequential')
+                         save_strategy='no', train_sampling_strategy='sequential', **how)
         return MaskedTrainer(model, args, train_dataset=rows, data_collator=Masking(tokenizer, recipe.mask, recipe.block), every=every).complete()
 
 # %% ../nbs/07_training.ipynb #c021
@@ -166,15 +174,16 @@ def fit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, kind: str, f
         score_dev: Callable[[PreTrainedModel], float],  # higher is better
         folder: Path | None = None,  # where checkpoints stay, so that a killed phase goes on; None: nowhere
         every: float = SAVE_EVERY,  # seconds between them
+        **how,  # `precision` and `compile`, as of `arguments`
        ) -> dict:  # `steps`, `loss`, `dev`: the score at every look, `best`
     "Train a model on features by the protocol, in place; the best model by the development score is kept."
     rows = inputs(features)
     per_epoch = -(-len(rows) // phase.batch_size)
     look = max(1, per_epoch // phase.evals_per_epoch)
-    with kept(folder) as folder:
+    with kept(folder) as folder, only_used(model, subwords_of(rows, tokenizer), phase.weight_decay):
         args = arguments(folder, seed, phase.batch_size, phase.learning_rate, num_train_epochs=phase.epochs, warmup_steps=phase.warmup,
                          weight_decay=phase.weight_decay, eval_strategy='steps', eval_steps=look,
-                         save_strategy='steps', save_steps=look, load_best_model_at_end=True, metric_for_best_model='score')
+                         save_strategy='steps', save_steps=look, load_best_model_at_end=True, metric_for_best_model='score', **how)
         trainer = Scored(model, args, train_dataset=rows, eval_dataset=rows, data_collator=collator(kind, tokenizer), score_dev=score_dev,
                          lengths=list(features['length']), every=every, callbacks=[EarlyStoppingCallback(phase.patience)])
         done = trainer.complete()
