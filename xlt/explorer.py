@@ -8,11 +8,11 @@ __all__ = ['COLOURS', 'SHAPES', 'PAGE', 'ways', 'answers', 'matrix', 'of_languag
 
 # %% ../nbs/14c_explorer.ipynb #xe6ba775
 import json
-from html import escape
 import pandas as pd
 from .analysis import measures_for
 from .degradation import CELL, centred, compare, degradations, language_means, split
 from .languages import GROUPINGS, XltError
+from .text import for_html
 
 # %% ../nbs/14c_explorer.ipynb #xba394c2
 def ways(lost: pd.DataFrame,  # from `xlt.degradation.centred`
@@ -153,5 +153,5 @@ def explorer(scores: pd.DataFrame,  # a checked tidy table
     lost = centred(degradations(scores, pivot))
     lines = ways(lost, measure)
     spec = json.dumps(chart(answers(lost, lines), matrix(lost, lines), *of_languages(lost, lines, measure, facts, paired)).to_dict(), allow_nan=False)
-    title = escape(f'Explorer: {scores.study.iloc[0]}')
-    return PAGE.format(title=title, said=escape(said), script=vl_convert.javascript_bundle(), spec=spec.replace('<', '\\u003c'))
+    title = for_html(f'Explorer: {scores.study.iloc[0]}')
+    return PAGE.format(title=title, said=for_html(said), script=vl_convert.javascript_bundle(), spec=spec.replace('<', '\\u003c'))

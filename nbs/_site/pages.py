@@ -332,7 +332,7 @@ def toctree(caption: str, names: list[str]) -> str:
 
 LANDING = {
     'tutorials/index': ('Tutorials', 'Each begins where you are and ends with something that ran.', [
-        'tutorials/laptop', 'tutorials/own_results', 'tutorials/one_gpu', 'tutorials/cluster', 'tutorials/add_a_task', 'tutorials/add_a_measure']),
+        'tutorials/laptop', 'tutorials/real_languages', 'tutorials/own_results', 'tutorials/one_gpu', 'tutorials/cluster', 'tutorials/add_a_task', 'tutorials/add_a_measure']),
     'explanations/index': ('Explanations', 'Why things are as they are.', [
         'lab', 'metrics', 'degradation', 'mixed', 'robustness', 'explanations/validation', 'leakage', 'explanations/performance', 'explanations/gpu', 'explanations/architecture'])}
 
