@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['QUIET', 'EXAMPLES', 'expected', 'time_left', 'duration', 'progress_within', 'running', 'progress', 'only_driver',
            'writable', 'snakefile', 'start', 'watch', 'stop', 'interruptible', 'drive', 'headline', 'failures',
-           'conclude', 'read_study', 'check_start', 'resolved', 'check_hardware', 'run', 'overview', 'plan', 'report',
-           'status', 'tasks', 'languages', 'new', 'doctor', 'score', 'replicate', 'printed', 'replicate_xlmr',
+           'conclude', 'read_study', 'check_start', 'resolved', 'check_hardware', 'run', 'pack', 'overview', 'plan',
+           'report', 'status', 'tasks', 'languages', 'new', 'doctor', 'score', 'replicate', 'printed', 'replicate_xlmr',
            'replicate_packaged', 'submission', 'pins', 'export', 'convert', 'pivot_of', 'analyse', 'arguments', 'whole',
            'price', 'cores', 'table_commands', 'published_commands', 'parser', 'shortened', 'main']
 
@@ -31,7 +31,8 @@ def time_left(rows: list[dict],  # from `xlt.results.status`
               at_once: int,  # runs that this machine can do
              ) -> float | None:  # seconds; None: not known yet
     "How long the rest of a study will take."
-    done, todo = [r for r in rows if r['state'] == 'done'], [r for r in rows if r['state'] in ('running', 'waiting') and r['phase'] != 'report']
+    done = [r for r in rows if r['state'] == 'done'] or [r for r in rows if r['state'] == 'packed']  # those took their time elsewhere
+    todo = [r for r in rows if r['state'] in ('running', 'waiting') and r['phase'] != 'report']
     each = [expected(r, done) for r in todo]
     if None in each: return None
     return sum(max(0., e - (r['seconds'] or 0)) for e, r in zip(each, todo)) / max(1, min(max(at_once, sum(r['state'] == 'running' for r in rows)), len(todo)))
@@ -57,8 +58,9 @@ def running(rows: list[dict]) -> list[str]:
 # %% ../nbs/15_cli.ipynb #c008
 def progress(rows: list[dict], at_once: int) -> str:
     "One line: how far a study is."
-    of = {state: [r['run'] for r in rows if r['state'] == state] for state in ('done', 'running', 'failed')}
-    left, parts = time_left(rows, at_once), [f'{len(of["done"])} of {len(rows)} runs']
+    of = {state: [r['run'] for r in rows if r['state'] == state] for state in ('done', 'packed', 'running', 'failed')}
+    left, parts = time_left(rows, at_once), [f'{len(of["done"] + of["packed"])} of {len(rows)} runs']
+    if of['packed']: parts.append(f'{len(of["packed"])} of them packed')
     if of['failed']: parts.append(f'{len(of["failed"])} failed')
     if left: parts.append(f'time left ~{duration(left)}' if of['running'] else f'~{duration(left)} to go')
     if of['running']: parts.append('running: ' + ', '.join(of['running']))
@@ -178,12 +180,16 @@ def interruptible():
         for s, handler in old.items(): signal.signal(s, handler)
 
 # %% ../nbs/15_cli.ipynb #c021
-def drive(study, cores: int, *arguments: str, profile: str | None = None) -> int:  # Snakemake's exit status; 130: interrupted
+def drive(study, cores: int, *arguments: str, profile: str | None = None,
+          again: list = (),  # runs that are done and are to be made again
+         ) -> int:  # Snakemake's exit status; 130: interrupted
     "Let Snakemake do what is missing, and show how far it is."
-    from xlt.results import runs
+    from xlt.results import forget, note_languages, runs
     from xlt.warm import IMPORTS, warm_kernels
     writable(study)
     with only_driver(study), interruptible(), ExitStack() as meanwhile:
+        note_languages(study)
+        for run in again: forget(run)
         for run in runs(study): (run.folder / 'failed.json').unlink(missing_ok=True)  # a failure of another day
         env = {} if profile or not hasattr(os, 'pidfd_open') else meanwhile.enter_context(warm_kernels(meanwhile.enter_context(TemporaryDirectory(prefix='xlt-')), IMPORTS))  # where the system can watch over a copy
         process = start(study, cores, *arguments, profile=profile, env=env)
@@ -224,8 +230,11 @@ def conclude(study, returned: int) -> int:  # exit status
 def read_study(args):
     "The study that a command names, with its `--set`; what its source lacks is said."
     from xlt.params import Study
+    from xlt.results import lost_languages
     study = Study.read(args.params, args.set or ())
     for task, why in study.absent.items(): print(f'xlt: without {task}: {why}', file=sys.stderr)
+    for target, codes in lost_languages(study).items():
+        print(f'xlt: {target} is without {", ".join(codes)}, which it had when {study.study} last ran; is a file gone?', file=sys.stderr)
     return study
 
 # %% ../nbs/15_cli.ipynb #e1500001
@@ -239,19 +248,19 @@ def resolved(args):
     "The study that a command names; with `--set`, from a copy that holds the settings."
     import yaml
     from xlt.params import Study, root
-    from xlt.results import write
+    from xlt.store import checksum, write
     study = read_study(args)
     if not args.set: return study
-    copy = root() / 'runs' / study.study / 'params.yaml'
-    write(copy, f'# {study.file} with --set {" ".join(args.set)}\n' + yaml.safe_dump(study.dump(), sort_keys=False))
+    copy = root() / 'runs' / study.study / 'params' / f'{checksum(study.dump())[:10]}.yaml'
+    if not copy.is_file(): write(copy, f'# {study.file} with --set {" ".join(args.set)}\n' + yaml.safe_dump(study.dump(), sort_keys=False))
     return Study.read(copy)
 
 # %% ../nbs/15_cli.ipynb #x0hardware
-def check_hardware(study, profile: str | None) -> None:
+def check_hardware(study, profile: str | None, again: list = ()) -> None:
     "What is missing can be run here, or in the jobs of a profile; or an `XltError`."
     from xlt.params import slow
     from xlt.results import check_device, result, runs
-    todo = [r for r in runs(study) if not result(r)]
+    todo = [r for r in runs(study) if r in again or not result(r)]
     if profile is None:
         if todo and (why := slow(study)): print(f'warning: {why}', file=sys.stderr)
         return check_device(study, todo)
@@ -261,22 +270,34 @@ def check_hardware(study, profile: str | None) -> None:
 # %% ../nbs/15_cli.ipynb #c030
 def run(args) -> int:
     "run a study, or what of it is missing"
-    from xlt.params import root
-    from xlt.results import status
+    from xlt.results import chosen_again, is_published, status
     known = sorted(p.parent.name for p in (snakefile().parent / 'profiles').glob('*/config.yaml'))
     if args.profile not in (None, *known): raise XltError(f'there is no profile {args.profile!r}; there is {", ".join(known)}')
     wants = {'slurm': 'sbatch', 'kubernetes': 'kubectl'}.get(args.profile)
     if wants and not shutil.which(wants): raise XltError(f'profile {args.profile} submits jobs with {wants}, which is not here')
     study, begun = resolved(args), time.time()
+    again, rows = chosen_again(study, args.remake or []), status(study)
     check_start(study)
-    check_hardware(study, args.profile)
-    rows, report = status(study), root() / 'reports' / study.study / 'report.html'
-    if all(r['state'] == 'done' for r in rows) and report.is_file():
+    check_hardware(study, args.profile, again)
+    if args.remake: print('to be made again:', ', '.join(r.name for r in again) or 'nothing; today\'s code made every result')
+    if not again and all(r['state'] in ('done', 'packed') for r in rows) and is_published(study):
         print(f'{len(rows)} of {len(rows)} runs · nothing to do')
         return conclude(study, 0)
-    returned = drive(study, args.cores, profile=args.profile)
+    returned = drive(study, args.cores, profile=args.profile, again=again)
     print(f'after {duration(time.time() - begun)}:')
     return conclude(study, returned)
+
+# %% ../nbs/15_cli.ipynb #x1packcmd
+def pack(args) -> int:
+    "put the results of a study into one small file beside its report, to be committed and picked up elsewhere"
+    from xlt.params import shown
+    from xlt.results import pack, pack_file
+    study = read_study(args)
+    told = pack(study)
+    print(f'{shown(pack_file(study.study))}: {told["results"]} results ({told["new"]} new, {told["kept"]} that only the pack holds), {told["bytes"] / 1e6:.1f} MB')
+    print('It holds scores, provenance and how right each answer was; the answers themselves and checkpoints stay here.')
+    if told['bytes'] > 5e6: print('That is much for a repository, which keeps every version; test_examples in the study\'s file makes it smaller.')
+    return 0
 
 # %% ../nbs/15_cli.ipynb #x7a86b39
 def overview(study, rows: list[dict]) -> str:
@@ -288,6 +309,10 @@ def overview(study, rows: list[dict]) -> str:
     lines = [table.assign(seconds=table.seconds.map(lambda s: '' if pd.isna(s) else duration(s))).to_string(index=False), progress(rows, at_a_time(study, os.cpu_count()))]
     lines += [f'  {line}' for line in running(rows)]
     lines += failures([r for r in rows if r['state'] == 'failed'], Path('runs') / study.study / 'logs')
+    if changed := [r for r in rows if r['code'] and r['phase'] != 'report']:
+        what = ', '.join(sorted({m for r in changed for m in r['code']}))
+        lines.append(f'{len(changed)} runs were made by other code than today\'s ({what}): ' + ', '.join(r['run'] for r in changed))
+        lines.append(f'xlt run {study.file} --remake CODE_CHANGED makes them again')
     if len(twice): lines.append(f'trained twice, because the first training diverged: {", ".join(twice.run.unique())}')
     return '\n'.join(lines)
 
@@ -321,7 +346,7 @@ def status(args) -> int:
         now = [r['state'] for r in rows]
         if sys.stdout.isatty() and args.watch: print('\x1b[H\x1b[2J' + overview(study, rows), flush=True)
         elif now != before: print(overview(study, rows), flush=True)
-        if not args.watch or set(now) == {'done'}: return 0
+        if not args.watch or set(now) <= {'done', 'packed'}: return 0
         before = now
         time.sleep(2)
 
@@ -481,6 +506,8 @@ EXAMPLES = '''examples:
   xlt plan params/lab.yaml                           how many runs, how much disk, how many hours
   xlt status params/lab-quick.yaml --watch           how far it is, from another window or machine
   xlt run params/lab.yaml --profile slurm            on a cluster: profiles/slurm says how
+  xlt run params/e5.yaml --remake CODE_CHANGED       what other code than today's has made, once more
+  xlt pack params/lab-quick.yaml                     its results in one small file, for another machine
   xlt report params/lab-quick.yaml                   its report again, from what is there
   xlt new my-study --from lab-quick                  a file of parameters of your own
   xlt doctor                                         what will run on this machine, and what will not
@@ -578,7 +605,10 @@ def parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=f)
         arguments(sub, *names)
         return sub
-    command(run, 'params', '--cores', '--set').add_argument('--profile', metavar='NAME', help='run on a cluster, as profiles/NAME says')
+    sub = command(run, 'params', '--cores', '--set')
+    sub.add_argument('--profile', metavar='NAME', help='run on a cluster, as profiles/NAME says')
+    sub.add_argument('--remake', nargs='+', metavar='RUN', help='make these runs again, and what starts from them; CODE_CHANGED: all that other code than today\'s has made')
+    command(pack, 'params', '--set')
     command(plan, 'params', '--cores', '--set').add_argument('--price', type=price, metavar='X', help='what one hour of a GPU costs')
     command(status, 'params', '--set', '--json').add_argument('--watch', action='store_true', help='show it again and again, until all is done')
     command(report, 'params', '--set')

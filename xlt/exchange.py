@@ -19,7 +19,7 @@ import yaml
 from .hub import DEV, DEV_IN, MANIFEST, TYDI_ROWS, test_split
 from .languages import XltError, language_code, languages
 from .params import Study, root
-from .results import COLUMNS, Run, result, runs, write
+from .results import COLUMNS, Run, check_files, local_result, predictions, result, runs, write
 from .scores import EXTRA, check_versions, equal_runs, read_text, typed
 from .tasks import TARGET, nearest
 from .text import for_spreadsheet
@@ -268,8 +268,8 @@ zero-shot in every language. Made from commit {commit}; `params.yaml` is the who
 def tables(study: Study, folder: Path) -> dict[str, int]:  # rows of each
     "Write the scores, and the predictions of every pair that is done, as Parquet."
     scores, parts = pd.read_csv(root() / 'reports' / study.study / 'scores.csv'), []
-    for run in (r for r in runs(study) if r.phase == 'pair' and result(r)):
-        kept = pd.read_parquet(run.folder / 'predictions.parquet')
+    for run in (r for r in runs(study) if r.phase == 'pair' and local_result(r)):  # a pack holds no answers
+        kept = predictions(run)
         parts.append(kept.assign(intermediate=run.intermediate, target=run.target, seed=run.seed))
     found = {'scores': scores} | ({'predictions': pd.concat(parts, ignore_index=True)} if parts else {})
     for name, table in found.items():
@@ -323,6 +323,7 @@ def export(study: Study, folder: Path | str,  # a new one
     codes = [c for c in study.source.facts().index if c in languages().index]
     configs = ''.join(f'- config_name: {name}\n  data_files: data/{name}/data.parquet\n' for name in done)
     kept = [r for r in runs(study) if r.phase in ('encoder', 'intermediate') and result(r) and (r.folder / 'checkpoint' / 'config.json').is_file()]
+    for run in kept: check_files(run)
     for run in kept:
         shutil.copytree(run.folder / 'checkpoint', folder / 'models' / run.name)
         write(folder / 'models' / run.name / 'README.md', model_card(study, run))
