@@ -16,7 +16,7 @@ from importlib.resources import files
 
 from snakemake.exceptions import WorkflowError
 from xlt.params import Study, root
-from xlt.results import FINISHED, leash, reopen, result, runs
+from xlt.results import FINISHED, is_published, leash, needed_again, put_aside_outdated, reopen, result, runs
 
 leash()  # when `xlt run` started this and has died, so does this
 
@@ -43,10 +43,14 @@ PAPERMILL = f'{PYTHON} -c ' + shlex.quote(
     "import sys; sys.modules['rfc3987_syntax'] = None; from papermill.cli import papermill; papermill()")
 SMALL = STUDY.encoder.kind == 'scratch'  # else a published encoder, of 0.3 to 0.6 billion parameters
 LOOKS = {'-n', '--dry-run', '--dryrun', '--mode'} & set(sys.argv)  # only looks, or is one of the jobs
-if not LOOKS: reopen(STUDY)  # checkpoints removed after use and needed again
-DONE = {name for name, run in RUNS.items() if result(run)}  # a damaged result is moved aside here, so that its run is repeated
+if not {'--mode'} & set(sys.argv): put_aside_outdated(STUDY)
+AGAIN = {run.name for run in (needed_again if LOOKS else reopen)(STUDY)}  # done, but their checkpoint is not here and is needed again
+FOUND = {name: done for name, run in RUNS.items() if (done := result(run)) and name not in AGAIN}  # a damaged result is moved aside here, so that its run is repeated
+DONE = set(FOUND)
+PACKED = {name for name, done in FOUND.items() if done.get('packed')}  # read where they are; there is nothing to run
 PAIRS = {name for name, run in RUNS.items() if run.phase == 'pair'}
 HTML = f'reports/{STUDY.study}/report.html'
+if not LOOKS and not is_published(STUDY): (root() / HTML).unlink(missing_ok=True)  # cut or empty
 GPU = {'gpu': 1} if STUDY.execution()['device'] == 'gpu' or not SMALL else {}  # for a run that trains; without one, large models run one at a time
 
 
@@ -106,7 +110,7 @@ if not SMALL:
 
 
 rule all:
-    input: [place(r) for r in RUNS.values()], HTML
+    input: [place(r) for r in RUNS.values() if r.name not in PACKED], HTML
 
 
 rule encoder:
@@ -148,11 +152,11 @@ ruleorder: pair_first > pair
 
 
 rule report:
-    input: [] if EARLY or 'report' in DONE else [ancient(place(RUNS[name])) for name in sorted(PAIRS)]
+    input: [] if EARLY or 'report' in DONE else [ancient(place(r)) for r in RUNS.values() if r.phase != 'report' and r.name not in PACKED]
     output: [HTML] if EARLY and PAIRS - DONE else [place(RUNS['report']), HTML]  # an early report is no result
     params: **run_of('report')
     resources: mem_mb=doubling(2000, 4000), runtime=doubling(30, 60)
     shell:
         shell_command(f'{PYTHON} -m nbconvert {{params.executed:q}} --to html --no-input'
-                      f' --TemplateExporter.extra_template_basedirs={TEMPLATES} --template page --output-dir reports/{STUDY.study}'
-                      f' --output report.html && cp {{params.executed:q}} reports/{STUDY.study}/report.ipynb')
+                      f' --TemplateExporter.extra_template_basedirs={TEMPLATES} --template page --output-dir {{params.folder:q}} --output report.html'
+                      f" && {PYTHON} -c 'import sys; from xlt.results import publish; publish(*sys.argv[1:])' {{params.folder:q}} {{params.executed:q}} reports/{STUDY.study}")

@@ -1,4 +1,6 @@
 "Figures can be drawn of every kind of analysis, and are saved the same way twice."
+import re
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -60,3 +62,17 @@ def test_importing_and_drawing_change_nobody_elses_figures(drawn):
     before = dict(matplotlib.rcParams)
     draw(study(9))
     assert dict(matplotlib.rcParams) == before
+
+
+def test_names_with_a_dollar_sign_are_drawn_as_they_are(tmp_path):
+    "Matplotlib takes an even number of them for formulas; names are no formulas."
+    names = {'intermediate': {'anli_plus': 'm$n$li^_'}, 'target': {'panx': r'x$\frac{$'}, 'language': {'sw': '$s$w^{'}}
+    scores = check_scores(simulate(slope=1, tasks=1).replace(names).assign(study='a$b$_{'))
+    assert {'m$n$li^_'} < set(scores.intermediate) and r'x$\frac{$' in set(scores.target)
+    measure = resource().rename('$r$ and $')
+    found = analyse(scores, measure.rename(index={'sw': '$s$w^{'}))
+    drawn = figures.gallery(found, measure.name)
+    for picture in drawn.values(): assert picture._repr_png_()
+    written = figures.save_all(drawn, tmp_path, figures.stamp(found['study'], found['seeds'], None))
+    shown = re.sub('<!--.*?-->', '', ''.join(p.read_text() for p in written if p.suffix == '.svg'), flags=re.DOTALL)
+    for name in ('a$b$_{', 'm$n$li^_', r'x$\frac{$', '$s$w^{', '$r$ and $'): assert name in shown

@@ -256,7 +256,7 @@ def test_pins(client, tmp_path):
     (client.folder / 'datasets' / wikipedia.name / wikipedia.revision).mkdir(parents=True, exist_ok=True)
     (client.folder / 'datasets/nyu-mll/glue' / ('f' * 40)).mkdir(exist_ok=True)
     table = pins()
-    assert list(table.there) == [True] * 13 and table.newest['nyu-mll/glue'] == 'f' * 40 != table.pinned['nyu-mll/glue']
+    assert list(table.there) == [True] * (len(REPOSITORIES) + len(CHECKPOINTS)) and table.newest['nyu-mll/glue'] == 'f' * 40 != table.pinned['nyu-mll/glue']
     os.rmdir(client.folder / 'datasets/nyu-mll/glue' / ('f' * 40))
 
 

@@ -66,6 +66,15 @@ def test_more_than_one_percent_is_refused_and_one_percent_is_not():
     with pytest.raises(XltError, match=r'mine holds a text of 4 of the 300 test items \(1.33 %\)'): examine([exam(test)], {'mine': test[:4]})
 
 
+def test_what_a_model_has_read_counts_together(tmp_path):
+    test = sides(*(f'The {n} boats left the harbour.' for n in range(300)))
+    read = {'encoder: pretraining text': test[:2], 'mnli train': test[1:3]}
+    assert examine([exam(test)], read).table[['read_by', 'touched']].values.tolist() == [['encoder: pretraining text', 2], ['mnli train', 2], ['everything read', 3]]
+    with pytest.raises(XltError, match='everything read holds a text of 4 of the 300 .*the model descends from mnli--s0'):
+        examine([exam(test)], {'own train': test[:2] + sides(SAID)}, 'remove', read_before(line(tmp_path, {'first': test[2:4], 'second': test[4:6]})))
+    with pytest.raises(XltError, match='everything read holds a text of 4 of the 300'): examine([exam(test)], {'own train': test[:2], 'own dev': test[2:4]})
+
+
 def test_short_texts_are_counted_apart():
     test = sides('Yes.', 'Come in.', "I don't know.", '我不知道', 'نعم فعلا', SAID)
     found = examine([exam(test)], {'mine': test[:5]}, 'remove')

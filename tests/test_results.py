@@ -2,17 +2,24 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import pandas as pd
 import pytest
 
+from xlt import cli
+from xlt.exchange import tables
 from xlt.languages import XltError
-from xlt.params import Study
-from xlt.results import (FINISHED, track, begin, checksum, check_history, collect, fail, find_run, is_alive, result, runs, status, this_process,
-                         write)
+from xlt.paired import compare_all
+from xlt.params import Study, root
+from xlt.results import (FINISHED, begin, check_history, checksum, chosen_again, collect, fail, find_run, forget, graded, is_alive, is_published,
+                         lost_languages, mixed_makers, note_languages, predictions, publish, put_aside_outdated, result, runs, status, this_process,
+                         to_pack, track, write)
+from xlt.submission import write_task
 
 FILE = 'params/tiny.yaml'
 
@@ -147,7 +154,7 @@ def test_begin_refuses_what_is_not_in_the_study(study):
 
 def test_begin_refuses_another_fingerprint(study, monkeypatch):
     monkeypatch.setenv('XLT_EXPECT_FINGERPRINT', '0123456789')
-    with pytest.raises(XltError, match='the parameters have changed since'):
+    with pytest.raises(XltError, match='the parameters or the data have changed since'):
         begin(study, 'encoder')
 
 
@@ -313,3 +320,178 @@ def test_a_gpu_that_is_not_there_is_missed_only_by_what_runs(project, monkeypatc
     assert {row['state'] for row in status(study)} == {'waiting'}
     with pytest.raises(XltError, match='device is gpu, but there is none here'): begin(study, 'encoder')
     assert not (find_run(study, 'encoder').folder).exists(), 'nothing is written'
+
+
+@pytest.fixture
+def filed(project, sample):
+    "A study of files that may be changed, and their folder."
+    folder = project / 'data'
+    keep = shutil.ignore_patterns(*(p.name for p in sample.iterdir() if p.name not in ('tatoeba', 'xnli', 'intermediate', 'xquad')))
+    shutil.copytree(sample, folder, ignore=keep)
+    (project / FILE).write_text(f'study: tiny\nsource: {{kind: files, folder: {folder}}}\nencoder: {{kind: scratch, steps: 50}}\n'
+                                'intermediates: [squad_v1]\ntargets: [xquad, tatoeba]\nretrieval: {layer: 1}\n')
+    return Study.read(FILE), folder
+
+
+def test_data_that_change_during_a_run_are_refused(filed):
+    study, folder = filed
+    active = begin(study, 'encoder')
+    file = next(f for f in sorted(folder.glob('tatoeba/**/*')) if f.is_file())
+    file.write_bytes(file.read_bytes() + b'\n')
+    with pytest.raises(XltError, match='the data or the encoder changed while encoder ran'): active.finish()
+    assert result(active.run) is None and not list(active.folder.glob('result*'))
+    active._lock.release()
+    assert play(study, 'encoder')['fingerprint'] != active.run.fingerprint
+
+
+def test_a_language_that_is_gone_is_said(filed, capsys):
+    study, folder = filed
+    lost = study.evaluated('tatoeba')[-1]
+    note_languages(study)
+    for file in [f for f in folder.glob('tatoeba/**/*') if f.is_file() and lost in f.name.replace('-', '.').split('.')] or list(folder.glob(f'tatoeba/**/*{lost}*')):
+        file.unlink()
+    now = Study.read(FILE)
+    if lost in now.evaluated('tatoeba'):  # files are named by three letters
+        from xlt.files import ISO3
+        for file in folder.glob(f'tatoeba/**/*.{ISO3[lost]}-eng.*'): file.unlink()
+    assert lost not in now.evaluated('tatoeba') and lost_languages(now) == {'tatoeba': [lost]}
+    assert cli.main(['status', FILE]) == 0 and f'tatoeba is without {lost}, which it had when tiny last ran' in capsys.readouterr().err
+    note_languages(now)
+    assert lost_languages(now) == {'tatoeba': [lost]}, 'said until the file is back, or the study says which languages it wants'
+    assert not lost_languages(Study.read(FILE, [f'languages=[{", ".join(["en", *now.evaluated("tatoeba")])}]']))
+    assert not lost_languages(Study.read(FILE, ['source.dev_share=0.2'])), 'another source has other languages'
+
+
+@pytest.mark.parametrize('other, harm', [
+    (('pair', 'none', 'tatoeba'), lambda data: data), (('pair', 'mnli', 'xquad'), lambda data: data | {'fingerprint': 'own', 'run': 'own'}),
+    (None, lambda data: data | {'study': 'another'}), (None, lambda data: data | {'files': {'/etc/hostname': [1, '']}}),
+    (None, lambda data: data | {'files': {'runs/../../x': [1, '']}}), (None, lambda data: data | {'spec': data['spec'] | {'seed': 7}}),
+    (None, lambda data: data | {'files': None}), (None, lambda data: {k: v for k, v in data.items() if k != 'spec'})])
+def test_a_result_belongs_to_its_run(study, other, harm):
+    "Copied from another run, relabelled, or naming files elsewhere, with a good checksum: none of them counts."
+    play_all(study)
+    run = find_run(study, 'pair', 'mnli', 'tatoeba')
+    data = harm(dict(result(find_run(study, *other) if other else run)))
+    data |= {key: getattr(run, 'fingerprint' if key == 'fingerprint' else 'name') for key in ('fingerprint', 'run') if data.get(key) == 'own'}
+    data['checksum'] = checksum(data)
+    write(run.folder / 'result.json', json.dumps(data))
+    assert result(run) is None and list(run.folder.glob('result.set-aside-*.json'))
+
+
+def predicted(study, *which, rows=60_000):
+    "A pair with predictions of more than 1 MB."
+    active = begin(study, 'pair', *which)
+    codes = study.evaluated(active.run.target)
+    table = pd.DataFrame({'id': [f'{i:x}' for i in range(rows)], 'language': [codes[i % len(codes)] for i in range(rows)], 'gold': 'a', 'prediction': [os.urandom(12).hex() for _ in range(rows)],
+                          'correct': [float(i % 3 > 0) for i in range(rows)]})
+    table.to_parquet(active.folder / 'predictions.parquet')
+    active.finish([{'language': c, 'metric': 'accuracy', 'score': 50., 'n': 10} for c in codes], files=[active.folder / 'predictions.parquet'])
+    return active.run
+
+
+@pytest.mark.parametrize('reader', [predictions, graded, lambda run: to_pack(run), lambda run: compare_all(Study.read(FILE)),
+                                    lambda run: write_task(Study.read(FILE), 'tatoeba', 'none', 0, {}), lambda run: tables(Study.read(FILE), root() / 'out')])
+def test_one_byte_of_large_predictions_is_missed_by_nobody(study, reader):
+    play(study, 'encoder')
+    run = predicted(study, 'none', 'tatoeba')
+    path = run.folder / 'predictions.parquet'
+    write(root() / 'reports' / 'tiny' / 'scores.csv', 'a\n1\n')
+    assert path.stat().st_size > 1_000_000 and reader(run) is not None
+    shutil.rmtree(root() / 'out', ignore_errors=True)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert result(run), 'nobody reads it through at every look'
+    with pytest.raises(XltError, match='predictions.parquet is damaged; xlt run makes none--tatoeba--s0 again'): reader(run)
+    assert result(run) is None
+
+
+def test_targets_left_out_of_text_are_part_of_what_masked_training_is_named_by(project):
+    mlm = ['intermediates=[mnli, mnli-mlm]']
+    before = prints(*mlm)
+    after = prints(*mlm, 'targets=[xquad, mlqa, tatoeba, panx]', 'encoder={kind: pretrained, name: x/y, revision: "' + '0' * 40 + '"}')
+    base = prints(*mlm, 'encoder={kind: pretrained, name: x/y, revision: "' + '0' * 40 + '"}')
+    assert before['mnli--s0'] != before['mnli-mlm--s0']
+    assert after['mnli--s0'] == base['mnli--s0'] and after['mnli-mlm--s0'] != base['mnli-mlm--s0']
+
+
+def edited(repo, tmp_path, monkeypatch, name, change):
+    "A copy of the package in which one module is edited, as the code of today."
+    copy = tmp_path / 'copy' / 'xlt'
+    if not copy.exists():
+        shutil.copytree(repo / 'xlt', copy, ignore=shutil.ignore_patterns('__pycache__'))
+        shutil.copytree(repo / 'nbs' / 'study', copy.parent / 'nbs' / 'study', ignore=shutil.ignore_patterns('.ipynb_checkpoints'))
+    (copy / f'{name}.py').write_text(change((copy / f'{name}.py').read_text()))
+    monkeypatch.setattr('xlt.provenance.files', lambda package: copy)
+
+
+def test_results_of_other_code_are_said_and_repeated_on_request(study, repo, tmp_path, monkeypatch, capsys):
+    play_all(study)
+    assert not any(row['code'] for row in status(study)) and chosen_again(study, ['CODE_CHANGED']) == []
+    edited(repo, tmp_path, monkeypatch, 'training', lambda text: text.replace('"Train a model on', '"Fit a model on') + '\n# a comment\n')
+    assert not any(row['code'] for row in status(study)), 'what is only said of code does not count'
+    edited(repo, tmp_path, monkeypatch, 'training', lambda text: text + '\nMORE = 1\n')
+    changed = {row['run']: row['code'] for row in status(study) if row['code']}
+    assert changed and set(map(tuple, changed.values())) == {('training',)} and 'report' not in changed
+    assert cli.main(['status', FILE]) == 0
+    assert f'{len(changed)} runs were made by other code than today\'s (training)' in capsys.readouterr().out
+    assert all(result(r) for r in runs(study) if r.phase != 'report'), 'nothing is repeated unasked'
+    assert {r.name for r in chosen_again(study, ['CODE_CHANGED'])} == changed.keys()
+
+
+def test_what_is_made_again_takes_with_it_what_starts_from_it(study):
+    play_all(study)
+    assert {r.name for r in chosen_again(study, ['mnli--s0'])} == {'mnli--s0', *(f'mnli--{t}--s0' for t in study.targets)}
+    assert {r.name for r in chosen_again(study, ['none--xquad--s0'])} == {'none--xquad--s0', 'none--mlqa--s0'}
+    with pytest.raises(XltError, match="--remake mnli--so: no such run .did you mean 'mnli--s0'"): chosen_again(study, ['mnli--so'])
+    for run in chosen_again(study, ['mnli--s0']): forget(run)
+    assert {row['run'] for row in status(study) if row['state'] == 'waiting'} == {'mnli--s0', 'report', *(f'mnli--{t}--s0' for t in study.targets)}
+
+
+def test_a_report_is_out_of_date_when_its_code_its_notebook_or_its_inputs_change(study, repo, tmp_path, monkeypatch):
+    play_all(study)
+    report = find_run(study, 'report')
+    assert result(report)
+    play(study, 'pair', 'mnli', 'tatoeba')  # once more, with the same fingerprint
+    assert result(report) is None and (report.folder / 'result.json').exists(), 'looking moves nothing'
+    put_aside_outdated(study)
+    assert not (report.folder / 'result.json').exists()
+    play(study, 'report')
+    with monkeypatch.context() as m:
+        edited(repo, tmp_path, m, 'analysis', lambda text: text + '\nMORE = 1\n')
+        assert result(report) is None and not any(row['code'] for row in status(study) if row['phase'] != 'report'), 'no run uses the analysis'
+    assert result(report)
+    (root() / 'nbs' / 'study').mkdir(parents=True)
+    notebook = json.loads((repo / 'nbs' / 'study' / 'report.ipynb').read_text())
+    notebook['cells'].append({'cell_type': 'code', 'metadata': {}, 'source': ['1 + 1'], 'outputs': [], 'execution_count': None, 'id': 'more'})
+    (root() / 'nbs' / 'study' / 'report.ipynb').write_text(json.dumps(notebook))
+    assert result(report) is None
+
+
+def test_code_edited_while_a_run_is_under_way_vouches_for_nothing(study, monkeypatch):
+    monkeypatch.setattr('xlt.provenance.LOADED', {})
+    play(study, 'encoder')
+    assert {'training', 'checkpoints'} <= set(next(row['code'] for row in status(study) if row['run'] == 'encoder'))
+
+
+def test_mixed_makers_are_listed(study, monkeypatch):
+    play(study, 'encoder')
+    assert mixed_makers(study).empty
+    with monkeypatch.context() as m:
+        m.setattr('xlt.results.versions', lambda: {'python': '3.11', 'torch': '1.0'})
+        m.setattr('xlt.results.machine', lambda: {'processor': 'Abacus'})
+        play(study, 'intermediate', 'mnli')
+    found = mixed_makers(study)
+    assert {'torch', 'processor', 'numpy'} <= set(found.what) and 'Abacus' in set(found.value) and (found.runs == 1).all()
+
+
+def test_a_page_that_is_cut_or_gone_is_not_published(study):
+    play_all(study)
+    report, reports = find_run(study, 'report'), root() / 'reports' / 'tiny'
+    for harm in (lambda p: p.write_text(''), lambda p: p.write_text('<html>'), lambda p: p.unlink()):
+        for name in ('report.html', 'report.ipynb'):
+            for made in ('report.html', 'executed.ipynb'): write(report.folder / made, f'<html>{made}</html>')
+            publish(str(report.folder), str(report.folder / 'executed.ipynb'), str(reports))
+            assert is_published(study)
+            harm(reports / name)
+            assert not is_published(study)

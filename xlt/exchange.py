@@ -6,8 +6,7 @@
 __all__ = ['NAMES', 'MLQA_DEV', 'MTEB', 'HARNESS', 'TRAINER', 'SUMEVAL', 'READERS', 'SYNONYMS', 'BY_HAND', 'MAKERS', 'CARD',
            'MODEL_CARD', 'read_json', 'named', 'row', 'validation_examples', 'jiant_rows', 'mteb_entries', 'mteb_rows',
            'harness_version', 'harness_rows', 'trainer_rows', 'percent', 'score_rows', 'sumeval_rows', 'toolkit_named',
-           'whose', 'read_results', 'tidy', 'grouped', 'harmless', 'add_scores', 'tables', 'license_of', 'model_card',
-           'export']
+           'whose', 'read_results', 'tidy', 'grouped', 'add_scores', 'tables', 'license_of', 'model_card', 'export']
 
 # %% ../nbs/13d_exchange.ipynb #xea3166c
 import json
@@ -20,9 +19,10 @@ import yaml
 from .hub import DEV, DEV_IN, MANIFEST, TYDI_ROWS, test_split
 from .languages import XltError, language_code, languages
 from .params import Study, root
-from .results import COLUMNS, Run, result, runs, write
+from .results import COLUMNS, Run, check_files, local_result, predictions, result, runs, write
 from .scores import EXTRA, check_versions, equal_runs, read_text, typed
 from .tasks import TARGET, nearest
+from .text import for_spreadsheet
 
 # %% ../nbs/13d_exchange.ipynb #x94ee6e9
 NAMES = {'accuracy': ('accuracy', 'acc'), 'f1': ('f1', 'F1'), 'exact_match': ('exact_match', 'em', 'exact')}  # a metric's names elsewhere
@@ -228,13 +228,9 @@ def grouped(left_out: list[tuple[Path, str]]) -> list[str]:  # of `key: reason`
     return [f'{path}: {named(found)}{": " if found[0] else ""}{reason}' for (path, reason), found in keys.items()]
 
 # %% ../nbs/13d_exchange.ipynb #x631fdf7
-def harmless(cell: str) -> str:
-    "Text that a spreadsheet would execute, with an apostrophe before it."
-    return f"'{cell}" if cell[:1] in tuple('=+-@\t\r') else cell
-
 def add_scores(table: pd.DataFrame, path: Path) -> tuple[int, list[str]]:  # rows in the file then; what its reader should know
     "Write rows of the tidy table to a file, after those that are there."
-    table = table.assign(**{c: table[c].map(harmless) for c in (*COLUMNS[:5], *EXTRA) if c in table})
+    table = table.assign(**{c: table[c].map(for_spreadsheet) for c in (*COLUMNS[:5], *EXTRA) if c in table})
     old = typed(read_text(path), str(path)) if Path(path).exists() else table[:0]
     both = typed(pd.concat([old, table], ignore_index=True) if len(old) else table, f'{path}, with what is to be added')
     same = both[both.duplicated(COLUMNS[1:4] + COLUMNS[5:6])]
@@ -272,8 +268,8 @@ zero-shot in every language. Made from commit {commit}; `params.yaml` is the who
 def tables(study: Study, folder: Path) -> dict[str, int]:  # rows of each
     "Write the scores, and the predictions of every pair that is done, as Parquet."
     scores, parts = pd.read_csv(root() / 'reports' / study.study / 'scores.csv'), []
-    for run in (r for r in runs(study) if r.phase == 'pair' and result(r)):
-        kept = pd.read_parquet(run.folder / 'predictions.parquet')
+    for run in (r for r in runs(study) if r.phase == 'pair' and local_result(r)):  # a pack holds no answers
+        kept = predictions(run)
         parts.append(kept.assign(intermediate=run.intermediate, target=run.target, seed=run.seed))
     found = {'scores': scores} | ({'predictions': pd.concat(parts, ignore_index=True)} if parts else {})
     for name, table in found.items():
@@ -327,6 +323,7 @@ def export(study: Study, folder: Path | str,  # a new one
     codes = [c for c in study.source.facts().index if c in languages().index]
     configs = ''.join(f'- config_name: {name}\n  data_files: data/{name}/data.parquet\n' for name in done)
     kept = [r for r in runs(study) if r.phase in ('encoder', 'intermediate') and result(r) and (r.folder / 'checkpoint' / 'config.json').is_file()]
+    for run in kept: check_files(run)
     for run in kept:
         shutil.copytree(run.folder / 'checkpoint', folder / 'models' / run.name)
         write(folder / 'models' / run.name / 'README.md', model_card(study, run))

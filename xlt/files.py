@@ -805,11 +805,14 @@ FEATURES = {'sentence_pair': dict(id='string', sentence1='string', sentence2='st
 # %% ../nbs/02b_files.ipynb #c118
 def dataset(rows: list[dict], kind: str):  # a `datasets.Dataset` in the canonical columns of that kind
     "Rows as a dataset; empty lists keep their type."
-    from datasets import Dataset, Features, List, Value
+    import pyarrow as pa
+    from datasets import Dataset, DatasetInfo, Features, List, Value
     def feature(f):
         if isinstance(f, dict): return {k: feature(v) for k, v in f.items()}
         return List(feature(f[0])) if isinstance(f, list) else Value(f)
-    return Dataset.from_list([{k: r[k] for k in FEATURES[kind]} for r in rows], features=Features(feature(FEATURES[kind])))
+    features = Features(feature(FEATURES[kind]))
+    table = pa.Table.from_pylist([{k: r[k] for k in FEATURES[kind]} for r in rows], schema=features.arrow_schema)
+    return Dataset(table, info=DatasetInfo(features=features))  # several times as fast as `Dataset.from_list`
 
 # %% ../nbs/02b_files.ipynb #c120
 def evaluation_rows(root: Path, task: str, language: str) -> list[dict]:  # in the files' order

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['NOUNS', 'VERBS', 'ADJECTIVES', 'NAMES', 'NUMBERS', 'TOPICS', 'FUNCTION', 'SCRIPTS', 'ORDERS', 'PIVOT', 'KIND_TAGS',
-           'MAKERS', 'SIZES', 'draw', 'concepts', 'Phrase', 'Clause', 'Preferences', 'preferences', 'a_name',
+           'MAKERS', 'SIZES', 'SPOKEN', 'draw', 'concepts', 'Phrase', 'Clause', 'Preferences', 'preferences', 'a_name',
            'a_phrase', 'a_clause', 'reserved', 'hidden', 'fits', 'fresh', 'Language', 'invent', 'a_word', 'lexicon',
            'Token', 'Speaker', 'join', 'paragraph', 'switch', 'reword', 'weaken', 'ask', 'echo', 'speak_corpus',
-           'opposite', 'contradict', 'embellish', 'nli', 'anli', 'qqp', 'turned', 'altered', 'pawsx', 'spans',
-           'passage', 'inquiry', 'reading', 'choose', 'hellaswag', 'cosmosqa', 'csqa', 'tagged', 'meanings',
-           'retrieval_rows', 'Lab']
+           'in_words', 'spoken', 'opposite', 'contradict', 'embellish', 'nli', 'anli', 'qqp', 'turned', 'altered',
+           'pawsx', 'spans', 'passage', 'inquiry', 'reading', 'spoken_answer', 'choose', 'hellaswag', 'cosmosqa',
+           'csqa', 'tagged', 'spoken_tags', 'meaning_of', 'lab_example', 'meanings', 'retrieval_rows', 'Lab']
 
 # %% ../nbs/02a_lab.ipynb #c003
 from functools import cached_property, lru_cache
@@ -305,6 +305,19 @@ def speak_corpus(seed: int, language: Language, pivot: Language, switched: float
         said += len(clauses)
     return texts
 
+# %% ../nbs/02a_lab.ipynb #leak08a
+def in_words(speaker: Speaker, meaning):  # a clause, a phrase, or lists of them; anything else stays as it is
+    "A meaning as text; several clauses in a list are one text."
+    if isinstance(meaning, Clause): return join(speaker.clause(meaning))
+    if isinstance(meaning, Phrase): return ' '.join(t.form for t in speaker.phrase(speaker.slipped(meaning), 'subject'))
+    if not isinstance(meaning, list): return meaning
+    parts = [in_words(speaker, m) for m in meaning]
+    return ' '.join(parts) if meaning and isinstance(meaning[0], Clause) else parts
+
+def spoken(speaker: Speaker, meaning: dict) -> dict:
+    "An example whose columns are meanings, in words."
+    return {column: in_words(speaker, m) for column, m in meaning.items()}
+
 # %% ../nbs/02a_lab.ipynb #c062
 def opposite(adj: str) -> str: 
     "The other adjective of the pair."
@@ -323,25 +336,28 @@ def embellish(rng, c: Clause) -> Clause:
     return weaken(rng, c)._replace(place=Phrase(a_name(rng, 'place')))
 
 # %% ../nbs/02a_lab.ipynb #c065
-def nli(rng, seed: int, test: bool, speaker: Speaker, clauses: int = 1) -> dict:
+def nli(rng, seed: int, test: bool, clauses: int = 1) -> dict:
     "Natural language inference about one of the premise's clauses."
-    label, premise = ('entailment', 'neutral', 'contradiction')[rng.randrange(3)], []
+    label = ('entailment', 'neutral', 'contradiction')[rng.randrange(3)]
     make = {'entailment': weaken, 'neutral': embellish, 'contradiction': contradict}[label]
-    def derived():
-        premise[:] = [fresh(rng, seed, test) for _ in range(clauses)]
-        about = premise[rng.randrange(clauses)]
-        return (hypothesis := make(rng, about)), hypothesis == about
-    verbatim = derived()[1] and label == 'entailment'  # decided first: a verbatim hypothesis is always allowed, another only at times
-    while (drawn := derived())[1] != verbatim or not fits(drawn[0], test): pass
-    return dict(sentence1=' '.join(join(speaker.clause(c)) for c in premise), sentence2=join(speaker.clause(reword(rng, drawn[0], .1))), label=label)
+    def drawn():
+        premise = [fresh(rng, seed, test) for _ in range(clauses)]
+        about = rng.choice(premise)
+        return premise, about, make(rng, about)
+    _, about, hypothesis = drawn()
+    verbatim = label == 'entailment' and hypothesis == about  # decided first, because what is verbatim always fits
+    while True:
+        premise, about, hypothesis = drawn()
+        if (hypothesis == about) == verbatim and fits(hypothesis, test): break
+    return dict(sentence1=premise, sentence2=[reword(rng, hypothesis, .1)], label=label)
 
 # %% ../nbs/02a_lab.ipynb #c066
-def anli(rng, seed, test, speaker) -> dict:
+def anli(rng, seed: int, test: bool) -> dict:
     "As `nli`; in two thirds of the cases the premise has two clauses."
-    return nli(rng, seed, test, speaker, clauses=1 + (rng.random() < .67))
+    return nli(rng, seed, test, clauses=1 + (rng.random() < .67))
 
 # %% ../nbs/02a_lab.ipynb #c069
-def qqp(rng, seed: int, test: bool, speaker: Speaker) -> dict:
+def qqp(rng, seed: int, test: bool) -> dict:
     "Do two questions ask the same?"
     same = rng.random() < .5
     while True:
@@ -349,7 +365,7 @@ def qqp(rng, seed: int, test: bool, speaker: Speaker) -> dict:
         one = other = ask(rng, c)
         if not same: other = ask(rng, c._replace(verb=f'verb.{rng.randrange(VERBS)}') if rng.random() < .6 else embellish(rng, c))
         if (one == other) == same and fits(one, test) and fits(other, test): break
-    return dict(sentence1=join(speaker.clause(one)), sentence2=join(speaker.clause(reword(rng, other))), label=str(int(same)))
+    return dict(sentence1=one, sentence2=reword(rng, other), label=str(int(same)))
 
 # %% ../nbs/02a_lab.ipynb #xb8741aa
 def turned(phrase: Phrase) -> Phrase:
@@ -364,14 +380,14 @@ def altered(rng, c: Clause, twist: float) -> Clause:
     if twist < .6: return c._replace(verb=f'verb.{rng.randrange(VERBS)}')
     return c._replace(object=c.object._replace(head=(f'noun.{rng.randrange(NOUNS)}',)))
 
-def pawsx(rng, seed: int, test: bool, speaker: Speaker) -> dict:
+def pawsx(rng, seed: int, test: bool) -> dict:
     "Do two sentences of nearly the same words mean the same?"
     same, twist = rng.random() < .5, rng.random()
     while True:
         while (c := fresh(rng, seed, test, named=.2)).object is None or not (c.subject.adj or c.object.adj): pass
         other = c if same else altered(rng, c, twist)
         if (other == c) == same and fits(other, test): break
-    return dict(sentence1=join(speaker.clause(c)), sentence2=join(speaker.clause(other)), label=str(int(same)))
+    return dict(sentence1=c, sentence2=other, label=str(int(same)))
 
 # %% ../nbs/02a_lab.ipynb #c073
 def spans(sentences: list[list[Token]]) -> list[list[tuple[int, int]]]:  # (start, end) of each token
@@ -406,55 +422,60 @@ def inquiry(rng, seed: int, test: bool, sentences: int, part: str | None = None,
             if missing: question = question._replace(verb=rng.choice(unsaid))
             if fits(question, test): return clauses, which, question
 
-def reading(rng, seed: int, test: bool, speaker: Speaker, sentences: int = 3, other_words: float = 0., unanswerable: float = 0.) -> dict:
-    "A paragraph, a question and the answer's span."
+def reading(rng, seed: int, test: bool, sentences: int = 3, other_words: float = 0., unanswerable: float = 0.) -> dict:
+    "A paragraph, a question, and which clause answers it."
     missing = rng.random() < unanswerable
     clauses, which, question = inquiry(rng, seed, test, sentences, missing=missing)
-    said = [speaker.clause(c) for c in clauses]
+    return dict(context=clauses, question=reword(rng, question, other_words), answered=None if missing else which)
+
+def spoken_answer(speaker: Speaker, meaning: dict) -> dict:
+    "A paragraph, a question and the answer's span, in words."
+    said, which, question = [speaker.clause(c) for c in meaning['context']], meaning['answered'], meaning['question']
     context = ' '.join(map(join, said))
-    where = [s for t, s in zip(said[which], spans(said)[which]) if t.part == question.asked]
-    answers = [] if missing else [(context[where[0][0]:where[-1][1]], where[0][0])]
-    return dict(title='', context=context, question=join(speaker.clause(reword(rng, question, other_words))),
+    where = [] if which is None else [s for t, s in zip(said[which], spans(said)[which]) if t.part == question.asked]
+    answers = [(context[where[0][0]:where[-1][1]], where[0][0])] if where else []
+    return dict(title='', context=context, question=in_words(speaker, question),
                 answers={'text': [a for a, _ in answers], 'answer_start': [s for _, s in answers]})
 
 # %% ../nbs/02a_lab.ipynb #c078
-def choose(rng, right: str, wrong: list[str], **rest) -> dict:
-    "A multiple-choice row: the right choice is put among the wrong ones by lot."
+def choose(rng, right, wrong: list, **rest) -> dict:
+    "A multiple-choice example: the right choice is put among the wrong ones by lot."
     at = rng.randrange(len(wrong) + 1)
     return dict(rest, choices=wrong[:at] + [right] + wrong[at:], label=at)
 
 # %% ../nbs/02a_lab.ipynb #c079
-def hellaswag(rng, seed: int, test: bool, speaker: Speaker) -> dict:
+def hellaswag(rng, seed: int, test: bool) -> dict:
     "Which of four sentences goes on with the paragraph? The wrong ones leave the topic and say unlikely things."
     topic = rng.randrange(TOPICS)
-    clauses = [fresh(rng, seed, test, topic=topic, named=.2, likely=1.) for _ in range(3)]
+    *context, right = [fresh(rng, seed, test, topic=topic, named=.2, likely=1.) for _ in range(3)]
     wrong = [fresh(rng, seed, test, topic=(topic + 1 + rng.randrange(TOPICS - 1)) % TOPICS, named=.2, likely=.3) for _ in range(3)]
-    *context, right = [join(speaker.clause(c)) for c in clauses]
-    return choose(rng, right, [join(speaker.clause(c)) for c in wrong], context=' '.join(context), question='')
+    return choose(rng, [right], [[c] for c in wrong], context=context, question='')
 
 # %% ../nbs/02a_lab.ipynb #c080
-def cosmosqa(rng, seed: int, test: bool, speaker: Speaker) -> dict:
+def cosmosqa(rng, seed: int, test: bool) -> dict:
     "Which of four phrases answers a question about a paragraph?"
     clauses, which, question = inquiry(rng, seed, test, 3, 'subject')
-    subjects = [Phrase(('noun.%d' % n,)) for n in rng.sample(range(NOUNS), 2)] + [c.subject for c in clauses]
-    say = lambda p: ' '.join(t.form for t in speaker.phrase(speaker.slipped(p), 'subject'))
-    wrong = [say(p) for p in subjects if p.head != clauses[which].subject.head][:3]
-    return choose(rng, say(clauses[which].subject), wrong, context=' '.join(join(speaker.clause(c)) for c in clauses), question=join(speaker.clause(question)))
+    subjects = [Phrase((f'noun.{n}',)) for n in rng.sample(range(NOUNS), 2)] + [c.subject for c in clauses]
+    wrong = [p for p in subjects if p.head != clauses[which].subject.head][:3]
+    return choose(rng, clauses[which].subject, wrong, context=clauses, question=question)
 
 # %% ../nbs/02a_lab.ipynb #c081
-def csqa(rng, seed: int, test: bool, speaker: Speaker) -> dict:
+def csqa(rng, seed: int, test: bool) -> dict:
     "What is this usually done to? One likely object among five nouns."
     while not (c := fresh(rng, seed, test, named=0., likely=1.)).object or not fits(question := ask(rng, c, 'object'), test): pass
     likely = preferences(seed).objects[c.verb]
     wrong = rng.sample([f'noun.{n}' for n in range(NOUNS) if f'noun.{n}' not in likely], 4)
-    say = lambda noun: speaker.words[speaker.slipped(noun)]
-    return choose(rng, say(c.object.head[0]), [say(w) for w in wrong], context='', question=join(speaker.clause(question)))
+    return choose(rng, Phrase(c.object.head), [Phrase((noun,)) for noun in wrong], context='', question=question)
 
 # %% ../nbs/02a_lab.ipynb #c084
-def tagged(rng, seed: int, test: bool, speaker: Speaker, field: str = 'upos', named: float = .3) -> dict:
-    "Words and one tag each: `upos`, `ner` or `ccg`."
-    tokens = [t for c in paragraph(rng, seed, test, 1 + int(rng.random() < .4), named=named) for t in speaker.clause(reword(rng, c))]
-    return dict(tokens=[t.form for t in tokens], tags=[getattr(t, field) for t in tokens])
+def tagged(rng, seed: int, test: bool, field: str = 'upos', named: float = .3) -> dict:
+    "One or two clauses, and what their words are tagged with: `upos`, `ner` or `ccg`."
+    return dict(clauses=[reword(rng, c) for c in paragraph(rng, seed, test, 1 + int(rng.random() < .4), named=named)], field=field)
+
+def spoken_tags(speaker: Speaker, meaning: dict) -> dict:
+    "Words and one tag each."
+    tokens = [t for c in meaning['clauses'] for t in speaker.clause(c)]
+    return dict(tokens=[t.form for t in tokens], tags=[getattr(t, meaning['field']) for t in tokens])
 
 # %% ../nbs/02a_lab.ipynb #c087
 MAKERS = {'anli_plus': anli, 'mnli': nli, 'xnli': nli, 'qqp': qqp, 'pawsx': pawsx, 'hellaswag': hellaswag, 'cosmosqa': cosmosqa, 'csqa': csqa,
@@ -463,6 +484,18 @@ MAKERS = {'anli_plus': anli, 'mnli': nli, 'xnli': nli, 'qqp': qqp, 'pawsx': paws
           'tydiqa': lambda *a: reading(*a, sentences=2, other_words=1.),
           'ccg': lambda *a: tagged(*a, field='ccg'), 'udpos': lambda *a: tagged(*a, field='upos'), 'panx': lambda *a: tagged(*a, field='ner', named=.7)}
 SIZES = {'anli_plus': 2., 'mnli': 1.5, 'qqp': 1.5, 'squad_v1': 1.5, 'squad_v2': 1.5, 'pawsx': 1.5, 'tydiqa': .75}  # training examples, in units of `train_examples`
+
+# %% ../nbs/02a_lab.ipynb #leak08b
+SPOKEN = {'span': spoken_answer, 'tagging': spoken_tags}
+
+@lru_cache(maxsize=5000)  # drawn once for all languages
+def meaning_of(task: str, seed: int, split: str, i: int) -> dict:
+    "What an example means, in any language."
+    return MAKERS[task](draw(seed, task, split, i), seed, split == 'test')
+
+def lab_example(speaker: Speaker, task: str, split: str, i: int) -> dict:
+    "An example in the canonical columns of its task's kind."
+    return dict(id=f'{task}-{split}-{i}', **SPOKEN.get(find_task(task).kind, spoken)(speaker, meaning_of(task, speaker.seed, split, i)))
 
 # %% ../nbs/02a_lab.ipynb #c089
 @lru_cache(maxsize=8)  # the same for every language
@@ -545,7 +578,7 @@ def rows(self: Lab, task: str, split: str, code: str) -> list[dict]:
     speaker, pivot = Speaker(self.seed, world[code]), Speaker(self.seed, world[PIVOT])
     if task == 'tatoeba': return retrieval_rows(self.seed, speaker, pivot, split, size, 0, 0)
     if task == 'bucc2018': return retrieval_rows(self.seed, speaker, pivot, split, size // 3, size // 3, size * 2 // 3)
-    return [dict(id=f'{task}-{split}-{i}', **MAKERS[task](draw(self.seed, task, split, i), self.seed, split == 'test', speaker)) for i in range(size)]
+    return [lab_example(speaker, task, split, i) for i in range(size)]
 
 # %% ../nbs/02a_lab.ipynb #c098
 @patch
@@ -573,10 +606,8 @@ def dev_languages(self: Lab, task: str) -> list[str]:
 def translated(self: Lab, task: str, language: str, part: slice = slice(None), noise: float = 0.) -> Dataset:
     "A part of a task's training set in any language, a share `noise` of the words wrong; row i says what the pivot's row i says."
     home, noise = self.world()[language], 0. if language == PIVOT else noise
-    def example(i: int) -> dict:
-        speaker = Speaker(self.seed, home, noise, draw(self.seed, 'slips', task, language, i))
-        return dict(id=f'{task}-train-{i}', **MAKERS[task](draw(self.seed, task, 'train', i), self.seed, False, speaker))
-    return Dataset.from_list([example(i) for i in range(self.size(task, 'train'))[part]])
+    def speaker(i: int): return Speaker(self.seed, home, noise, draw(self.seed, 'slips', task, language, i))
+    return Dataset.from_list([lab_example(speaker(i), task, 'train', i) for i in range(self.size(task, 'train'))[part]])
 
 # %% ../nbs/02a_lab.ipynb #c099
 @patch

@@ -12,7 +12,7 @@ import pandas as pd
 from .analysis import adjust
 from .languages import XltError
 from .params import Study
-from .results import result, runs
+from .results import graded, result, runs
 
 # %% ../nbs/12g_paired.ipynb #x87bbf40
 def answers(study: Study, target: str) -> pd.DataFrame:  # index (language, id); a column for each intermediate task
@@ -20,8 +20,7 @@ def answers(study: Study, target: str) -> pd.DataFrame:  # index (language, id);
     kept = {}
     for run in runs(study):
         if run.phase != 'pair' or run.target != target or not result(run): continue
-        rows = pd.read_parquet(run.folder / 'predictions.parquet', columns=['language', 'id', 'gold', 'correct'])
-        kept.setdefault(run.intermediate, []).append(rows[rows.gold != ''] if target == 'bucc2018' else rows)
+        kept.setdefault(run.intermediate, []).append(graded(run))
     return pd.DataFrame({name: pd.concat(tables).groupby(['language', 'id']).correct.mean() for name, tables in kept.items()})
 
 # %% ../nbs/12g_paired.ipynb #x58e2817

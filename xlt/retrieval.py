@@ -7,6 +7,7 @@ __all__ = ['TILE', 'SPARE', 'TIES', 'ROUNDING', 'check_layer', 'embed_block', 'e
            'settled', 'nearest', 'neighbours', 'directed', 'margins', 'different', 'candidates', 'best_threshold']
 
 # %% ../nbs/08_retrieval.ipynb #c003
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import product
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from .languages import XltError
+from .progress import count_work
 from .models import autocast
 from .tokenised import tokenised_texts
 
@@ -46,9 +48,11 @@ def embed(model: PreTrainedModel,  # an encoder without a head
          ) -> np.ndarray:  # `(len(texts), hidden)` float32, rows of length 1
     "Sentence embeddings: mean-pooled hidden states of one layer, normalised."
     check_layer(model, layer)
+    begun = time.monotonic()
     read = tokenised_texts([prefix + text for text in texts], tokenizer, max_length, folder)
     out = np.concatenate([embed_block(model, tokenizer, read[i:i + block]['input_ids'], layer, batch_size, precision)
                           for i in range(0, len(texts), block)])
+    count_work('evaluation', len(texts), int(sum(read['length'])), time.monotonic() - begun)
     return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
 
 # %% ../nbs/08_retrieval.ipynb #c012

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 from .languages import XltError
 from .params import Study
-from .results import Run, find_run, result, write
+from .results import Run, find_run, predictions, result, write
 from .selection import chosen, dev_scores
 from .sources import load
 from .tasks import TARGET
@@ -71,7 +71,7 @@ def write_language(study: Study, target: str, language: str, rows: pd.DataFrame,
 def write_task(study: Study, target: str, intermediate: str, seed: int, folders: dict[bool, Path]) -> list[str]:  # languages that are missing
     "Write one task's files; nothing if it is not complete."
     run = finished(study, intermediate, target, seed)
-    kept = pd.read_parquet(run.folder / 'predictions.parquet')
+    kept = predictions(run)
     absent = [c for c in TARGET[target].languages if c not in set(kept.language)]
     for gold, folder in folders.items():
         for language in TARGET[target].languages if not absent else ():
