@@ -195,7 +195,10 @@ class Study(Strict):
         "How runs are computed on this machine: `device` (cpu or gpu), `precision` (fp32 or bf16), `compile` (bool)."
         return execution(self)
     def dump(self) -> dict: return self.model_dump(mode='json')
-    def published(self) -> dict: return self.dump() | {'encoder': self.encoder.published()}  # a folder's name without its path
+    def published(self) -> dict:
+        "`dump`, without the places of folders on this machine."
+        source = {k: Path(v).name if k.endswith('folder') and v and Path(v).is_absolute() else v for k, v in self.dump()['source'].items()}
+        return self.dump() | {'source': source, 'encoder': self.encoder.published()}
 
 # %% ../nbs/10_params.ipynb #x0devices
 def devices() -> list[str]:  # as CUDA_VISIBLE_DEVICES has them
