@@ -33,9 +33,9 @@ class Phase(Strict):
     warmup: float = Field(.1, ge=0, lt=1)  # share of the steps with rising learning rate
     weight_decay: float = Field(0., ge=0)
     train_examples: int | None = Field(None, gt=0)  # use only the first so many; None: all
-    dev_examples: int = Field(500, gt=0)  # early stopping looks at the first so many
-    evals_per_epoch: int = Field(1, gt=0)  # looks at the development set
-    patience: int = Field(10, gt=0)  # looks without improvement before stopping
+    dev_examples: int = Field(500, gt=0)  # of the development set, the first so many, decide which model is kept
+    eval_steps: int = Field(1000, gt=0)  # steps between two looks at them; at least one look an epoch
+    patience: int | None = Field(30, gt=0)  # looks without improvement before training stops early; None: it never does
 
 # %% ../nbs/01_tasks.ipynb #e1c0de01
 class Encoder(Strict):
