@@ -458,7 +458,7 @@ def set_aside(study: Study) -> Study:  # another one; its `absent` says why
 def check_encoder(study: Study) -> list[str]:  # what is wrong
     "The encoder can be used, and nothing asks it for more than it has."
     encoder, variants = study.encoder, [i for i in study.intermediates if find_variant(i).mlm]
-    if encoder.kind == 'folder' and (wrong := problem(encoder.check)): return wrong
+    if encoder.kind != 'packaged' and (wrong := problem(encoder.check)): return wrong  # a packaged one is known without being here
     if encoder.kind == 'scratch' and encoder.hidden % encoder.heads: return [f'encoder.hidden is {encoder.hidden}, but it should be a multiple of encoder.heads, {encoder.heads}']
     if not (known := extent(study)): return []  # the encoder's own notebook will see
     layers, longest = known
@@ -484,8 +484,9 @@ def locate_encoder(data: dict,  # a study's parameters, changed in place
                    place: Path) -> None:
     "Make the path of an encoder's folder absolute."
     encoder = data.get('encoder')
-    if not isinstance(encoder, dict) or not isinstance(encoder.get('path'), str) or encoder['path'].startswith('~'): return
-    data['encoder'] = encoder | {'path': os.path.abspath(place / encoder['path'])}
+    path = encoder.get('path') if isinstance(encoder, dict) else None
+    if isinstance(path, str) and not path.startswith('~'):
+        data['encoder'] = encoder | {'path': os.path.abspath(place / path)}
 
 # %% ../nbs/10_params.ipynb #xba3a6b0
 def read(kind: type, path: Path, settings: list[str] = ()) -> Study:

@@ -8,6 +8,7 @@ __all__ = ['KINDS', 'NLI', 'UPOS', 'NER', 'INTERMEDIATE', 'TARGET', 'TASKS', 'BA
            'find_variant']
 
 # %% ../nbs/01_tasks.ipynb #c003
+from pathlib import Path
 from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 from .languages import XltError
@@ -40,11 +41,11 @@ class Phase(Strict):
 class Encoder(Strict):
     "Where an encoder comes from, and what can be said of it before it is loaded."
     @property
-    def shape(self) -> tuple[int, int] | None: return None  # layers, and the sub-words that they read; None: not known yet
+    def shape(self) -> tuple[int, int] | None: return None  # layers, and sub-words they read; None: not known yet
     @property
     def size(self) -> int | None: return None  # bytes of its weights; None: not known yet
     @property
-    def masked(self) -> bool | None: return None  # does it come with a head for masked language modelling? None: not known yet
+    def masked(self) -> bool | None: return None  # has it a masked language model's head? None: not known yet
     @property
     def origin(self) -> str | None: return None  # its name on the hub; None: it has none
     @property
@@ -82,6 +83,8 @@ class Pretrained(Encoder):
     revision: str = Field(pattern='^[0-9a-f]{40}$')  # a commit, not a branch
     @property
     def origin(self) -> str: return self.name
+    def check(self) -> None:
+        if Path(self.name).is_dir(): raise XltError(f'encoder.name is {self.name!r}, a folder here, which no revision identifies; write kind: folder and path: {self.name}')
 
 # %% ../nbs/01_tasks.ipynb #x763960b
 class MaskedText(Strict):
