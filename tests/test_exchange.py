@@ -175,7 +175,7 @@ def test_a_study_as_a_data_set(project, tmp_path_factory):
         active = begin(study, 'pair', i, 'tatoeba')
         pd.DataFrame([dict(id=f'{c}-{n}', language=c, gold='x', prediction='y', correct=0.) for c in study.evaluated('tatoeba') for n in range(2)]
                      ).to_parquet(active.folder / 'predictions.parquet')
-        active.finish([dict(language=c, metric='accuracy', score=50., n=2) for c in study.evaluated('tatoeba')])
+        active.finish([dict(language=c, metric='accuracy', score=50., n=2) for c in study.evaluated('tatoeba')], files=[active.folder / 'predictions.parquet'])
     with pytest.raises(XltError, match='is missing: xlt run'): export(study, out)
     write(root() / 'reports/tiny/scores.csv', collect(study)[0].to_csv(index=False))
     write(root() / 'reports/tiny/summary.json', json.dumps({'conclusion': {'sentence': 'Nothing happened.'}, 'commit': 'abc'}))

@@ -50,7 +50,7 @@ class Analysis:
     @property
     def primary(self) -> dict: return self.data['primary']  # low minus high: `estimate` in points, interval, p-value, groups
     @property
-    def level_adjusted(self) -> dict: return self.data.get('level_adjusted') or self.data['baseline_dependence']['adjusted']  # the same among languages of one level
+    def level_adjusted(self) -> dict: return self.data['level_adjusted']  # the same among languages of one level
     @property
     def conclusion(self) -> dict: return self.data['conclusion']  # `verdict` and `sentence`
 
