@@ -1,11 +1,11 @@
 "The definitions of the primary result, and the tables that are refused."
-from fractions import Fraction
 from itertools import combinations
 import numpy as np
 import pandas as pd
 import pytest
-from xlt.degradation import (bootstrap_interval, centred, check_scores, compare, degradations, language_means, measured,
-                             permutation_null, permutation_p, primary, read_scores, resource_measure, split)
+import statsmodels.formula.api as smf
+from xlt.degradation import (CELL, average_loss, check_scores, compare, connected, degradations, effects_of, language_effects, measured, permutation_interval,
+                             permutation_null, permutation_p, primary, read_scores, resource_measure, split, welch_interval)
 from xlt.languages import XltError, languages, resource
 from xlt.results import COLUMNS
 from xlt.simulation import simulate
@@ -95,17 +95,14 @@ def test_only_the_pivot_is_an_error():
 
 
 def by_the_book(scores, measure, pivot='en'):
-    "The primary result with no pandas and exact fractions."
-    F = lambda v: Fraction(repr(float(v)))
-    score = {(r.intermediate, r.target, r.language, r.seed): F(r.score) for r in scores.itertuples() if r.language != pivot}
+    "The primary result by statsmodels' least squares with a dummy for every cell and language, and plain Python."
+    score = {(r.intermediate, r.target, r.language, r.seed): r.score for r in scores.itertuples() if r.language != pivot}
     lost = {}
     for (i, t, l, s), v in score.items():
         if i != 'none' and ('none', t, l, s) in score: lost.setdefault((i, t, l), []).append(score['none', t, l, s] - v)
-    lost = {k: sum(v) / len(v) for k, v in lost.items()}
-    cells, values = {}, {}
-    for (i, t, l), v in lost.items(): cells.setdefault((i, t), []).append(v)
-    for (i, t, l), v in lost.items(): values.setdefault(l, []).append(v - sum(cells[i, t]) / len(cells[i, t]))
-    values = {l: sum(v) / len(v) for l, v in values.items()}
+    rows = pd.DataFrame([dict(cell=f'{i} {t}', language=l, lost=sum(v) / len(v)) for (i, t, l), v in lost.items()])
+    fit, codes = smf.ols('lost ~ 0 + C(cell) + C(language)', rows).fit(), sorted(rows.language.unique())
+    values = {c: fit.params.get(f'C(language)[T.{c}]', 0.) for c in codes}
     order = sorted(values, key=lambda l: (measure[l], l))
     k = len(order) // 3
     low, high = order[:k], order[-k:]
@@ -113,7 +110,7 @@ def by_the_book(scores, measure, pivot='en'):
     estimate = mean(low) - mean(high)
     pool = low + high
     dealt = [mean(c) - mean([p for p in pool if p not in c]) for c in combinations(pool, k)]
-    return low, high, float(estimate), sum(abs(d) >= abs(estimate) for d in dealt) / len(dealt)
+    return low, high, float(estimate), sum(abs(d) >= abs(estimate) - 1e-9 for d in dealt) / len(dealt)
 
 
 @pytest.mark.parametrize('seed', range(4))
@@ -137,7 +134,7 @@ def test_ties_at_the_line_are_said():
     table = check_scores(pd.DataFrame([dict(study='s', intermediate=i, target='xnli', language=c, metric='accuracy', seed=0, score=50. + n * (i != 'none'), n=9)
                                        for i in ('none', 'mnli') for n, c in enumerate('abcdef')]))
     assert 'c has the same m as a language inside a group' in primary(table, pd.Series([1., 2, 2, 3, 4, 5], index=list('abcdef'), name='m'))['note']
-    assert primary(table, pd.Series([1., 2, 3, 3, 4, 5], index=list('abcdef'), name='m'))['note'] == ''
+    assert primary(table, pd.Series([1., 2, 3, 3, 4, 5], index=list('abcdef'), name='m'))['note'] == 'a group has fewer than three languages: no interval'
 
 
 def test_random_arrangements_count_the_observed_one():
@@ -169,15 +166,16 @@ def test_swapping_the_groups_turns_the_sign():
     assert np.allclose(np.sort(permutation_null(a, b)), np.sort(-permutation_null(b, a)))
 
 
-def test_one_language_per_group_has_no_interval_and_says_so():
-    values = pd.Series({'a': 2., 'b': 1., 'c': 0.})
-    found = compare(values, ['a'], ['c'])
-    assert (found['estimate'], found['p_value'], found['ci_low']) == (2, 1, None)
-    assert found['note'] == 'a group holds only a and c: no interval'
+@pytest.mark.parametrize('k, m, note', [(1, 1, 'fewer than three'), (2, 9, 'fewer than three'), (9, 2, 'fewer than three'), (3, 3, '3 against 3'), (3, 4, ''), (4, 4, '')])
+def test_few_languages_have_no_interval_and_that_is_said(k, m, note):
+    values = pd.Series(np.random.default_rng(0).normal(size=k + m), [f'l{i}' for i in range(k + m)])
+    found = compare(values, list(values.index[:k]), list(values.index[k:]))
+    assert (found['ci_low'] is None) == (found['ci_high'] is None) == bool(note) and note in found['note'] and bool(note) == bool(found['note'])
+    assert (found['welch']['ci_low'] is None) == (min(k, m) < 3)
 
 
 def test_constant_values():
-    found = compare(pd.Series(1.5, index=list('abcdef')), list('abc'), list('def'))
+    found = compare(pd.Series(1.5, index=list('abcdefgh')), list('abcd'), list('efgh'))
     assert (found['estimate'], found['p_value'], found['ci_low'], found['ci_high']) == (0, 1, 0, 0)
 
 
@@ -185,21 +183,105 @@ def test_two_languages_are_too_few():
     with pytest.raises(XltError, match='make no two groups'): primary(check_scores(table()), resource())
 
 
-def test_bootstrap_covers_and_is_seeded():
+@pytest.mark.parametrize('k, m, how', [(5, 5, {}), (4, 7, {}), (7, 4, {}), (3, 4, {}), (4, 4, {}), (6, 5, dict(limit=100, draws=399))])
+@pytest.mark.parametrize('tied', [False, True])
+def test_the_interval_holds_what_the_test_does_not_reject(k, m, how, tied):
+    "Differences all over the place: inside exactly where p is 0.05 or more."
+    rng = np.random.default_rng(k)
+    a, b = rng.normal(1, 1, k), rng.normal(0, 1, m)
+    if tied: a, b = a.round(), b.round()
+    low, high = permutation_interval(a, b, **how)
+    inside = [permutation_p(a - d, b, **how)['p_value'] >= .05 for d in np.linspace(-6, 8, 281) + .00321]
+    assert inside == [low <= d <= high for d in np.linspace(-6, 8, 281) + .00321] and any(inside) and not all(inside)
+
+
+def test_interval_and_p_value_never_contradict_each_other():
+    rng = np.random.default_rng(1)
+    for n in range(200):
+        k, m = rng.integers(3, 8, 2)
+        a, b = rng.normal(rng.choice([0., 1, 2]), 1, k).round(rng.integers(0, 4)), rng.normal(0, 1, m).round(1)
+        low, high = permutation_interval(a, b)
+        assert (low > 0 or high < 0) == (permutation_p(a, b)['p_value'] < .05), (a, b)
+        assert low <= a.mean() - b.mean() + 1e-12 and high >= a.mean() - b.mean() - 1e-12
+
+
+def test_the_interval_covers():
     rng = np.random.default_rng(0)
-    hits = 0
-    for seed in range(200):
-        low, high = bootstrap_interval(rng.normal(1, 1, 13), rng.normal(0, 1, 13), seed, draws=500)
-        hits += low < 1 < high
-    assert 172 <= hits <= 198
-    assert bootstrap_interval([1, 2, 3], [0, 1, 5], 7) == bootstrap_interval([1, 2, 3], [0, 1, 5], 7)
+    held = [low <= 1 <= high for low, high in (permutation_interval(rng.normal(1, 1, 5), rng.normal(0, 1, 5)) for _ in range(1000))]
+    assert .93 < np.mean(held) < .975
 
 
-def test_centring_removes_what_a_cell_shares():
+def test_welch_is_statsmodels():
+    from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(1, 3, 6), rng.normal(0, 1, 9)
+    found = welch_interval(a, b)
+    assert (found['ci_low'], found['ci_high']) == pytest.approx(CompareMeans(DescrStatsW(a), DescrStatsW(b)).tconfint_diff(usevar='unequal'))
+    assert welch_interval([1, 1, 1], [2, 2, 2])['ci_low'] is None
+
+
+def test_effects_do_not_see_what_a_cell_shares():
     scores = check_scores(simulate(slope=1))
     shifted = scores.assign(score=scores.score - 5 * ((scores.target == 'panx') & (scores.intermediate == 'mnli')))
-    means = [language_means(centred(degradations(s))) for s in (scores, shifted)]
-    pd.testing.assert_series_equal(*means)
+    pd.testing.assert_series_equal(*(language_effects(degradations(s)) for s in (scores, shifted)))
+
+
+def patchy(seed, cells=8, codes=12, share=.4):
+    "A table of losses with holes; every language in one cell at least."
+    rng = np.random.default_rng(seed)
+    there = rng.random((cells, codes)) < share
+    there[rng.integers(0, cells, codes), np.arange(codes)] = True
+    c, l = np.nonzero(there)
+    return pd.DataFrame(dict(intermediate='mnli', target=[f't{i}' for i in c], language=[f'l{i:02d}' for i in l], baseline=50., score=50., n=9,
+                             degradation=3. * c + rng.normal(size=codes)[l] + rng.normal(size=len(c))))
+
+
+@pytest.mark.parametrize('seed', range(6))
+def test_effects_are_statsmodels_least_squares(seed):
+    lost, apart = connected(patchy(seed))
+    fit, found = smf.ols('degradation ~ C(target) + C(language)', lost).fit(), language_effects(lost)
+    theirs = pd.Series({c: fit.params.get(f'C(language)[T.{c}]', 0.) for c in found.index})
+    assert found.to_numpy() == pytest.approx((theirs - theirs.mean()).to_numpy(), abs=1e-9)
+    full = average_loss(lost, found)
+    every = pd.DataFrame([dict(target=t, language=c) for t in lost.target.unique() for c in found.index])
+    assert full == pytest.approx(fit.predict(every).mean()), 'what the average language would lose in the average cell'
+
+
+def test_effects_of_many_studies_at_once():
+    table = patchy(0).pivot(index=CELL, columns='language', values='degradation').to_numpy()
+    many = effects_of(np.stack([table, 2 * table + 7]))
+    assert np.allclose(many[0], effects_of(table), equal_nan=True) and np.allclose(many[1], 2 * many[0], equal_nan=True)
+
+
+def test_what_was_put_in_comes_out_whatever_the_coverage():
+    "Low-resource languages in few cells, high-resource ones in many; the shortcut of centring would find 13 % less."
+    lost = degradations(check_scores(simulate(slope=1)))
+    effect = -np.log10(resource().clip(.1))
+    exact = lost.assign(degradation=lost.groupby(CELL).ngroup() + effect[lost.language].to_numpy())
+    found = language_effects(exact)
+    assert found.to_numpy() == pytest.approx((effect[found.index] - effect[found.index].mean()).to_numpy(), abs=1e-9)
+    shortcut = (exact.degradation - exact.groupby(CELL).degradation.transform('mean')).groupby(exact.language).mean()
+    low, high = split(found.index, resource())
+    gap = [v[low].mean() - v[high].mean() for v in (shortcut, found)]
+    assert gap[0] < .95 * gap[1]
+
+
+def test_languages_that_no_cell_connects_are_left_out_and_named():
+    lost = patchy(0)
+    alone = pd.concat([lost, lost[:2].assign(target='elsewhere', language=['x', 'y'])])
+    kept, apart = connected(alone)
+    assert apart == ['x', 'y'] and len(kept) == len(lost)
+    pd.testing.assert_series_equal(language_effects(alone), language_effects(lost))
+    scores = check_scores(simulate(slope=1))
+    odd = scores[(scores.target == 'tatoeba') & (scores.language == 'el')].assign(target='mine', language='el2')
+    measure = pd.concat([resource(), pd.Series({'el2': 1.})]).rename('gib')
+    assert 'el2 left out, for no chain of shared cells connects it' in primary(check_scores(pd.concat([scores, odd])), measure)['note']
+    assert primary(check_scores(pd.concat([scores, odd])), measure)['estimate'] == pytest.approx(primary(scores, measure)['estimate'])
+
+
+def test_group_means_are_of_all_cells_and_differ_by_the_estimate():
+    found = primary(check_scores(simulate(slope=1)), resource())
+    assert found['mean_low'] - found['mean_high'] == pytest.approx(found['estimate'])
 
 
 def test_resource_measures(tmp_path):

@@ -3,9 +3,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from xlt.degradation import centred, check_scores, degradations, language_means, primary, split
+from xlt.degradation import check_scores, degradations, effects_of, language_effects, primary, split
 from xlt.languages import languages, resource
-from xlt.robustness import (SCALES, adjusted, agreement, arrays, baseline_versions, contrast, curve_summary, logit, span, specifications, values_of)
+from xlt.robustness import (SCALES, agreement, arrays, baseline_versions, contrast, curve_summary, freedman_lane, level_adjusted, level_of, logit, luck_of_seeds,
+                            luck_share, not_rejected, share_of, span, specifications)
 from xlt.simulation import simulate
 
 MEASURES = {m: resource(m) for m in ('cc100_gib', 'wiki', 'joshi')}
@@ -46,8 +47,9 @@ def test_no_specification_twice(curve):
     choices = ['measure', 'grouping', 'retrieval', 'scale', 'constant', 'left_out']
     assert not curve.duplicated(choices).any()
     assert not curve[(curve.retrieval == 'out')].left_out.isin(['target tatoeba', 'target bucc2018']).any(), 'what is out already cannot be left out'
-    same = curve.duplicated([*choices[:2], 'scale', 'constant', 'n', 'estimate', 'se'])
-    assert not same.any(), curve[same][choices]
+    whole = curve[curve.left_out == 'nothing']
+    same = whole.duplicated([*choices[:2], 'scale', 'constant', 'n', 'estimate', 'se'])
+    assert not same.any(), whole[same][choices]
 
 
 def test_equals_are_not_divided(curve):
@@ -55,30 +57,88 @@ def test_equals_are_not_divided(curve):
     assert 'tertiles' not in set(curve[curve.measure == 'joshi'].grouping) and set(curve[curve.measure == 'wiki'].grouping) == {'tertiles', 'median'}
 
 
-def test_noise_in_the_baseline_makes_no_effect():
-    "One noisy seed, no effect: by the level the adjusted estimate is zero on average; by the baseline alone it was not."
-    level, alone = [], []
+def of_level(share, **world):
+    "The level-adjusted estimate of forty simulated studies, with the level cleared of a given share of the degradation, or of the one that is found."
+    out = []
     for seed in range(40):
-        lost = degradations(check_scores(simulate(seeds=1, noise=4., seed=seed)))
-        values, base = language_means(centred(lost)), language_means(centred(lost, 'baseline'))
+        scores = check_scores(simulate(seed=seed, **world))
+        lost = degradations(scores)
+        values = language_effects(lost)
         low, high = split(values.index, resource())
-        both = [*low, *high]
-        level.append(adjusted(lost, low, high)['estimate'].item())
-        alone.append(contrast(values[both].to_numpy()[:, None], np.isin(both, low), span(base[both].to_numpy()[:, None], len(both)))['estimate'].item())
-    assert abs(np.mean(level)) < 3 * np.std(level) / 40 ** .5 < np.mean(alone)
+        c = luck_share(scores[scores.language != 'en'], lost, low, high) if share is None else share
+        level = language_effects(lost.assign(level=level_of(lost, c)), 'level')
+        X = span(np.column_stack([~values.index.isin([*low, *high]), level]), len(values))
+        out.append(contrast(values.to_numpy()[:, None], values.index.isin(low), X)['estimate'].item())
+    return np.mean(out), np.std(out) / 40 ** .5
+
+
+@pytest.mark.parametrize('world, wrong', [(dict(noise=6.), 0.), (dict(language=3., difference=2.), .5)])
+def test_the_luck_of_the_baseline_is_neither_kept_nor_overdone(world, wrong):
+    "The baseline itself (share 0) errs where it is noisy, the mean of before and after (a half) where languages truly differ; the share that is found errs in neither."
+    truth = world.get('difference', 0.)
+    (found, se), (off, _) = of_level(None, **world), of_level(wrong, **world)
+    assert abs(found - truth) < 3 * se < abs(off - truth)
+
+
+def test_one_seed_takes_a_share_from_the_rows_and_never_more_than_a_half():
+    scores = check_scores(simulate(seeds=1, language=3.))
+    lost = degradations(scores)
+    groups = split(language_effects(lost).index, resource())
+    assert luck_share(scores[scores.language != 'en'], lost, *groups) < .1, 'little noise, languages that truly differ'
+    noisy = check_scores(simulate(seeds=1, noise=6.))
+    assert luck_share(noisy[noisy.language != 'en'], degradations(noisy), *groups) == .5
+    one = scores[scores.intermediate.isin(['none', 'mnli'])]
+    assert luck_share(one[one.language != 'en'], degradations(one), *groups) == .5, 'one intermediate task and one seed tell nothing'
+
+
+def test_the_luck_of_seeds_is_the_variance_of_a_mean():
+    rng = np.random.default_rng(0)
+    base = [50 + 3 * rng.normal(size=(400, 6, 20)) for _ in range(3)]
+    assert luck_of_seeds(base).mean() == pytest.approx(9 / 6 / 3 * 19 / 20, rel=.05) and luck_of_seeds(base[:1]) is None
+    assert share_of(np.zeros(9), np.repeat([-1, 0, 1], 3), np.array(1.), None) == .5, 'where nothing varies'
 
 
 def test_covariates_against_statsmodels(lost, curve):
-    values, base = (language_means(centred(t, c)) for t, c in ((lost, 'degradation'), (lost.assign(level=(lost.baseline + lost.score) / 2), 'level')))
+    values, level = language_effects(lost), language_effects(lost.assign(level=level_of(lost)), 'level')
     low, high = split(values.index, resource())
-    both = [*low, *high]
-    X = sm.add_constant(np.column_stack([np.isin(both, low), base[both]]).astype(float))
-    fit = sm.OLS(values[both].to_numpy(), X).fit()
+    middle = ~values.index.isin([*low, *high])
+    X = sm.add_constant(np.column_stack([values.index.isin(low), middle, level]).astype(float))
+    fit = sm.OLS(values.to_numpy(), X).fit()
     mine = the(curve, constant='level')
     assert [mine.estimate, mine.se, mine.p_value] == pytest.approx([fit.params[1], fit.bse[1], fit.pvalues[1]], rel=1e-4)
     assert [mine.ci_low, mine.ci_high] == pytest.approx(fit.conf_int()[1], rel=1e-4)
     mine = baseline_versions(lost, low, high)['adjusted']
-    assert mine['estimate'] == pytest.approx(fit.params[1]) and mine['p_value'] == pytest.approx(fit.pvalues[1])
+    assert mine['estimate'] == pytest.approx(fit.params[1]) and mine['p_value'] == pytest.approx(fit.pvalues[1], abs=.02)
+    assert [mine['ci_low'], mine['ci_high']] == pytest.approx(fit.conf_int()[1], abs=.15)
+
+
+@pytest.mark.parametrize('n, effect', [(7, 0.), (8, 4.), (12, 1.), (12, -3.), (20, 1.5)])
+def test_the_adjusted_interval_holds_what_the_adjusted_test_does_not_reject(n, effect):
+    rng = np.random.default_rng(n)
+    low, level = np.arange(n) < n // 2, rng.normal(size=n)
+    y, basis = effect * low + .5 * level + rng.normal(size=n), span(level[:, None], n)
+    estimate, p_value = freedman_lane(y, low, basis, 0, 50_000, 2000)
+    assert estimate == pytest.approx(contrast(y[:, None], low, basis)['estimate'].item())
+    ends = not_rejected(estimate, p_value, .5)
+    assert (ends[0] > 0 or ends[1] < 0) == (p_value(0.) < .05) and ends[0] < estimate < ends[1]
+    for d in np.linspace(estimate - 6, estimate + 6, 61): assert (ends[0] <= d <= ends[1]) == (p_value(d) >= .05)
+
+
+def test_dealing_out_the_rest_keeps_its_promise():
+    "A level that goes with the group: dealing the labels themselves would find too much."
+    rng, hits = np.random.default_rng(0), []
+    low = np.arange(15) < 5
+    for _ in range(400):
+        level, y = rng.normal(size=15) - 2 * low, rng.normal(size=15)
+        hits.append(freedman_lane(y, low, span(level[:, None], 15), 0, 1000, 400)[1](0.) < .05)
+    assert .02 < np.mean(hits) < .085
+
+
+def test_a_level_that_cannot_be_held_constant_says_nothing():
+    lost = degradations(check_scores(simulate(slope=1))).query('language in ["yo", "sw", "ru", "de"]')
+    assert level_adjusted(lost, ['yo', 'sw'], ['de', 'ru']) == dict.fromkeys(('estimate', 'ci_low', 'ci_high', 'p_value'))
+    flat = lost.assign(score=50., degradation=0.)
+    assert level_adjusted(pd.concat([flat.assign(language=flat.language + k) for k in 'ab']), ['yoa', 'yob', 'swa'], ['rua', 'rub', 'dea'])['p_value'] == 1
 
 
 def test_a_family_on_one_side_drops_out_of_the_comparison():
@@ -98,12 +158,11 @@ def test_logit_is_finite_at_both_ends():
     assert np.isfinite(logit(pd.Series([0., 100.]), pd.Series([10, 10]))).all()
 
 
-def test_missing_cells_are_centred_over_what_is_there(lost):
+def test_the_curve_starts_from_the_language_effects(lost):
     grid = arrays(lost)
     assert np.isnan(grid['points']).any()
     for scale, f in SCALES.items():
-        means = language_means(centred(lost.assign(loss=f(lost)), 'loss'))
-        assert values_of(grid[scale]) == pytest.approx(means[grid['languages']].to_numpy())
+        assert effects_of(grid[scale]) == pytest.approx(language_effects(lost.assign(loss=f(lost)), 'loss')[grid['languages']].to_numpy())
 
 
 def test_agreement_in_words():

@@ -10,16 +10,16 @@ __all__ = ['COLOURS', 'SHAPES', 'PAGE', 'ways', 'answers', 'matrix', 'of_languag
 import json
 import pandas as pd
 from .analysis import measures_for
-from .degradation import CELL, centred, compare, degradations, language_means, split
+from .degradation import CELL, compare, connected, degradations, language_effects, split
 from .languages import GROUPINGS, XltError
 from .text import for_html
 
 # %% ../nbs/14c_explorer.ipynb #xba394c2
-def ways(lost: pd.DataFrame,  # from `xlt.degradation.centred`
+def ways(lost: pd.DataFrame,  # from `xlt.degradation.connected`
          measure: pd.Series,  # the study's resource measure, indexed by language code
         ) -> dict[str, tuple[list[str], list[str]]]:  # `measure, grouping` → codes of the low and the high group
     "Every way to draw the line between the groups that these languages allow."
-    codes, found = list(language_means(lost).index), {}
+    codes, found = list(language_effects(lost).index), {}
     for name, values in measures_for(codes, measure).items():
         for how in GROUPINGS if name == 'joshi' else [g for g in GROUPINGS if g != 'joshi']:
             try: found[f'{name}, {how}'] = split(codes, values, how)
@@ -27,17 +27,17 @@ def ways(lost: pd.DataFrame,  # from `xlt.degradation.centred`
     return found
 
 # %% ../nbs/14c_explorer.ipynb #x5366d04
-def answers(lost: pd.DataFrame,  # from `centred`
+def answers(lost: pd.DataFrame,  # from `xlt.degradation.connected`
             lines: dict,  # from `ways`
            ) -> pd.DataFrame:  # one row per way: `estimate` (low minus high, points) with interval and p-value
     "The primary analysis, for every way to draw the line."
-    values = language_means(lost)
+    values = language_effects(lost)
     kept = ('estimate', 'ci_low', 'ci_high', 'p_value', 'n_low', 'n_high')
     rows = [dict(way=way) | {k: v for k, v in compare(values, *groups).items() if k in kept} for way, groups in lines.items()]
     return pd.DataFrame(rows)
 
 # %% ../nbs/14c_explorer.ipynb #xddc142b
-def matrix(lost: pd.DataFrame,  # from `centred`
+def matrix(lost: pd.DataFrame,  # from `xlt.degradation.connected`
            lines: dict,  # from `ways`
           ) -> pd.DataFrame:  # one row per way and cell: `estimate`, points; None where a group has no language
     "Low minus high in every cell, for every way to draw the line."
@@ -50,7 +50,7 @@ def matrix(lost: pd.DataFrame,  # from `centred`
     return pd.DataFrame(rows)
 
 # %% ../nbs/14c_explorer.ipynb #x8eac270
-def of_languages(lost: pd.DataFrame,  # from `centred`
+def of_languages(lost: pd.DataFrame,  # from `xlt.degradation.connected`
                  lines: dict, measure: pd.Series,
                  facts: pd.DataFrame,  # `name`, `family` and `script`, indexed by code
                  paired: pd.DataFrame | None = None,  # from `xlt.paired.compare_all`: intervals over examples
@@ -150,7 +150,7 @@ def explorer(scores: pd.DataFrame,  # a checked tidy table
             ) -> str:  # HTML
     "A study as one interactive page that needs nothing but a browser."
     import vl_convert
-    lost = centred(degradations(scores, pivot))
+    lost = connected(degradations(scores, pivot))[0]
     lines = ways(lost, measure)
     spec = json.dumps(chart(answers(lost, lines), matrix(lost, lines), *of_languages(lost, lines, measure, facts, paired)).to_dict(), allow_nan=False)
     title = for_html(f'Explorer: {scores.study.iloc[0]}')

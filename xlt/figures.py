@@ -20,7 +20,8 @@ import seaborn as sns
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
-from .degradation import permutation_null
+from .degradation import is_classes, permutation_null
+from .mixed import FLOOR
 from .analysis import number, p_text
 from .tasks import TARGET
 from .languages import MEASURES
@@ -131,26 +132,35 @@ def fit_band(x: np.ndarray, y: np.ndarray,  # one per language
 @styled
 def against_resource(languages: pd.DataFrame,  # `per_language` of an analysis, indexed by code
                      unit: str = 'CC-100 text, GiB',  # of the resource axis
-                     floor: float = .1,  # smaller resources are drawn here, as the logarithm needs
                     ) -> Figure:
     "Every language's degradation against how much pretraining text it had."
     fig, ax = canvas(7.2, 4.6)
-    x, y = languages.resource.clip(floor), languages.centred
-    ax.set(xscale='log', xlabel=f'pretraining resource ({unit}; log scale)',
-           ylabel="mean degradation (points, each cell's mean subtracted)",
+    classes = is_classes(languages.resource)
+    below = (languages.resource < FLOOR) & (not classes)
+    x, y = languages.resource if classes else languages.resource.clip(FLOOR), languages.effect
+    scale, back = (np.asarray, np.asarray) if classes else (np.log10, lambda v: 10. ** v)
+    if not classes: ax.set_xscale('log')
+    ax.set(xlabel=f'pretraining resource ({unit}{"" if classes else "; log scale"})',
+           ylabel='points lost beyond the average language in the same cells\n(least-squares language effect; lost more ↑)',
            title=f'Degradation against pretraining resource, one point per language (n = {len(languages)})')
+    drawn = [(x, y, '-', 'least squares, 95 % band')]
+    if below.any(): drawn.append((x[~below], y[~below], '--', f'without {", ".join(languages.index[below])}'))
     at = fit = ()
-    if len(x) > 2 and x.nunique() > 1:
-        at = np.geomspace(x.min(), x.max(), 100)
-        fit, half = fit_band(np.log10(x), y, np.log10(at))
-        ax.plot(at, fit, color=INK, lw=1.2)
-        ax.fill_between(at, fit - half, fit + half, color=INK, alpha=.12, lw=0, label='least squares, 95 % band')
+    for a, b, style, label in drawn:
+        if len(a) < 3 or a.nunique() < 2: continue
+        at = back(np.linspace(scale(a.min()), scale(a.max()), 100))
+        fit, half = fit_band(scale(a), b, scale(at))
+        ax.plot(at, fit, color=INK, lw=1.2, ls=style, label=label)
+        if style == '-': ax.fill_between(at, fit - half, fit + half, color=INK, alpha=.12, lw=0)
     for group, (colour, marker, label) in GROUPS.items():
         mine = languages.group == group
-        ax.scatter(x[mine], y[mine], c=colour, marker=marker, s=26, zorder=3, label=f'{label} ({mine.sum()})')
+        ax.scatter(x[mine & ~below], y[mine & ~below], c=colour, marker=marker, s=26, zorder=3, label=f'{label} ({mine.sum()})')
+        ax.scatter(x[mine & below], y[mine & below], facecolor='none', edgecolor=colour, marker=marker, s=34, zorder=3)
+    if below.any(): ax.scatter([], [], facecolor='none', edgecolor=INK, s=34, label=f'below {FLOOR:g}, drawn there: {", ".join(languages.index[below])}')
     ax.axhline(0, color=INK, lw=.6, ls=':')
-    ax.xaxis.set_major_formatter('{x:g}')
-    ax.xaxis.set_minor_formatter(LogFormatter())
+    if not classes:
+        ax.xaxis.set_major_formatter('{x:g}')
+        ax.xaxis.set_minor_formatter(LogFormatter())
     ax.legend()
     fig.draw_without_rendering()
     label_points(ax, x, y, languages.index, (at, fit))
@@ -165,14 +175,14 @@ def assigned(table: pd.DataFrame,  # from `xlt.assigned.stack`
     fig, ax = canvas(7.2, 4.6)
     for (study, rows), colour, marker in zip(table.groupby('study'), sns.color_palette('colorblind'), 'os^DvP*X'):
         at = np.geomspace(rows.resource.min(), rows.resource.max(), 50)
-        ax.scatter(rows.resource, rows.centred, color=colour, marker=marker, s=24, label=f'{study} ({len(rows)})')
-        ax.plot(at, fit_band(np.log10(rows.resource), rows.centred, np.log10(at))[0], color=colour, lw=.8)
-    fit, half = fit_band(np.log10(table.resource), table.centred, np.log10(at))
+        ax.scatter(rows.resource, rows.effect, color=colour, marker=marker, s=24, label=f'{study} ({len(rows)})')
+        ax.plot(at, fit_band(np.log10(rows.resource), rows.effect, np.log10(at))[0], color=colour, lw=.8)
+    fit, half = fit_band(np.log10(table.resource), table.effect, np.log10(at))
     ax.plot(at, fit, color=INK, lw=1.6)
     ax.fill_between(at, fit - half, fit + half, color=INK, alpha=.12, lw=0, label='all, 95 % band')
     ax.axhline(0, color=INK, lw=.6, ls=':')
     ax.set(xscale='log', xlabel=f'assigned pretraining resource ({unit}; log scale)',
-           ylabel="mean degradation (points, each cell's mean subtracted)",
+           ylabel='points lost beyond the average language\n(least-squares language effect; lost more ↑)',
            title=f'Resource assigned by lot: {table.study.nunique()} studies, n = {len(table)} languages')
     ax.xaxis.set_major_formatter('{x:g}')
     ax.xaxis.set_minor_formatter(LogFormatter())
@@ -209,17 +219,18 @@ def permutation(null: np.ndarray,  # from `xlt.degradation.permutation_null`, po
     ax.axvline(found['estimate'], color=RED, lw=2, label=f'observed: {number(found["estimate"])} points, {p_text(found["p_value"])}')
     ax.axvline(-found['estimate'], color=RED, lw=1, ls='--', label='as extreme on the other side')
     how = 'all' if found['exact'] else 'random'
-    ax.set(xlabel='low minus high (points)', ylabel='share of arrangements (%)',
+    if found['ci_low'] is not None: ax.axvspan(found['ci_low'], found['ci_high'], ymax=.04, color=INK, alpha=.5, lw=0, label='95 % interval of the difference')
+    ax.set(xlabel='low minus high (points; low-resource languages lost more →)', ylabel='share of arrangements (%)',
            title=f'If resource made no difference: {how} {len(null):,} arrangements of {found["n_low"]} + {found["n_high"]} languages')
-    ax.legend(loc='upper left', bbox_to_anchor=(0, -.17), ncols=2)
+    ax.legend(loc='upper left', bbox_to_anchor=(0, -.17), ncols=3)
     return fig
 
 # %% ../nbs/14_figures.ipynb #c030
 def forest_rows(analysis: dict) -> pd.DataFrame:  # `part`, `name`, `estimate`, `ci_low`, `ci_high`, `n`
     "The estimates of an analysis, one row each, in the order in which they are drawn."
     found = analysis['primary']
-    rows = [dict(part='all', name='all cells', n=found['n_low'] + found['n_high'],
-                 **{k: found[k] for k in ('estimate', 'ci_low', 'ci_high')})]
+    rows = [dict(part='all', name=name, n=found['n_low'] + found['n_high'], **{k: value[k] for k in ('estimate', 'ci_low', 'ci_high')})
+            for name, value in (('all cells', found), ('at the same level', analysis['level_adjusted']))]
     for part, key, value in [('intermediate task', 'intermediate', 'estimate'), ('target task', 'target', 'estimate'),
                              ('family (mean)', 'family', 'mean'), ('script (mean)', 'script', 'mean')]:
         rows += [dict(part=part, name=r[key], estimate=r[value], ci_low=r['ci_low'], ci_high=r['ci_high'],
@@ -242,7 +253,7 @@ def forest(rows: pd.DataFrame,  # from `forest_rows`
         ax.text(1.01, at.iloc[0] + 1, part, transform=ax.get_yaxis_transform(), size=8, weight='bold', va='center')
         for n, place in zip(r.n, at): ax.text(1.01, place, f'n = {n}', transform=ax.get_yaxis_transform(), size=7, va='center', color=INK)
     ax.axvline(0, color=INK, lw=.6, ls=':')
-    ax.set(yticks=y, yticklabels=drawn.name, xlabel='points: low minus high (tasks), mean centred degradation (families, scripts)',
+    ax.set(yticks=y, yticklabels=drawn.name, xlabel='points: low minus high (tasks), mean language effect (families, scripts); low lost more →',
            title=f'Degradation with 95 % intervals ({len(rows) - len(drawn)} without comparison not drawn)')
     ax.tick_params(axis='y', length=0)
     return fig
@@ -393,7 +404,7 @@ def gallery(analysis: dict,  # from `xlt.analysis.analyse`
            ) -> dict:  # name: Figure
     "Every figure of a study."
     languages, found = pd.DataFrame(analysis['per_language']).set_index('language'), analysis['primary']
-    null = permutation_null(*(languages.centred[found['groups'][g]] for g in ('low', 'high')))
+    null = permutation_null(*(languages.effect[found['groups'][g]] for g in ('low', 'high')))
     drawn = dict(resource=against_resource(languages, unit_of(measure)), permutation=permutation(null, found), dumbbells=dumbbells(languages),
                  cells=heat_map(pd.DataFrame(analysis['cells'])), forest=forest(forest_rows(analysis)))
     return drawn | (dict(specifications=specification_curve(analysis)) if analysis['specifications'] else {})
