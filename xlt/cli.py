@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['QUIET', 'RAISED', 'EXAMPLES', 'kept_traceback', 'shortened', 'expected', 'time_left', 'duration', 'progress_within',
-           'running', 'progress', 'only_driver', 'writable', 'snakefile', 'start', 'watch', 'stop', 'interruptible',
-           'drive', 'headline', 'sentence', 'failures', 'conclude', 'read_study', 'check_start', 'resolved',
-           'check_hardware', 'run', 'pack', 'overview', 'unless_absent', 'plan', 'report', 'status', 'tasks',
-           'languages', 'new', 'doctor', 'score', 'replicate', 'printed', 'replicate_xlmr', 'replicate_packaged',
-           'submission', 'pins', 'export', 'convert', 'analyse', 'arguments', 'whole', 'price', 'cores',
-           'table_commands', 'published_commands', 'parser', 'main']
+           'running', 'progress', 'only_driver', 'writable', 'snakefile', 'start', 'watch', 'orphans', 'stop',
+           'interruptible', 'drive', 'headline', 'sentence', 'failures', 'conclude', 'read_study', 'check_start',
+           'resolved', 'check_hardware', 'run', 'pack', 'overview', 'unless_absent', 'plan', 'report', 'status',
+           'tasks', 'languages', 'new', 'doctor', 'score', 'replicate', 'printed', 'replicate_xlmr',
+           'replicate_packaged', 'submission', 'pins', 'export', 'convert', 'analyse', 'arguments', 'whole', 'price',
+           'cores', 'table_commands', 'published_commands', 'parser', 'main']
 
 # %% ../nbs/15_cli.ipynb #c003
 import argparse, json, os, re, shutil, signal, socket, subprocess, sys, time, traceback
@@ -161,6 +161,16 @@ def watch(process: subprocess.Popen, study, cores: int) -> int:  # its exit stat
         with suppress(subprocess.TimeoutExpired): process.wait(max(1, 20 * (time.monotonic() - begun)))  # looking costs a twentieth of a core at most
     return process.returncode
 
+# %% ../nbs/15_cli.ipynb #x1orphan
+def orphans() -> list:  # of `psutil.Process`
+    "Processes that descend from this `xlt run`, also after the Snakemake between them has gone: they carry its name in XLT_DRIVER."
+    import psutil
+    found, mine = [], f'{socket.gethostname()}:{os.getpid()}'
+    for p in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if p.environ().get('XLT_DRIVER') == mine: found.append(p)
+    return found
+
 # %% ../nbs/15_cli.ipynb #c017
 def stop(process: subprocess.Popen,
          elsewhere: bool = False,  # are its jobs on other machines? Then it has to cancel them itself
@@ -170,12 +180,12 @@ def stop(process: subprocess.Popen,
     if elsewhere and process.poll() is None:
         process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired): process.wait(60)
-    try: family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    except psutil.NoSuchProcess: return
+    try: family = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess: family = orphans()  # somebody may have killed Snakemake alone
     process.kill()  # first, so that it starts nothing more
-    for p in family[1:]:
+    for p in family:
         with suppress(psutil.NoSuchProcess): p.terminate()
-    _, alive = psutil.wait_procs(family[1:], timeout=5)
+    _, alive = psutil.wait_procs(family, timeout=5)
     for p in alive:
         with suppress(psutil.NoSuchProcess): p.kill()
     process.wait()
@@ -240,6 +250,7 @@ def conclude(study, returned: int) -> int:  # exit status
     from xlt.results import status
     rows, logs = status(study), Path(shown(root() / 'runs' / study.study / 'logs'))
     if returned == 130: print('stopped; what is done is kept, and the same command goes on from there'); return 130
+    if returned < 0: print(f'Snakemake was killed (signal {-returned}), so its runs were ended; what is done is kept, and the same command goes on from there'); return 1
     if returned == 0: print(*headline(study), sep='\n'); return 0
     print(*failures(rows, logs), sep='\n')
     if not any(r['state'] == 'failed' for r in rows):

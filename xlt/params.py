@@ -8,7 +8,8 @@ __all__ = ['OURS', 'Overrides', 'OWN', 'sayable', 'root', 'find', 'shown', 'Load
            'bf16_on_cpu', 'execution', 'slow', 'extent', 'recipe', 'Mixture', 'lacking', 'mixture', 'evaluated',
            'mined', 'tested', 'members', 'keys', 'within', 'locate', 'explain', 'kinds', 'oddities', 'find_trained',
            'check_intermediate', 'problem', 'check_asked', 'check_names', 'check_source', 'check_resource', 'set_aside',
-           'trainings', 'set_by', 'check_encoder', 'check_windows', 'locate_encoder', 'read', 'absent_data']
+           'trainings', 'set_by', 'check_encoder', 'check_windows', 'locate_encoder', 'locate_source', 'read',
+           'absent_data']
 
 # %% ../nbs/10_params.ipynb #x6ae51c9
 import math, os, re, shutil, subprocess
@@ -501,6 +502,15 @@ def locate_encoder(data: dict,  # a study's parameters, changed in place
     if isinstance(path, str) and not path.startswith('~'):
         data['encoder'] = encoder | {'path': os.path.abspath(place / path)}
 
+# %% ../nbs/10_params.ipynb #f3d10001
+def locate_source(data: dict,  # a study's parameters, changed in place
+                  place: Path) -> None:
+    "Make the paths of a source's folders absolute: relative to a place, or else to the root."
+    source = data.get('source')
+    named = {k: v for k, v in source.items() if str(k).endswith('folder') and isinstance(v, str)} if isinstance(source, dict) else {}
+    there = {k: p for k, v in named.items() for p in (root() / v, place / v) if not v.startswith('~') and p.is_dir()}  # the last wins
+    if there: data['source'] = source | {k: os.path.abspath(p) for k, p in there.items()}
+
 # %% ../nbs/10_params.ipynb #xba3a6b0
 def read(kind: type, path: Path, settings: list[str] = (),
          data_too: bool = True,  # are source and encoder looked at?
@@ -510,9 +520,9 @@ def read(kind: type, path: Path, settings: list[str] = (),
     try: data = parse(path.read_text(encoding='utf-8'), file)
     except UnicodeDecodeError as e: raise XltError(f'{file}: not UTF-8 text ({e.reason})') from None
     if not isinstance(data, dict): raise XltError(f'{file}: a study is a mapping of keys to values, as in `study: my-study`')
-    locate_encoder(data, path.parent)
+    locate_encoder(data, path.parent), locate_source(data, path.parent)
     for setting in settings: override(data, setting)
-    locate_encoder(data, Path.cwd())
+    locate_encoder(data, Path.cwd()), locate_source(data, Path.cwd())
     try: study, wrong = kind(**{str(k): v for k, v in data.items()}), oddities(data)
     except ValidationError as e: wrong = [explain(kind, error) for error in e.errors()]
     for check in (check_names, check_encoder, check_windows, check_source) if data_too else (check_names,):
