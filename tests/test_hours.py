@@ -1,0 +1,120 @@
+"xlt plan knows how long a study takes from what this machine has done, and says so when it does not."
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from machine import play
+
+from xlt import cli, plan
+from xlt.features import train_tokenizer
+from xlt.lab import Lab
+from xlt.models import new_model, save_encoder
+from xlt.params import Study
+from xlt.plan import done_here, expectations, sized, to_read
+from xlt.progress import count_work
+from xlt.results import begin, find_run, result, runs
+from xlt.sources import load
+from xlt.tasks import TASKS, Recipe
+
+FILE = 'params/tiny.yaml'
+LAB = {'kind': 'lab', 'seed': 1, 'n_languages': 4, 'train_examples': 300, 'dev_examples': 20, 'test_examples': 30, 'largest': 300, 'smallest': 50}
+
+
+@pytest.fixture
+def small(project, monkeypatch) -> Path:
+    "A study on an encoder in a folder."
+    monkeypatch.chdir(project)
+    tokenizer = train_tokenizer(Lab(**{k: v for k, v in LAB.items() if k != 'kind'}).corpus(), 600, .5)
+    save_encoder(new_model(Recipe(vocabulary=600), tokenizer, 0), tokenizer, project / 'checkpoint')
+    data = yaml.safe_load((project / FILE).read_text()) | {'source': LAB, 'encoder': {'kind': 'folder', 'path': '../checkpoint'}, 'targets': ['xnli', 'xquad', 'tatoeba'],
+                                                          'tasks': {t: {'batch_size': 10, 'epochs': 2} for t in ('mnli', 'xnli', 'xquad')}}
+    (project / FILE).write_text(yaml.safe_dump(data))
+    return project
+
+
+def pretend(phase, intermediate=None, target=None, file=FILE, rest=5., **work):
+    "A run that took so long for so many sub-words."
+    run = begin(file, phase, intermediate, target)
+    run.seconds = {'training': 0., 'evaluation': rest}
+    for what, (subwords, seconds) in work.items():
+        run.seconds['training'] += seconds
+        count_work(what, 1, subwords, seconds)
+    scores = [dict(language=c, metric=TASKS[target].metrics[0], score=50., n=10) for c in run.study.evaluated(target)] if target else []
+    run.finish(scores=scores)
+
+
+def test_nothing_done_nothing_guessed(small, capsys):
+    assert cli.main(['plan', FILE]) == 0
+    assert 'time: not known for encoder and intermediate and pair' in capsys.readouterr().out
+    assert all(seconds is None for seconds, _ in expectations(Study.read(FILE)).values())
+
+
+def test_rates_of_each_kind_and_the_amount_that_is_left(small):
+    pretend('encoder')
+    pretend('pair', 'none', 'xnli', training=(10_000, 100.), evaluation=(10_000, 20.))
+    study = Study.read(FILE)
+    found = expectations(study)
+    read = to_read(study, find_run(study, 'pair', 'none', 'xquad'))
+    assert read['training'] > 0 and read['evaluation'] > 0
+    assert found['none--xquad--s0'] == (pytest.approx(5 + read['training'] * .01 + read['evaluation'] * .002, rel=1e-3), 'rates'), 'no span was measured: any kind'
+    assert found['mnli--xnli--s0'] == (pytest.approx(125, rel=1e-3), 'alike'), 'whatever it was trained on before'
+    assert found['mnli--s0'][1] == 'rates' and found['none--tatoeba--s0'][1] == 'rates'
+    pretend('pair', 'none', 'xquad', training=(10_000, 300.), evaluation=(10_000, 60.))
+    more = Study.read(FILE, set=['tasks.xquad.epochs=6', 'tasks.mnli.train_examples=100'])
+    found = expectations(more)
+    read = to_read(more, find_run(more, 'pair', 'none', 'xquad'))
+    assert found['none--xquad--s0'][0] == pytest.approx(5 + read['training'] * .03 + read['evaluation'] * .006, rel=1e-3), 'a span has its own rate'
+    whole, part = (to_read(s, find_run(s, 'intermediate', 'mnli'))['training'] for s in (study, more))
+    assert part == pytest.approx(whole * 100 / sized(study, 'mnli', 'train', 'qaa')[0])
+
+
+def test_a_study_like_one_already_run(small, capsys):
+    "The copy of a study, by another name and with another seed: every run is like one that is done."
+    play('encoder', 'intermediate', 'pair')
+    (small / 'params' / 'again.yaml').write_text((small / FILE).read_text().replace('study: tiny', 'study: again').replace('seeds: [0]', 'seeds: [7]'))
+    assert cli.main(['plan', 'again', '--cores', '2']) == 0
+    said = capsys.readouterr().out
+    assert 'again: 9 runs, 0 of them done' in said and '8 runs like some that are done)' in said and 'reckoned' not in said
+    table = plan.phases(Study.read('params/again.yaml'))
+    took = {phase: sum(result(r)['seconds']['total'] for r in runs(Study.read(FILE)) if r.phase == phase) for phase in ('encoder', 'intermediate', 'pair')}
+    assert {phase: 3600 * table['hours left'][phase] for phase in took} == pytest.approx(took)
+
+
+def test_other_encoders_machines_and_resumed_runs_tell_nothing(small, monkeypatch):
+    pretend('encoder')
+    pretend('pair', 'none', 'xnli', training=(10_000, 100.), evaluation=(10_000, 20.))
+    study = Study.read(FILE)
+    assert len(done_here(study)) == 2
+    monkeypatch.setattr(plan, 'machine', lambda: {'processor': 'another'})
+    assert done_here(study) == []
+    monkeypatch.undo()
+    monkeypatch.chdir(small); monkeypatch.setenv('XLT_ROOT', str(small))
+    scratch = Study.read(FILE, set=['encoder={kind: scratch}'])
+    assert done_here(scratch) == []
+    pretend('pair', 'none', 'xquad', evaluation=(10_000, 20.))  # its model was there already
+    assert [d['run'] for d in done_here(study)] == ['encoder', 'none--xnli--s0']
+
+
+def test_an_encoder_from_scratch_by_its_steps(project, monkeypatch):
+    monkeypatch.chdir(project)
+    run = begin(FILE, 'encoder')
+    run.seconds = {'training': 60.}
+    run.finish()
+    twice = Study.read(FILE, set=['encoder.steps=100'])
+    assert expectations(twice)['encoder'] == (pytest.approx(120, rel=1e-3), 'rates')
+    assert expectations(Study.read(FILE, set=['encoder.hidden=128']))['encoder'][0] is None
+
+
+def test_the_amount_of_a_test_set(small):
+    study, few = Study.read(FILE), Study.read(FILE, set=['test_examples=10'])
+    for target in ('xnli', 'tatoeba'):
+        whole, part = (plan.to_test(s, target) for s in (study, few))
+        assert part == pytest.approx(whole * (1 / 3 if target == 'xnli' else 2 / 3)), 'Tatoeba reads every candidate'
+    n, size = sized(study, 'xnli', 'test', 'qab')
+    assert n == len(load(study.source, 'xnli', 'test', 'qab')) and size > 5
+    kept = list((small / 'runs' / '_sizes').glob('*.json'))
+    assert kept and json.loads(kept[0].read_text())
+    for path in kept: path.write_text('damaged')
+    assert sized(study, 'xnli', 'test', 'qab') == (n, size)
