@@ -229,18 +229,17 @@ def means_line(found: dict,  # `primary`
 def alarm_line(found: dict | None,  # from `family_alarms`
               ) -> str:  # empty where the rates are within 5 %
     "How often the comparisons err if families are alike, where that is too often."
-    names = {'primary': 'the comparison', 'level_adjusted': 'the one at the same level'}
+    names = {'primary': 'the comparison in points', 'level_adjusted': 'the comparison at the same level'}
     over = {k: found[k]['rate'] for k in names if found and found[k] and found[k]['mc_low'] > .05}
     if not over: return ''
-    said = ' and '.join(f'{names[k]} would find a difference in {100 * v:.0f} %' for k, v in over.items())
-    return f'If languages of one family were alike (correlation {found["correlation"]:g}) and resource made no difference, {said} of studies, not 5 %.'
+    said = ' and '.join(f'{names[k]} in {100 * v:.0f} %' for k, v in over.items())
+    return f'If languages of one family were alike (correlation {found["correlation"]:g}), a false alarm would be raised not in 5 % of studies, but by {said}.'
 
 def seed_line(analysis: dict,  # with `seeds`
              ) -> str:  # empty where there are several
     "What a single seed leaves open."
     if len(analysis.get('seeds', [0, 1])) > 1: return ''
-    return ('With a single seed the noise of the baselines is not known; where it is large, the comparison at the same level finds a difference '
-            'that is not there in more than 5 % of studies.')
+    return 'With a single seed the noise of the baselines is not known; where it is large, the comparison at the same level raises a false alarm in more than 5 % of studies.'
 
 def conclusion(analysis: dict,  # with `primary`, `level_adjusted`, `equivalence`, `minimum_detectable_effect` and, if it is known, `false_alarms`
               ) -> dict:  # `verdict` and `sentence`
