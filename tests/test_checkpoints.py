@@ -10,17 +10,17 @@ import torch
 from transformers import TrainerCallback
 
 from xlt import checkpoints, training
-from xlt.checkpoints import OTHER_SEED, attempt, is_sealed, resumable
+from xlt.checkpoints import OTHER_SEED, attempt, is_sealed, resumable, steps_of
 from xlt.evaluation import chance
 from xlt.features import train_tokenizer
 from xlt.mixing import fit_mixture, masked_part, task_part
 from xlt.models import load_encoder, new_model, save_encoder, with_head, with_masked_head
 from xlt.tasks import MaskedText, Phase, Recipe, find_task
 from xlt.tokenised import table
-from xlt.training import fit, pretrain
+from xlt.training import fit, pretrain, told_training
 
 RECIPE = Recipe(layers=1, hidden=16, heads=2, feed_forward=32, vocabulary=400, steps=12, batch_size=4, max_length=32, block=16)
-PHASE = Phase(learning_rate=1e-2, batch_size=8, epochs=3, evals_per_epoch=2)
+PHASE = Phase(learning_rate=1e-2, batch_size=8, epochs=3, eval_steps=4)
 
 
 class Killed(BaseException):
@@ -128,7 +128,7 @@ def mixed(encoder, tokenizer, folder=None, **kwargs):
         rows = [{'input_ids': [0, *range(10, 12 + i % 9), 2], 'attention_mask': [1] * (4 + i % 9), 'labels': i % 2} for i in range(n)]
         return task_part(name, with_head(encoder, 'sentence_pair', ['x', 'y'], 0), tokenizer, 'sentence_pair', table('sentence_pair', rows, 0), size, lambda m: float(weights(m).abs().sum()) % 100)
     parts = [task('one', 30, 10), task('two', 24, 6), masked_part(with_masked_head(encoder, model), tokenizer, [f'w{i} v{i % 7} u3' for i in range(30)], how)]
-    return model, fit_mixture(model, parts, PHASE.model_copy(update={'evals_per_epoch': 1}), 100, 0, folder, **kwargs)
+    return model, fit_mixture(model, parts, PHASE.model_copy(update={'eval_steps': 1000}), 100, 0, folder, **kwargs)
 
 
 @pytest.mark.parametrize('cuts', [[2], [13], [15, 24]])
@@ -145,12 +145,13 @@ def test_a_truncated_checkpoint_is_passed_over(encoder, tokenizer, tmp_path, mon
         stop_at(m, 11)
         m.setattr(checkpoints.Keeper, 'remove', lambda *args: None)  # all of them stay
         tune(encoder, tokenizer, tmp_path, every=0)
-    assert resumable(tmp_path).name == 'checkpoint-10'
-    for n, file in ((10, 'optimizer.pt'), (9, 'model.safetensors')):
-        path = tmp_path / f'checkpoint-{n}' / file
+    last, second, third, good = sorted(tmp_path.glob('checkpoint-*'), key=steps_of, reverse=True)[:4]
+    assert resumable(tmp_path) == last and steps_of(last) == 10
+    for checkpoint, file in ((last, 'optimizer.pt'), (second, 'model.safetensors')):
+        path = checkpoint / file
         os.truncate(path, path.stat().st_size // 2)
-    (tmp_path / 'checkpoint-8' / 'trainer_state.json').write_text('{}')
-    assert resumable(tmp_path).name == 'checkpoint-7'
+    (third / 'trainer_state.json').write_text('{}')
+    assert resumable(tmp_path) == good
     resumed, history = tune(encoder, tokenizer, tmp_path, every=0)
     assert history == expected and torch.equal(weights(whole), weights(resumed))
 
@@ -253,3 +254,50 @@ def test_a_seal_written_by_half_is_none(tmp_path):
     assert is_sealed(tmp_path)
     (tmp_path / checkpoints.SEAL).write_text('{"x": [1,')
     assert not is_sealed(tmp_path)
+
+
+def scored(encoder, tokenizer, scores, phase, folder=None, n=60, **kwargs):
+    "Fine-tune with these development scores, one a look."
+    model = with_head(encoder, 'sentence_pair', ['x', 'y'], 0)
+    rows = [{'input_ids': [0, *range(10, 12 + i % 9), 2], 'attention_mask': [1] * (4 + i % 9), 'labels': i % 2} for i in range(n)]
+    looks, kept = iter(scores), []
+
+    def score_dev(m):
+        kept.append(weights(m.classifier))
+        return next(looks)
+    history = fit(model, tokenizer, 'sentence_pair', table('sentence_pair', rows, 0), phase, 0, score_dev, folder, **kwargs)
+    return history, kept, weights(model.classifier)
+
+
+@pytest.mark.parametrize('patience, stops_at', [(2, 16), (3, 20), (4, None), (None, None)])
+def test_training_stops_after_looks_without_a_better_one(encoder, tokenizer, patience, stops_at):
+    phase = PHASE.model_copy(update={'patience': patience})  # 24 steps, a look at every fourth
+    history, kept, after = scored(encoder, tokenizer, [10., 30., 30., 20., 25., 40.], phase)
+    assert history['steps'] == (stops_at or 24) and history['of_steps'] == 24
+    assert history['best'] == (30. if stops_at else 40.) and torch.equal(after, kept[1 if stops_at else 5])
+    assert ('stopped early' in told_training(history)) == bool(stops_at) and f'at step {8 if stops_at else 24}' in told_training(history)
+
+
+def test_the_last_step_is_looked_at_and_an_epoch_has_a_look(encoder, tokenizer):
+    history, _, _ = scored(encoder, tokenizer, range(9), PHASE.model_copy(update={'eval_steps': 5}))
+    assert [d['step'] for d in history['dev']] == [5, 10, 15, 20, 24]
+    history, _, _ = scored(encoder, tokenizer, range(9), PHASE.model_copy(update={'eval_steps': 1000}))
+    assert [d['step'] for d in history['dev']] == [8, 16, 24]
+
+
+def test_patience_outlives_a_fault(encoder, tokenizer, tmp_path, monkeypatch):
+    "Looks without improvement before the fault and after it are counted together."
+    phase = PHASE.model_copy(update={'patience': 3})
+    with monkeypatch.context() as m, pytest.raises(Killed):
+        stop_at(m, 14)
+        scored(encoder, tokenizer, [10., 30., 20.], phase, tmp_path, every=0)
+    assert steps_of(resumable(tmp_path)) == 13
+    history, _, _ = scored(encoder, tokenizer, [20., 20., 50.], phase, tmp_path, every=0)
+    assert history['steps'] == 20 and [d['score'] for d in history['dev']] == [10., 30., 20., 20., 20.]
+
+
+def test_only_a_better_model_is_saved(encoder, tokenizer, monkeypatch):
+    saved, on_save = [], checkpoints.Keeper.on_save
+    monkeypatch.setattr(checkpoints.Keeper, 'on_save', lambda self, args, state, control, **k: (saved.append(state.global_step), on_save(self, args, state, control, **k))[1])
+    scored(encoder, tokenizer, [10., 30., 30., 20., 40., 25.], PHASE)
+    assert saved == [4, 8, 20]

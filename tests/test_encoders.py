@@ -183,6 +183,13 @@ def test_what_an_encoder_lacks_is_said_by_every_command(study, capsys, setting, 
     assert not (study.parents[1] / 'runs').exists()
 
 
+def test_a_folder_does_not_pass_for_a_name_on_the_hub(study, monkeypatch):
+    monkeypatch.chdir(study.parent)
+    for name in ('own', str(study.parent / 'own')):
+        with pytest.raises(XltError, match='a folder here, which no revision identifies; write kind: folder'):
+            Study.read(study, set=['encoder={kind: pretrained, name: "%s", revision: %s}' % (name, 'a' * 40)])
+
+
 @pytest.mark.parametrize('spoil, said', [
     (lambda f: (f / 'tokenizer.json').unlink(), 'no tokenizer.json'), (lambda f: (f / 'config.json').unlink(), 'has no config.json'),
     (lambda f: (f / 'config.json').write_text('[1'), 'no readable JSON'), (lambda f: (f / 'config.json').write_text('{"model_type": "gpt2"}'), "model_type is 'gpt2'; xlt knows bert"),

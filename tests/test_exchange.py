@@ -10,7 +10,7 @@ from xlt.degradation import read_scores
 from xlt.exchange import export, tidy
 from xlt.languages import XltError
 from xlt.params import Study
-from xlt.results import begin, collect, find_run, root, write
+from xlt.results import begin, collect, find_run, held, root, write
 from xlt.tasks import TARGET
 
 
@@ -170,12 +170,12 @@ def test_a_study_as_a_data_set(project, tmp_path_factory):
     for phase, i in (('encoder', None), ('intermediate', 'mnli')):
         active = begin(study, phase, i)
         save_encoder(new_model(study.encoder, tokenizer, 0), tokenizer, active.folder / 'checkpoint')
-        active.finish(history={'steps': 5, 'best': 61.} if i else {})
+        active.finish(history={'steps': 5, 'best': 61.} if i else {}, files=sorted((active.folder / 'checkpoint').iterdir()))
     for i in ('none', 'mnli'):
         active = begin(study, 'pair', i, 'tatoeba')
         pd.DataFrame([dict(id=f'{c}-{n}', language=c, gold='x', prediction='y', correct=0.) for c in study.evaluated('tatoeba') for n in range(2)]
                      ).to_parquet(active.folder / 'predictions.parquet')
-        active.finish([dict(language=c, metric='accuracy', score=50., n=2) for c in study.evaluated('tatoeba')])
+        active.finish([dict(language=c, metric='accuracy', score=50., n=2) for c in study.evaluated('tatoeba')], files=[active.folder / 'predictions.parquet'])
     with pytest.raises(XltError, match='is missing: xlt run'): export(study, out)
     write(root() / 'reports/tiny/scores.csv', collect(study)[0].to_csv(index=False))
     write(root() / 'reports/tiny/summary.json', json.dumps({'conclusion': {'sentence': 'Nothing happened.'}, 'commit': 'abc'}))
@@ -192,3 +192,10 @@ def test_a_study_as_a_data_set(project, tmp_path_factory):
     assert '5 steps, the best development score 61.0 %' in (out / 'models/mnli--s0/README.md').read_text()
     assert Study.model_validate(yaml.safe_load((out / 'params.yaml').read_text())).targets == ['tatoeba']
     with pytest.raises(XltError, match='is not an empty folder'): export(study, out)
+    (weights,) = [p for p in held(find_run(study, 'encoder'), 'checkpoint') if p.name == 'model.safetensors']
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    another = out.with_name('another')
+    with pytest.raises(XltError): export(study, another)
+    assert not another.exists(), 'a damaged checkpoint goes to nobody'

@@ -6,12 +6,14 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, XLMRobertaTokenizer
 
-from xlt.evaluation import answers, tags
-from xlt.features import (LONGEST_PIECE, LONGEST_QUESTION, SPECIAL, choice_features, cut, span_features, span_windows, tag_features,
+from xlt.evaluation import answers, gold, tags
+from xlt.features import (LONGEST_PIECE, LONGEST_QUESTION, SPECIAL, choice_features, cut, label_names, span_features, span_windows, tag_features,
                           train_tokenizer, trim, word_chunks, word_pieces)
 from xlt.files import dataset, read_squad
 from xlt.metrics import score
-from xlt.tasks import TASKS
+from xlt.languages import XltError
+from xlt.tasks import TASKS, Phase
+from xlt.tokenised import tokenised
 
 XQUAD = TASKS['xquad'].languages
 
@@ -200,6 +202,19 @@ def test_tags_are_split_and_rejoined(words):
     perfect = [(np.eye(len(TAGS))[[max(l, 0) for l in f['labels']]],) for f in features]
     assert tags(data, features, perfect, TAGS) == gold
     assert all([i for i, l in enumerate(f['labels']) if l != -100] == f['starts'] for f in features), 'only first sub-words carry labels'
+
+
+def test_a_supertag_that_training_never_saw_has_no_label_and_is_counted_wrong(words):
+    "An oracle that knows the tags of the training set alone."
+    task, phase = TASKS['ccg'], Phase(learning_rate=1e-3, batch_size=2, epochs=1, max_length=32)
+    train, dev = (dataset([dict(id=str(i), tokens=[f'w{i}'] * len(t), tags=t) for i, t in enumerate(rows)], 'tagging')
+                  for rows in ([['N', r'S\NP', 'N']], [['N', 'N/N', r'S\NP', 'N'], ['N/N', 'N']]))
+    labels = label_names(task, train)
+    read = tokenised(task, dev, words, phase, labels)
+    assert [[f['labels'][s] for s in f['starts']] for f in read] == [[0, -100, 1, 0], [-100, 0]]
+    logits = [(np.eye(len(labels))[np.maximum(f['labels'], 0)],) for f in read]
+    assert score('ccg', gold(task, dev), tags(dev, read, logits, labels), 'en')['accuracy'] == pytest.approx(100 * 4 / 6)
+    with pytest.raises(XltError, match="label 'N' is not one of ADJ"): tokenised(TASKS['udpos'], dev, words, phase, list(TASKS['udpos'].labels))
 
 
 def test_a_word_has_at_least_one_sub_word_and_at_most_a_window(words):

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given, strategies as st
 
 from xlt.languages import XltError
-from xlt.params import Overrides, Study, find, override, parse, root
+from xlt.params import Overrides, Study, find, override, parse, root, set_aside
 from xlt.tasks import Phase
 
 FILE = 'params/tiny.yaml'
@@ -189,6 +189,13 @@ HUB = ['source={kind: hub}', 'encoder={kind: pretrained, name: xlm-roberta-base,
 def test_an_intermediate_task_that_the_source_lacks_is_set_aside_with_its_reason(project):
     study = Study.read(FILE, set=[*HUB, 'intermediates=[mnli, ccg]', 'targets=[xnli]'])
     assert study.intermediates == ['mnli'] and list(study.absent) == ['ccg'] and 'ccg_folder' in study.absent['ccg']
+
+
+def test_setting_aside_changes_no_study(project):
+    asked = Study(**{**Study.read(FILE).dump(), 'source': {'kind': 'hub'}, 'intermediates': ['mnli', 'ccg'], 'targets': ['xnli', 'bucc2018']})
+    before, kept = asked.dump(), set_aside(asked)
+    assert asked.dump() == before and asked.absent == {}
+    assert (kept.intermediates, kept.targets, set(kept.absent)) == (['mnli'], ['xnli'], {'ccg', 'bucc2018'})
 
 
 @pytest.mark.parametrize('settings, parts', [

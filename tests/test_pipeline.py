@@ -33,7 +33,7 @@ analysis: {resource: corpus_sentences}
 SCORES = 'reports/tiny/scores.csv'
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=240):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f'waited {seconds} s in vain; the runs are {states()}'
@@ -234,3 +234,15 @@ def test_bad_input_writes_nothing(project, setting, part):
     said = xlt('run', FILE, '--set', setting)
     assert said.returncode == 2 and said.stdout == '' and sorted(project.rglob('*')) == before
     assert said.stderr.startswith(f'xlt: {FILE}: ') and part in said.stderr and 'Traceback' not in said.stderr
+
+
+def test_snakemake_killed_alone(undone):
+    "Nobody waits in silence: what it started is ended, it is said, and the same command goes on."
+    process = launch('run', FILE, seconds=600)
+    kernel_of(find_run(Study.read(FILE), 'pair', 'none', 'tatoeba'))
+    family = children(process.pid)
+    next(p for p in family if 'snakemake' in p.cmdline() and '--mode' not in p.cmdline()).kill()
+    said = process.communicate(timeout=120)[0]
+    assert process.returncode == 1 and 'Snakemake was killed (signal 9), so its runs were ended' in said and 'Traceback' not in said, said
+    assert not psutil.wait_procs(family, timeout=10)[1]
+    assert xlt('run', FILE).returncode == 0

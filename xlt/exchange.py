@@ -19,7 +19,7 @@ import yaml
 from .hub import DEV, DEV_IN, MANIFEST, TYDI_ROWS, test_split
 from .languages import XltError, language_code, languages
 from .params import Study, root
-from .results import COLUMNS, Run, check_files, local_result, predictions, result, runs, write
+from .results import COLUMNS, Run, check_files, held, local_result, predictions, result, runs, write
 from .scores import EXTRA, check_versions, equal_runs, read_text, typed
 from .tasks import TARGET, nearest
 from .text import for_spreadsheet
@@ -318,14 +318,15 @@ def export(study: Study, folder: Path | str,  # a new one
     if not (there := root() / 'reports' / study.study / 'scores.csv').is_file(): raise XltError(f'{there.relative_to(root())} is missing: xlt run {study.file}')
     if (root() / 'runs' / study.study).is_dir() and not result(runs(study)[-1]):
         raise XltError(f'{study.file}: reports/{study.study} was not made with these parameters; xlt run {study.file}')
+    kept = [r for r in runs(study) if r.phase in ('encoder', 'intermediate') and local_result(r) and (r.folder / 'checkpoint' / 'config.json').is_file()]
+    for run in kept: check_files(run)  # before anything is written
     summary = read_json(root() / 'reports' / study.study / 'summary.json')
     done = tables(study, folder / 'data')
     codes = [c for c in study.source.facts().index if c in languages().index]
     configs = ''.join(f'- config_name: {name}\n  data_files: data/{name}/data.parquet\n' for name in done)
-    kept = [r for r in runs(study) if r.phase in ('encoder', 'intermediate') and result(r) and (r.folder / 'checkpoint' / 'config.json').is_file()]
-    for run in kept: check_files(run)
     for run in kept:
-        shutil.copytree(run.folder / 'checkpoint', folder / 'models' / run.name)
+        (folder / 'models' / run.name).mkdir(parents=True)
+        for path in held(run, 'checkpoint'): shutil.copy(path, folder / 'models' / run.name)
         write(folder / 'models' / run.name / 'README.md', model_card(study, run))
     write(folder / 'params.yaml', yaml.safe_dump(study.published(), sort_keys=False))
     write(folder / 'README.md', CARD.format(license=license_of(study), study=study.study, codes=', '.join(codes), configs=configs, sentence=summary['conclusion']['sentence'],

@@ -96,11 +96,14 @@ def word_chunks(pieces: list[list[int]], room: int) -> list[list[int]]:  # lists
     return chunks
 
 # %% ../nbs/05_features.ipynb #c025
-def tag_features(data: Dataset, tokenizer: PreTrainedTokenizerFast, max_length: int, labels: list[str]) -> list[dict]:
+def tag_features(data: Dataset, tokenizer: PreTrainedTokenizerFast, max_length: int, labels: list[str],
+                 closed: bool = True,  # an unknown tag is an error; else it has no label
+                ) -> list[dict]:
     "Features that know their `example` and its `words`; labels stand on first sub-words."
-    features = []
+    features, known = [], {name: i for i, name in enumerate(labels)}
     for example, row in enumerate(data):
-        pieces, tags = word_pieces(row['tokens'], tokenizer), numbers(row['tags'], labels)
+        pieces = word_pieces(row['tokens'], tokenizer)
+        tags = numbers(row['tags'], labels) if closed else [known.get(tag, -100) for tag in row['tags']]
         for words in word_chunks(pieces, max_length - 2):
             ids, marks, starts = [tokenizer.cls_token_id], [-100], []
             for w in words:
@@ -162,5 +165,5 @@ def features(task: Task, data: Dataset, tokenizer: PreTrainedTokenizerFast, max_
     "The features of any trainable task."
     if task.kind == 'span': return span_features(data, tokenizer, max_length, stride)
     if task.kind == 'multiple_choice': return choice_features(data, tokenizer, max_length)
-    make = pair_features if task.kind == 'sentence_pair' else tag_features
-    return make(data, tokenizer, max_length, labels)
+    if task.kind == 'tagging': return tag_features(data, tokenizer, max_length, labels, closed=bool(task.labels))
+    return pair_features(data, tokenizer, max_length, labels)

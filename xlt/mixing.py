@@ -16,12 +16,12 @@ import torch
 from datasets import Dataset
 from fastcore.basics import patch
 from torch.utils.data import Dataset as TorchDataset
-from transformers import EarlyStoppingCallback, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.trainer_pt_utils import get_length_grouped_indices
 from .checkpoints import SAVE_EVERY, kept
 from .models import MaskedModel, first_position
 from .tasks import MaskedText, Phase
-from .training import Masking, Scored, arguments, collator, inputs, pretraining_texts, token_rows
+from .training import Masking, Scored, arguments, collator, inputs, looks, patience, pretraining_texts, token_rows
 from .word_embeddings import only_used, subwords_of
 
 # %% ../nbs/07b_mixing.ipynb #x9861086
@@ -139,13 +139,12 @@ def fit_mixture(encoder: PreTrainedModel,  # trained in place
                ) -> dict:  # as of `xlt.training.fit`; `drawn`: batches of each part; `dev` has the score of each part as well
     "Train several parts on one encoder; the best encoder by the mean development score is kept."
     per_pass = sum(-(-min(len(p.rows), cap) // p.batch_size) for p in parts)
-    steps, look = round(per_pass * shared.epochs), max(1, per_pass // shared.evals_per_epoch)
+    steps = round(per_pass * shared.epochs)
     dealt = Batches(parts, turns(proportions({p.name: len(p.rows) for p in parts}, cap), steps, seed), seed)
     used = None if any(p.subwords is None for p in parts) else torch.cat([p.subwords for p in parts]).unique()
     with kept(folder) as folder, only_used(encoder, used, shared.weight_decay):
         args = arguments(folder, seed, 1, shared.learning_rate, max_steps=steps, warmup_steps=shared.warmup, weight_decay=shared.weight_decay,
-                         train_sampling_strategy='sequential', eval_strategy='steps', eval_steps=look, save_strategy='steps', save_steps=look,
-                         load_best_model_at_end=True, metric_for_best_model='score', **how)
-        trainer = Mixed(SharedEncoder(encoder, parts), args, parts, dealt, every=every, callbacks=[EarlyStoppingCallback(shared.patience)])
+                         train_sampling_strategy='sequential', **looks(shared, per_pass), **how)
+        trainer = Mixed(SharedEncoder(encoder, parts), args, parts, dealt, every=every, callbacks=patience(shared))
         done = trainer.complete()
-    return done | {'dev': trainer.scores, 'best': max(s['score'] for s in trainer.scores), 'drawn': dict(trainer.drawn(done['steps']))}
+    return done | {'dev': trainer.scores, 'best': max(s['score'] for s in trainer.scores), 'of_steps': steps, 'drawn': dict(trainer.drawn(done['steps']))}

@@ -50,12 +50,14 @@ def save_encoder(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, fol
     if head := masked_head(model): save_file(head, Path(folder) / MASKED_HEAD)
 
 # %% ../nbs/06_models.ipynb #e0600001
-HEAD_NAMES = {'lm_head.dense.': 'dense.', 'lm_head.layer_norm.': 'layer_norm.', 'lm_head.bias': 'bias',  # XLM-R's, as `MaskedHead` calls them
-              'cls.predictions.transform.dense.': 'dense.', 'cls.predictions.transform.LayerNorm.': 'layer_norm.', 'cls.predictions.bias': 'bias'}  # BERT's
+HEAD_NAMES = {'lm_head.dense.': 'dense.', 'lm_head.layer_norm.': 'layer_norm.', 'lm_head.bias': 'bias',  # XLM-R's
+              'cls.predictions.transform.dense.': 'dense.', 'cls.predictions.transform.LayerNorm.': 'layer_norm.',
+              'cls.predictions.bias': 'bias'}  # BERT's; both as `MaskedHead` calls them
 
 def head_names(model: PreTrainedModel) -> dict[str, str]:  # the model's name of a weight → that of `MaskedHead`
     "The weights of a masked language model's head, but for the word embeddings that end it."
-    return {k: new + k.removeprefix(old) for k in model.state_dict() for old, new in HEAD_NAMES.items() if k.startswith(old)}
+    return {k: new + k.removeprefix(old)
+            for k in model.state_dict() for old, new in HEAD_NAMES.items() if k.startswith(old)}
 
 def masked_head(model: PreTrainedModel) -> dict[str, torch.Tensor]:  # empty: it has none
     "A masked language model's head, without the word embeddings that end it."
@@ -90,18 +92,22 @@ def check_weights(model: PreTrainedModel, about: dict,  # what `from_pretrained`
                   whole: bool,  # must the head be there, too?
                  ) -> None:
     "An `XltError` if weights were missing, left over or of another size, or are not finite."
-    found = {'missing': about['missing_keys'], 'not expected': about['unexpected_keys'], 'of another size': {k for k, *_ in about['mismatched_keys']}}
+    found = {'missing': about['missing_keys'], 'not expected': about['unexpected_keys'],
+             'of another size': {k for k, *_ in about['mismatched_keys']}}
     for what, names in found.items():
-        if bad := [k for k in names if whole or in_encoder(model, k)]: raise XltError(f'{where}: weights are {what}: {few(bad)}')
+        bad = [k for k in names if whole or in_encoder(model, k)]
+        if bad: raise XltError(f'{where}: weights are {what}: {few(bad)}')
     check_finite(model.state_dict(), where)
 
 # %% ../nbs/06_models.ipynb #e0600005
 def loaded(kind: type,  # one of the `AutoModel…` classes
-           where: Path | str, revision: str | None = None, whole: bool = False, **how) -> tuple[PreTrainedModel, set[str]]:  # names of weights that are new
-    "A model from a checkpoint, in 32-bit numbers; a damaged one is an `XltError`. Only safetensors are read, never pickles."
+           where: Path | str, revision: str | None = None,
+           whole: bool = False,  # must the head be there, too?
+           **how) -> tuple[PreTrainedModel, set[str]]:  # the model, and the names of weights that are new
+    "A model from a checkpoint, in 32-bit numbers, never from a pickle; a damaged one is an `XltError`."
     try:
-        model, about = kind.from_pretrained(where, revision=revision, use_safetensors=True, output_loading_info=True, dtype=torch.float32,
-                                            ignore_mismatched_sizes=True, **how)
+        model, about = kind.from_pretrained(where, revision=revision, use_safetensors=True, output_loading_info=True,
+                                            dtype=torch.float32, ignore_mismatched_sizes=True, **how)
     except SafetensorError as e: raise XltError(f'{where}: the weights are damaged ({e})') from None
     check_weights(model, about, where, whole)
     return model, set(about['missing_keys'])
@@ -174,7 +180,8 @@ def read_masked_head(path: Path, config: PretrainedConfig) -> MaskedHead:
     "A head for masked language modelling from its file; a damaged one is an `XltError`."
     head = MaskedHead(config)
     try: head.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError) as e: raise XltError(f'{path} is damaged ({" ".join(str(e).split())[:300]})') from None
+    except (SafetensorError, RuntimeError) as e:
+        raise XltError(f'{path} is damaged ({" ".join(str(e).split())[:300]})') from None
     check_finite(head.state_dict(), path)
     return head
 

@@ -442,21 +442,23 @@ def check_resource(study: Study, codes) -> list[str]:  # what is wrong
     return [] if name in measures else [f'analysis.resource is {name!r}{nearest(name, measures)}; choose from {", ".join(measures)}']
 
 # %% ../nbs/10_params.ipynb #x533d199
-def set_aside(study: Study) -> dict[str, str]:  # task → why
-    "Take out what the source lacks: intermediate tasks, and targets that only your own copy of the data can give; if none is left, an `XltError`."
+def set_aside(study: Study) -> Study:  # another one; its `absent` says why
+    "Leave out what the source lacks: intermediate tasks, and targets that only your own copy of the data can give; if none is left, an `XltError`."
     lacks = {i: lacking(study, find_variant(i)) for i in study.intermediates}
     absent = {i: '; '.join(dict.fromkeys(why.values())) for i, why in lacks.items() if len(why) == len(find_variant(i).tasks)}
     own = {t: why for t in study.targets if study.source.kind == 'hub' and (why := missing(study.source, t))}
     for key, names, out in (('intermediates', study.intermediates, absent), ('targets', study.targets, own)):
         if out and len(out) == len(names): raise XltError('; '.join(f'{key}: {t}: {why}' for t, why in out.items()))
-        names[:] = [t for t in names if t not in out]
-    return absent | own
+    kept = study.model_copy(update={'intermediates': [i for i in study.intermediates if i not in absent],
+                                    'targets': [t for t in study.targets if t not in own]})
+    kept._absent = absent | own
+    return kept
 
 # %% ../nbs/10_params.ipynb #c050
 def check_encoder(study: Study) -> list[str]:  # what is wrong
     "The encoder can be used, and nothing asks it for more than it has."
     encoder, variants = study.encoder, [i for i in study.intermediates if find_variant(i).mlm]
-    if encoder.kind == 'folder' and (wrong := problem(encoder.check)): return wrong
+    if encoder.kind != 'packaged' and (wrong := problem(encoder.check)): return wrong  # a packaged one is known without being here
     if encoder.kind == 'scratch' and encoder.hidden % encoder.heads: return [f'encoder.hidden is {encoder.hidden}, but it should be a multiple of encoder.heads, {encoder.heads}']
     if not (known := extent(study)): return []  # the encoder's own notebook will see
     layers, longest = known
@@ -482,8 +484,9 @@ def locate_encoder(data: dict,  # a study's parameters, changed in place
                    place: Path) -> None:
     "Make the path of an encoder's folder absolute."
     encoder = data.get('encoder')
-    if not isinstance(encoder, dict) or not isinstance(encoder.get('path'), str) or encoder['path'].startswith('~'): return
-    data['encoder'] = encoder | {'path': os.path.abspath(place / encoder['path'])}
+    path = encoder.get('path') if isinstance(encoder, dict) else None
+    if isinstance(path, str) and not path.startswith('~'):
+        data['encoder'] = encoder | {'path': os.path.abspath(place / path)}
 
 # %% ../nbs/10_params.ipynb #xba3a6b0
 def read(kind: type, path: Path, settings: list[str] = ()) -> Study:
@@ -502,7 +505,7 @@ def read(kind: type, path: Path, settings: list[str] = ()) -> Study:
         try: wrong = check(study)
         except XltError as e: wrong = [f'source: {e}']
     if not wrong:
-        try: study._absent = set_aside(study)
+        try: study = set_aside(study)
         except XltError as e: wrong = [str(e)]
     if wrong: raise XltError('\n'.join(f'{file}: {w}' for w in wrong))
     study._path = path

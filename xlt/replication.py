@@ -23,7 +23,8 @@ from .tasks import TARGET
 # %% ../nbs/13c_replication.ipynb #e13c0001
 def ready_encoder(study: Study) -> tuple:  # encoder and tokenizer
     "A study's encoder, if it is one that others have published scores of."
-    if study.encoder.kind == 'scratch': raise XltError(f'{study.file}: its encoder is trained from scratch; scores of a published one are replicated')
+    if study.encoder.kind == 'scratch':
+        raise XltError(f'{study.file}: its encoder is trained from scratch; scores of a published one are replicated')
     try: model, tokenizer = open_encoder(study.encoder)
     except OSError as e: raise XltError(f'{study.encoder.called}: {str(e).splitlines()[0]}') from None
     return model.base_model.to(device()).eval(), tokenizer
@@ -68,12 +69,14 @@ def foreign_accuracy(source, language: str, model, tokenizer) -> tuple[float, in
 # %% ../nbs/13c_replication.ipynb #e13c0004
 def replicate_e5(study: Study,  # its source is used, and its encoder if that is E5; else the packaged one
                  languages: list[str] | None = None,  # None: all that the source has
-                ) -> pd.DataFrame:  # `language`, `n`, `published` (NaN where nothing is), `ours`, `difference` (percent, points)
+                ) -> pd.DataFrame:  # `language`, `n`; `published` (or NaN), `ours`, `difference` in percent and points
     "E5's published accuracies on Tatoeba, foreign to English, beside ours."
     if why := missing(study.source, 'tatoeba'): raise XltError(f'{study.file}: {why}')
     there = study.source.languages('tatoeba')
-    if unknown := sorted(set(languages or ()) - set(there)): raise XltError(f'--languages: {study.file} has no Tatoeba in {", ".join(unknown)}; there is {", ".join(there)}')
-    model, tokenizer = ready_encoder(study if study.encoder.origin == E5 else study.model_copy(update={'encoder': Packaged()}))
+    if unknown := ', '.join(sorted(set(languages or ()) - set(there))):
+        raise XltError(f'--languages: {study.file} has no Tatoeba in {unknown}; there is {", ".join(there)}')
+    own = study.encoder.origin == E5
+    model, tokenizer = ready_encoder(study if own else study.model_copy(update={'encoder': Packaged()}))
     printed, rows = carried('e5_tatoeba').set_index('language').score, []
     for code in languages or there:
         ours, n = foreign_accuracy(study.source, code, model, tokenizer)
@@ -93,8 +96,10 @@ def fidelity(table: pd.DataFrame,  # from `replicate_e5`
     if known.empty: return 'Nothing is published in these languages.'
     worst = known.loc[known.difference.abs().idxmax()]
     verdict = 'agrees with' if mean <= FAITHFUL else 'differs from'
-    return (f'On Tatoeba, foreign to English, the encoder {verdict} the published accuracies of multilingual-e5-small: the mean absolute difference over {len(known)} languages '
-            f'is {mean:.2f} points (at most {FAITHFUL:g} was asked for), the largest {worst.difference:+.1f} in {worst.language}; on average it is {known.difference.mean():+.2f}.')
+    return (f'On Tatoeba, foreign to English, the encoder {verdict} the published accuracies of multilingual-e5-small: '
+            f'the mean absolute difference over {len(known)} languages is {mean:.2f} points (at most {FAITHFUL:g} was '
+            f'asked for), the largest {worst.difference:+.1f} in {worst.language}; on average it is '
+            f'{known.difference.mean():+.2f}.')
 
 # %% ../nbs/13c_replication.ipynb #e13c0007
 def kept_e5(study: Study, again: bool = False,  # measure even if it was done before
@@ -107,8 +112,10 @@ def kept_e5(study: Study, again: bool = False,  # measure even if it was done be
     return pd.DataFrame(json.loads(place.read_text(encoding='utf-8'))).astype({'published': float, 'difference': float})
 
 # %% ../nbs/13c_replication.ipynb #e13c000a
-def encoder_fidelity(study: Study) -> tuple[str, pd.DataFrame | None]:  # sentences, empty where there is nothing to say; the table
+def encoder_fidelity(study: Study,
+                    ) -> tuple[str, pd.DataFrame | None]:  # sentences, empty where there is nothing to say; the table
     "What a report says of its encoder: its past, and how it compares with the published one."
     try: table = kept_e5(study)
-    except (XltError, OSError) as e: return f'{past(study.encoder)} Its accuracies on Tatoeba were not measured again here: {e}', None
+    except (XltError, OSError) as e:
+        return f'{past(study.encoder)} Its accuracies on Tatoeba were not measured again here: {e}', None
     return ' '.join(filter(None, [past(study.encoder), '' if table is None else fidelity(table)])), table

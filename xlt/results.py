@@ -9,12 +9,12 @@ __all__ = ['FORMAT', 'SILENT', 'FINISHED', 'NOTES', 'COLUMNS', 'fingerprint', 'R
            'pack_file', 'member', 'in_pack', 'pack_of', 'packed_result', 'predictions', 'graded', 'to_pack', 'pack',
            'code_changed', 'mixed_makers', 'chosen_again', 'forget', 'languages_note', 'lost_languages',
            'note_languages', 'assigned', 'check_history', 'is_alive', 'this_process', 'show_life', 'leash',
-           'take_device', 'computes', 'check_device', 'ActiveRun', 'begin', 'track', 'check_parent', 'check_files',
-           'alone', 'check_scores', 'finish', 'needed_again', 'in_use', 'remove_unneeded', 'reopen', 'peak_memory',
-           'fail', 'note', 'age', 'doing', 'state', 'status', 'collect', 'restarts']
+           'private_folder', 'take_device', 'computes', 'check_device', 'ActiveRun', 'begin', 'track', 'check_parent',
+           'check_files', 'held', 'alone', 'check_scores', 'finish', 'needed_again', 'in_use', 'remove_unneeded',
+           'reopen', 'peak_memory', 'fail', 'note', 'age', 'doing', 'state', 'status', 'collect', 'restarts']
 
 # %% ../nbs/11_results.ipynb #c003
-import ast, getpass, hashlib, io, json, math, os, re, resource, shutil, socket, sys, tempfile, threading, time
+import ast, hashlib, io, json, math, os, re, resource, shutil, socket, stat, sys, tempfile, threading, time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -202,14 +202,14 @@ def is_published(study: Study) -> bool:
 def local_result(run: Run) -> dict | None:
     "The result in a run's own folder; one that is damaged or not its own is moved aside and counts as absent."
     path = run.folder / 'result.json'
-    try: stat = path.stat()
+    try: seen = stamp(path.stat())
     except OSError: return None
-    data = verified(path, stamp(stat))
+    data = verified(path, seen)
     if data and belongs(run, data):
         unneeded = run.folder / 'checkpoint' if removed(run) else None
         whole = all((root() / p).parent == unneeded or intact(root() / p, d) for p, d in data['files'].items())
         if whole: return dict(data) if is_current(run, data) else None
-    set_aside(run, stamp(stat))
+    set_aside(run, seen)
     return None
 
 # %% ../nbs/11_results.ipynb #x1result
@@ -406,8 +406,17 @@ def leash() -> None:
         os._exit(1)
     threading.Thread(target=watch, daemon=True).start()
 
+# %% ../nbs/11_results.ipynb #x1private
+def private_folder() -> Path:
+    "A folder for locks that nobody else can write to or has prepared; or an `XltError`."
+    place = Path(tempfile.gettempdir()) / f'xlt-{os.getuid()}'  # a number, for in a container a user may have no name
+    with suppress(FileExistsError): place.mkdir(mode=0o700)
+    about = place.lstat()
+    if stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid() and not about.st_mode & 0o022: return place
+    raise XltError(f'{place} is not a folder that only you can write to, so no lock in it can be trusted; remove it, or set TMPDIR to another place')
+
 # %% ../nbs/11_results.ipynb #xd09043f
-def take_device(locks: Path = Path(tempfile.gettempdir()),
+def take_device(locks: Path | None = None,  # None: a folder of this user's own
                 on: str = 'gpu',  # `cpu`: none is wanted
                ) -> FileLock | None:  # held until this process ends
     "See only the GPU that nobody else has, or none at all: XLT_GPUS is 0 or 1, from the `Snakefile`; without it (a notebook by hand), 1."
@@ -417,13 +426,16 @@ def take_device(locks: Path = Path(tempfile.gettempdir()),
     if 'SLURM_JOB_ID' in os.environ:  # the job's own; `Trainer` would spread a batch over several
         os.environ['CUDA_VISIBLE_DEVICES'] = there[0]
         return None
+    locks, said = locks or private_folder(), False
     while True:
         for device in there:
-            lock = FileLock(locks / f'xlt-{getpass.getuser()}-gpu-{device}.lock')
+            lock = FileLock(locks / f'gpu-{device}.lock')
             with suppress(Timeout):
                 lock.acquire(timeout=0)
                 os.environ['CUDA_VISIBLE_DEVICES'] = device
                 return lock
+        if not said: print(f'every GPU ({", ".join(there)}) is in use by another run of yours; waiting for one (the locks are in {locks})', flush=True)
+        said = True
         time.sleep(.5)
 
 # %% ../nbs/11_results.ipynb #x0chkdev
@@ -516,6 +528,11 @@ def check_files(run: Run) -> None:
     if not bad: return
     set_aside(run, seen)
     raise XltError(f'{bad[0]} is damaged; xlt run makes {run.name} again')
+
+# %% ../nbs/11_results.ipynb #x1held
+def held(run: Run, folder: str) -> list[Path]:
+    "The files in a folder of a finished run for which its result vouches."
+    return [root() / p for p in (local_result(run) or {}).get('files', {}) if (root() / p).parent == run.folder / folder]
 
 # %% ../nbs/11_results.ipynb #c050
 def alone(folder: Path) -> tuple[FileLock, bool]:  # held until it is released or this process ends; whether another process held it

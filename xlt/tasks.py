@@ -8,6 +8,7 @@ __all__ = ['KINDS', 'NLI', 'UPOS', 'NER', 'INTERMEDIATE', 'TARGET', 'TASKS', 'BA
            'find_variant']
 
 # %% ../nbs/01_tasks.ipynb #c003
+from pathlib import Path
 from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 from .languages import XltError
@@ -32,19 +33,19 @@ class Phase(Strict):
     warmup: float = Field(.1, ge=0, lt=1)  # share of the steps with rising learning rate
     weight_decay: float = Field(0., ge=0)
     train_examples: int | None = Field(None, gt=0)  # use only the first so many; None: all
-    dev_examples: int = Field(500, gt=0)  # early stopping looks at the first so many
-    evals_per_epoch: int = Field(1, gt=0)  # looks at the development set
-    patience: int = Field(10, gt=0)  # looks without improvement before stopping
+    dev_examples: int = Field(500, gt=0)  # of the development set, the first so many, decide which model is kept
+    eval_steps: int = Field(1000, gt=0)  # steps between two looks at them; at least one look an epoch
+    patience: int | None = Field(30, gt=0)  # looks without improvement before training stops early; None: it never does
 
 # %% ../nbs/01_tasks.ipynb #e1c0de01
 class Encoder(Strict):
     "Where an encoder comes from, and what can be said of it before it is loaded."
     @property
-    def shape(self) -> tuple[int, int] | None: return None  # layers, and the sub-words that they read; None: not known yet
+    def shape(self) -> tuple[int, int] | None: return None  # layers, and sub-words they read; None: not known yet
     @property
     def size(self) -> int | None: return None  # bytes of its weights; None: not known yet
     @property
-    def masked(self) -> bool | None: return None  # does it come with a head for masked language modelling? None: not known yet
+    def masked(self) -> bool | None: return None  # has it a masked language model's head? None: not known yet
     @property
     def origin(self) -> str | None: return None  # its name on the hub; None: it has none
     @property
@@ -82,6 +83,8 @@ class Pretrained(Encoder):
     revision: str = Field(pattern='^[0-9a-f]{40}$')  # a commit, not a branch
     @property
     def origin(self) -> str: return self.name
+    def check(self) -> None:
+        if Path(self.name).is_dir(): raise XltError(f'encoder.name is {self.name!r}, a folder here, which no revision identifies; write kind: folder and path: {self.name}')
 
 # %% ../nbs/01_tasks.ipynb #x763960b
 class MaskedText(Strict):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WANTED', 'inputs', 'collator', 'arguments', 'excerpt', 'pretraining_texts', 'token_rows', 'packed', 'Masking',
-           'MaskedTrainer', 'pretrain', 'Scored', 'fit']
+           'MaskedTrainer', 'pretrain', 'Scored', 'looks', 'patience', 'fit', 'told_training']
 
 # %% ../nbs/07_training.ipynb #c003
 import os
@@ -169,22 +169,38 @@ class Scored(Lasting):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
+# %% ../nbs/07_training.ipynb #x7looks
+def looks(phase: Phase, per_epoch: int) -> dict:  # arguments of `arguments`
+    "When the model is scored, and that the best is kept; the last step is looked at too."
+    return dict(eval_strategy='steps', eval_steps=min(phase.eval_steps, per_epoch), save_strategy='best', load_best_model_at_end=True, metric_for_best_model='score')
+
+def patience(phase: Phase) -> list[EarlyStoppingCallback]:
+    "What stops a training early, if anything may."
+    return [EarlyStoppingCallback(phase.patience)] if phase.patience else []
+
 # %% ../nbs/07_training.ipynb #c022
 def fit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, kind: str, features: Dataset, phase: Phase, seed: int,
         score_dev: Callable[[PreTrainedModel], float],  # higher is better
         folder: Path | None = None,  # where checkpoints stay, so that a killed phase goes on; None: nowhere
         every: float = SAVE_EVERY,  # seconds between them
         **how,  # `precision` and `compile`, as of `arguments`
-       ) -> dict:  # `steps`, `loss`, `dev`: the score at every look, `best`
+       ) -> dict:  # `steps`, `of_steps` if it had not stopped early, `loss`, `dev`: the score at every look, `best`
     "Train a model on features by the protocol, in place; the best model by the development score is kept."
     rows = inputs(features)
     per_epoch = -(-len(rows) // phase.batch_size)
-    look = max(1, per_epoch // phase.evals_per_epoch)
     with kept(folder) as folder, only_used(model, subwords_of(rows, tokenizer), phase.weight_decay):
         args = arguments(folder, seed, phase.batch_size, phase.learning_rate, num_train_epochs=phase.epochs, warmup_steps=phase.warmup,
-                         weight_decay=phase.weight_decay, eval_strategy='steps', eval_steps=look,
-                         save_strategy='steps', save_steps=look, load_best_model_at_end=True, metric_for_best_model='score', **how)
+                         weight_decay=phase.weight_decay, **looks(phase, per_epoch), **how)
         trainer = Scored(model, args, train_dataset=rows, eval_dataset=rows, data_collator=collator(kind, tokenizer), score_dev=score_dev,
-                         lengths=list(features['length']), every=every, callbacks=[EarlyStoppingCallback(phase.patience)])
+                         lengths=list(features['length']), every=every, callbacks=patience(phase))
         done = trainer.complete()
-    return done | {'dev': trainer.scores, 'best': max((s['score'] for s in trainer.scores), default=0.)}
+    return done | {'dev': trainer.scores, 'best': max((s['score'] for s in trainer.scores), default=0.), 'of_steps': trainer.state.max_steps}
+
+# %% ../nbs/07_training.ipynb #x7told
+def told_training(history: dict,  # of `fit` or `xlt.mixing.fit_mixture`
+                 ) -> str:
+    "In a sentence: which model was kept, and whether training stopped early."
+    best = max(history['dev'], key=lambda look: look['score'])  # the first of equals
+    early = history['steps'] < history['of_steps']
+    return (f'The best of {len(history["dev"])} looks at the development set, at step {best["step"]:,}, is kept; training '
+            + (f'stopped early, after {history["steps"]:,} of {history["of_steps"]:,} steps.' if early else f'went to its end, {history["steps"]:,} steps.'))

@@ -345,7 +345,7 @@ def groups(pages: dict[str, Path]) -> dict[str, list[str]]:
         found[landing] = [n for n in order if n in pages] + [n for n in pages if n.startswith(f'{folder}/') and n not in order]
     reports = [n for n in pages if n.startswith('reports/')]
     found['study/index'] = [*reports, *[n for n in ('explanations/validation',) if n in pages], *[n for n in pages if n.startswith('study/')]]
-    found['reference'] = [n for n in pages if '/' not in n and n != 'index']
+    found['reference'] = sorted((n for n in pages if '/' not in n and n != 'index'), key=lambda n: n != 'api')  # what most people need comes first
     return found
 
 
@@ -372,7 +372,7 @@ Each is one step with parameters; Snakemake decides which run and in what order.
 ''')
     modules = '\n\n'.join(f'## [{n}]({n}.ipynb)\n\n{heading(pages[n])[1]}\n\n' + ' · '.join(f'{{py:obj}}`{x} <xlt.{n}.{x}>`' for x in sorted(exported[n]))
                           for n in grouped['reference'] if n in exported)
-    put(out / 'reference.md', f'# Reference\n\n> Every exported name, module by module, from the lowest floor up. Each page is the notebook that the module '
+    put(out / 'reference.md', f'# Reference\n\n> `xlt.analyse`, and then every exported name, module by module, from the lowest floor up. Each page is the notebook that the module '
         f'is exported from, so an example follows every definition.\n\n{modules}\n\n' + toctree('', grouped['reference']))
 
 

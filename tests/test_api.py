@@ -1,0 +1,124 @@
+"`xlt.analyse`: a frame in, an answer out, as an object, a page and tables; names of any kind stay names."
+import ast
+import builtins
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+import xlt
+from xlt.api import study_notebook, table_notebook
+from xlt.cli import main
+from xlt.degradation import primary, resource_measure
+from xlt.languages import XltError, resource
+from xlt.scores import check_scores
+from xlt.simulation import simulate
+
+TABLE = simulate(slope=1, tasks=1).query('target in ["panx", "udpos"]')
+
+
+def test_import_is_cheap_and_the_rest_comes_when_asked_for():
+    code = 'import sys, xlt; before = [m for m in sys.modules if m.startswith("xlt.")] + [m for m in ("pandas", "numpy") if m in sys.modules]; print(before, xlt.analyse.__module__, "analyse" in dir(xlt))'
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout == '[] xlt.api True\n'
+    with pytest.raises(AttributeError, match='no attribute'): xlt.analyze
+
+
+def test_the_object_says_what_the_command_says(tmp_path, capsys):
+    TABLE.to_csv(path := tmp_path / 'scores.csv', index=False)
+    assert main(['analyse', str(path), '--json']) == 0
+    found = xlt.analyse(TABLE)
+    assert json.loads(capsys.readouterr().out) == json.loads(found.to_json()) == json.loads(xlt.analyse(path).to_json())
+    assert found.primary == primary(check_scores(TABLE), resource())
+    assert found.conclusion['sentence'] in found.summary() == repr(found) and 'Report' not in found.summary()
+    page = found._repr_html_()
+    assert f'{found.primary["estimate"]:.3f}' in page and f'{found.level_adjusted["estimate"]:.3f}' in page and '<td>' in page
+
+
+def test_the_measure_in_any_form(tmp_path):
+    values = resource_measure('wiki')
+    (tmp_path / 'wikipedia.csv').write_text(values.rename('value').rename_axis('language').to_csv())
+    named = xlt.analyse(TABLE, 'wiki').primary
+    for form in (values, values.to_dict(), values.rename(index={'sw': 'swh', 'he': 'iw'}), tmp_path / 'wikipedia.csv'):
+        assert {k: v for k, v in xlt.analyse(TABLE, form).primary.items() if k != 'measure'} == {k: v for k, v in named.items() if k != 'measure'}
+
+
+def test_what_is_wrong_with_a_frame_is_named():
+    with pytest.raises(XltError, match='the table of scores, line 2: score is outside'): xlt.analyse(TABLE.assign(score=TABLE.score.where(TABLE.index > TABLE.index[0], 900)))
+    with pytest.raises(XltError, match='--pivot tlh: no score in that language'): xlt.analyse(TABLE, pivot='tlh')
+    assert xlt.analyse(TABLE[TABLE.language != 'en']).notes == ['no score in en, so every language counts; if the training language is among them, name it with --pivot']
+
+
+def test_the_notebook_of_a_table_needs_nothing_of_a_study():
+    "Every name that is used in it is made in it: cells that need a study's runs carry the tag `runs`."
+    cells = [c.source for c in table_notebook(nbformat.read(study_notebook('report'), 4)).cells if c.cell_type == 'code']
+    nodes = list(ast.walk(ast.parse('\n'.join(cells))))
+    made = {n.id for n in nodes if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)} | {a.arg for a in nodes if isinstance(a, ast.arg)} | {f.name for f in nodes if isinstance(f, ast.FunctionDef)}
+    made |= {(a.asname or a.name).split('.')[0] for n in nodes if isinstance(n, (ast.Import, ast.ImportFrom)) for a in n.names}
+    assert {n.id for n in nodes if isinstance(n, ast.Name)} - made - set(dir(builtins)) <= {'display'}
+
+
+IMAGE, FORMULA, CELL = '<img src=x onerror=alert(1)>', 'a$b$_{[c](d)', '=1+1'
+
+
+@pytest.fixture(scope='module')
+def written(tmp_path_factory) -> Path:
+    "A report on a table with names that do something where they are not escaped."
+    place = tmp_path_factory.mktemp('report')
+    names = {'intermediate': {'anli_plus': IMAGE}, 'target': {'panx': CELL}, 'language': {'sw': FORMULA}}
+    TABLE.replace(names).assign(study=f'{IMAGE}$x$').to_csv(place / 'scores.csv', index=False)
+    resource().rename('value').rename(index=names['language']).rename_axis('language').to_csv(place / '$gib$.csv')
+    assert main(['analyse', str(place / 'scores.csv'), '--resource', str(place / '$gib$.csv'), '--out', str(place / 'out')]) == 0
+    return place / 'out'
+
+
+def test_a_report_on_a_table(written):
+    assert {p.name for p in written.iterdir()} == {'report.html', 'report.ipynb', 'explorer.html', 'analysis.json', 'scores.csv', 'resource.csv', 'by_task.csv', 'language_effects.csv', 'figures'}
+    found, page = json.loads((written / 'analysis.json').read_text()), (written / 'report.html').read_text()
+    text = re.sub(r'<[^>]+>', '', page)
+    sentence = found['conclusion']['sentence'].split(' (')[0]
+    assert sentence in text and 'Which tasks' in text and 'no attribute' not in text and 'Traceback' not in text and '<IPython' not in text
+    assert page.count('<img alt=') >= 5 and {p.suffix for p in (written / 'figures').iterdir()} == {'.png', '.svg'}
+    notebook = json.loads((written / 'report.ipynb').read_text())
+    assert not any(o['output_type'] == 'error' for c in notebook['cells'] for o in c.get('outputs', [])) and str(written) not in (written / 'report.ipynb').read_text()
+
+
+def test_its_tables_hold_the_numbers_of_the_analysis(written):
+    found = json.loads((written / 'analysis.json').read_text())
+    tasks, effects = (pd.read_csv(written / f'{name}.csv') for name in ('by_task', 'language_effects'))
+    assert tasks.query('kind == "target"').estimate.tolist() == pytest.approx([row['estimate'] for row in found['by_target']])
+    assert effects.resource.tolist() == [row['resource'] for row in found['per_language']] and len(effects) == found['languages']
+    assert "'=1+1" in set(tasks.task) and pd.read_csv(written / 'scores.csv').score.tolist() == pytest.approx(TABLE.score.tolist())
+
+
+def test_names_stay_names(written):
+    from html.parser import HTMLParser
+    class Reader(HTMLParser):
+        def __init__(self):
+            super().__init__()
+            self.images, self.words, self.script = [], '', False
+        def handle_starttag(self, tag, attributes):
+            if tag == 'img': self.images.append(dict(attributes))
+            self.script = tag in ('script', 'style')
+        def handle_endtag(self, tag): self.script = False
+        def handle_data(self, data): self.words += data * (not self.script)
+    for name in ('report.html', 'explorer.html'):
+        reader = Reader()
+        reader.feed((written / name).read_text())
+        assert [i for i in reader.images if 'onerror' in i or i.get('src') == 'x'] == []
+        assert IMAGE in reader.words, f'{name} shows the name'
+    assert FORMULA in reader.words or FORMULA in (written / 'report.html').read_text()
+
+
+def test_a_notebook_that_fails_is_told_in_one_sentence(tmp_path, monkeypatch):
+    from xlt import api
+    broken = {'cells': [{'cell_type': 'code', 'metadata': {}, 'source': 'raise ValueError("no such thing")', 'outputs': [], 'execution_count': None}], 'metadata': {}, 'nbformat': 4, 'nbformat_minor': 4}
+    (tmp_path / 'nbs' / 'study').mkdir(parents=True)
+    (tmp_path / 'nbs' / 'study' / 'report.ipynb').write_text(json.dumps(broken))
+    monkeypatch.setenv('XLT_ROOT', str(tmp_path))
+    monkeypatch.setattr(api, 'write_files', lambda *_: None)
+    with pytest.raises(XltError, match='could not be made .ValueError: no such thing.; report-error.txt'): xlt.analyse(TABLE).report(tmp_path / 'out')
+    assert not (tmp_path / 'out' / 'report.html').exists() and 'no such thing' in (tmp_path / 'out' / 'report-error.txt').read_text()
