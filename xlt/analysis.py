@@ -30,10 +30,10 @@ MARGIN = 1.  # points; a smaller difference between the groups is called none
 def equivalence(low, high,  # values of the languages in each group, points
                 margin: float = MARGIN,  # points
                ) -> dict:  # p-value of the larger one-sided test, 90 % interval, verdict
-    "Are the groups equal to within the margin? Two one-sided Welch tests; a group of one language, or of equal values, has no verdict."
+    "Are the groups equal to within the margin? Two one-sided Welch tests; a group of fewer than three languages, or of equal values, has no verdict."
     from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
     out = dict(margin=margin, p_value=None, ci_low=None, ci_high=None, equivalent=False)
-    if min(len(low), len(high)) < 2: return out
+    if min(len(low), len(high)) < FEW: return out
     if max(np.ptp(low), np.ptp(high)) < 1e-12: return out  # where nothing varies, nothing can be tested
     both = CompareMeans(DescrStatsW(low), DescrStatsW(high))
     p, ends = both.ttost_ind(-margin, margin, usevar='unequal')[0], both.tconfint_diff(.1, usevar='unequal')
@@ -282,10 +282,10 @@ def by_kind(values: pd.Series,  # one per language, points
     return sorted(rows, key=lambda r: (-r['n'], r[kind.name]))
 
 # %% ../nbs/12d_analysis.ipynb #x8e5f667
-def half_width(values) -> float | None:  # None: only one language
+def half_width(values) -> float | None:  # None: fewer than three languages
     "Half of the 95 % interval of a mean, from the scatter of the languages (Student's t)."
     from scipy.stats import sem, t
-    return float(t.ppf(.975, len(values) - 1) * sem(values)) if len(values) > 1 else None
+    return float(t.ppf(.975, len(values) - 1) * sem(values)) if len(values) >= FEW else None
 
 def against_plain(scores: pd.DataFrame,  # a checked tidy table
                   measure: pd.Series,  # resource of each language, indexed by code
