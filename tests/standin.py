@@ -4,6 +4,7 @@ Imported by a process whose environment has XLT_STANDIN_ROWS, it makes the manif
 """
 import hashlib
 import os
+import re
 from pathlib import Path
 
 import xlt.hub
@@ -19,8 +20,8 @@ if rows := int(os.environ.get('XLT_STANDIN_ROWS', 0)):
 
 
 def own(row: dict, mark: str) -> dict:
-    "A row whose texts stand nowhere else."
-    row = dict(row) | {k: f'{row[k]} {mark}' for k in TEXTS if k in row}
+    "A row whose texts stand nowhere else, nor do their sentences."
+    row = dict(row) | {k: re.sub(r'([.?!]|(?<![.?!])$)', rf' {mark}\1', row[k]) for k in TEXTS if k in row}
     if 'tokens' in row: row = {k: [*v, mark if k == 'tokens' else v[-1]] for k, v in row.items()}
     return row
 

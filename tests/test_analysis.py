@@ -131,6 +131,8 @@ def test_nothing_varies():
     json.loads(to_json(found))
     assert found['primary']['estimate'] == 0 and found['primary']['p_value'] == 1
     assert found['conclusion']['verdict'] == 'undecided' and not found['equivalence']['equivalent'] and all(c['spearman'] is None for c in found['cells'])
+    said = ' '.join(headline(found, 'x'))
+    assert 'every language lost the same' in said and 'interval' not in said and 'four times in five' not in said and found['minimum_detectable_effect'] is None
 
 
 def test_languages_without_facts():

@@ -2,6 +2,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from machine import write_stubs, xlt
@@ -77,7 +78,7 @@ def test_hostile_settings_are_one_short_message(project, capsys, setting):
 def test_an_unknown_users_home_is_a_message(project, monkeypatch, capsys):
     (project / 'params/files.yaml').write_text((project / 'params/tiny.yaml').read_text().replace('{kind: lab, seed: 1}', '{kind: files, folder: ~nosuchuser/xtreme}'))
     monkeypatch.delenv('XLT_FILES', raising=False)
-    assert main(['status', 'params/files.yaml']) == 2
+    assert main(['plan', 'params/files.yaml']) == 2
     said = capsys.readouterr().err
     assert '~nosuchuser' in said and 'unexpected' not in said
 
@@ -100,6 +101,9 @@ def test_whatever_else_goes_wrong_is_one_line(project, capsys, monkeypatch):
     assert main(['status', 'params/tiny.yaml']) == 2
     said = capsys.readouterr().err
     assert said.startswith('xlt: unexpected KeyError in test_names.py, line') and said.count('\n') == 1 and len(said) < 3000
+    kept = Path(said.split('the whole way there is in ')[1].split(';')[0])
+    assert 'Traceback' in kept.read_text() and 'KeyError' in kept.read_text()
+    kept.unlink()
     monkeypatch.setenv('XLT_TRACEBACK', '1')
     with pytest.raises(KeyError): main(['status', 'params/tiny.yaml'])
 
@@ -107,3 +111,20 @@ def test_whatever_else_goes_wrong_is_one_line(project, capsys, monkeypatch):
 def test_what_is_quoted_is_shortened():
     assert brief('x' * 1000).startswith("'xxx") and len(brief('x' * 1000)) == 100 and brief('short') == "'short'"
     assert len(shortened('y' * 10_000)) < 2000 and shortened('z') == 'z' and json.loads(brief([1, 2])) == [1, 2]
+
+
+def test_a_sources_folder_is_relative_to_the_file_or_else_to_the_root(project, tmp_path, monkeypatch):
+    monkeypatch.delenv('XLT_FILES', raising=False)
+    text = (project / 'params/tiny.yaml').read_text().replace('{kind: lab, seed: 1}', '{kind: files, folder: data}').replace('xquad, mlqa, tatoeba', 'tatoeba').replace('corpus_sentences', 'cc100_gib').replace('[mnli]', '[cosmosqa]')
+    study, elsewhere = tmp_path / 'outside' / 'study.yaml', tmp_path / 'elsewhere'
+    for folder in (study.parent, project, elsewhere):
+        (folder / 'data' / 'tatoeba').mkdir(parents=True)
+        for code in ('swh', 'deu', 'fra'):
+            for side in (code, 'eng'): (folder / f'data/tatoeba/tatoeba.{code}-eng.{side}').write_text('x\n')
+        (folder / 'data' / 'cosmosqa').mkdir()
+        (folder / 'data/cosmosqa/valid.csv').write_bytes(b'id,context,question,answer0,answer1,answer2,answer3,label\r\na,x,y,a,b,c,d,0\r\nb,z,y,a,b,c,d,0\r\n')
+    study.write_text(text), (project / 'params/other.yaml').write_text(text)
+    monkeypatch.chdir(elsewhere)
+    read = lambda *args: Study.read(*args).source.root
+    assert (read(study), read('params/other.yaml'), read(study, ['source.folder=data'])) == (study.parent / 'data', project / 'data', elsewhere / 'data')
+    assert Study.read(study).published()['source']['folder'] == 'data', 'no path of this machine is published'

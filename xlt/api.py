@@ -10,6 +10,7 @@ __all__ = ['OPEN', 'WHAT', 'measure_of', 'pivot_of', 'Analysis', 'analyse', 'stu
 import json
 from importlib.resources import files
 from pathlib import Path
+from warnings import catch_warnings, filterwarnings
 import pandas as pd
 from fastcore.basics import patch
 from .analysis import analyse as analyse_scores, headline, to_json
@@ -45,12 +46,14 @@ class Analysis:
                 ):
         known = set(scores.language) <= set(languages().index)
         self.scores, self.measure, self.notes = scores, measure, list(notes)
-        self.data = analyse_scores(scores, measure, groups, pivot, languages() if known else None) | {'notes': self.notes}
+        with catch_warnings():
+            filterwarnings('ignore', 'Precision loss occurred')  # where a group hardly varies; the report says so
+            self.data = analyse_scores(scores, measure, groups, pivot, languages() if known else None) | {'notes': self.notes}
 
     @property
     def primary(self) -> dict: return self.data['primary']  # low minus high: `estimate` in points, interval, p-value, groups
     @property
-    def level_adjusted(self) -> dict: return self.data.get('level_adjusted') or self.data['baseline_dependence']['adjusted']  # the same among languages of one level
+    def level_adjusted(self) -> dict: return self.data['level_adjusted']  # the same among languages of one level
     @property
     def conclusion(self) -> dict: return self.data['conclusion']  # `verdict` and `sentence`
 

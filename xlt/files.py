@@ -785,7 +785,8 @@ def training_of(root: Path, task: str, share: float, state: tuple) -> tuple[list
     "As `training`, read once for each state of the folder."
     if why := no_training(root, task): raise XltError(why)
     train, dev = (training_rows(root, task, files) for files in training_files(root, task))
-    if not dev: train, dev = carve(train, share)
+    try: train, dev = (train, dev) if dev else carve(train, share)
+    except XltError as e: raise XltError(f'{root}: {task}: {e}') from None
     return sorted(train, key=lambda r: digest(r['id'])), sorted(dev, key=lambda r: digest(r['id']))
 
 def training(root: Path, task: str,  # a key of `TRAINING`
