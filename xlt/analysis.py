@@ -7,8 +7,8 @@ __all__ = ['MARGIN', 'KIN', 'OF', 'FLOORED', 'equivalence', 'effect_size', 'mini
            'rank_test', 'rank_correlation', 'cells', 'rate', 'family_alarms', 'number', 'p_text', 'evidence', 'side',
            'verdict', 'lost_by', 'depends', 'could_have', 'means_line', 'alarm_line', 'seed_line', 'conclusion',
            'by_kind', 'half_width', 'against_plain', 'variant_line', 'pairing', 'gaps', 'shape', 'per_language',
-           'measures_for', 'analyse', 'plain', 'to_json', 'slope_text', 'slope_line', 'spread_line', 'task_line',
-           'headline']
+           'measures_for', 'unvarying', 'analyse', 'plain', 'to_json', 'slope_text', 'slope_line', 'spread_line',
+           'task_line', 'headline']
 
 # %% ../nbs/12d_analysis.ipynb #c003
 import json
@@ -215,7 +215,7 @@ def depends(raw: dict, fair: dict,  # `primary` and `level_adjusted`
 def could_have(smallest: float | None,  # from `minimum_detectable_effect`, points
               ) -> str:
     "What an undecided study would have been able to see."
-    if smallest is None: return 'With so few languages no difference, however large, could have been significant.'
+    if smallest is None: return 'With so few languages, or where nothing varies, no difference, however large, could have been significant.'
     return (f'A study of this size would have found a true difference of {number(smallest)} points four times in five; '
             'a smaller one may have escaped it.')
 
@@ -256,6 +256,7 @@ def conclusion(analysis: dict,  # with `primary`, `level_adjusted`, `equivalence
     elif which == 'equivalent':
         text = [f'Low- and high-resource languages fared alike, to within {same["margin"]:g} point: low-resource languages lost {lost_by(raw)}; '
                 f'the 90 % interval is {number(same["ci_low"])} to {number(same["ci_high"])} (equivalence {p_text(same["p_value"])}); {level}.']
+    elif analysis.get('nothing_varies'): text = ['Undecided: every language lost the same, and where nothing varies nothing can be tested.']
     else:
         text = [f'Undecided: low-resource languages lost {lost_by(raw)}, {level}.', depends(raw, fair, same['margin'])]
         if not side(raw) and not side(fair): text.append(could_have(analysis['minimum_detectable_effect']))
@@ -371,6 +372,12 @@ def measures_for(languages: list[str],  # codes
     return {measure.name: measure} | {m: v for m, v in known.items() if m != measure.name and v.reindex(languages).notna().all()}
 
 # %% ../nbs/12d_analysis.ipynb #c044
+def unvarying(found: dict) -> dict:  # what changes in the analysis
+    "Where every language lost the same, there is no interval, no detectable effect and no slope."
+    none = dict(ci_low=None, ci_high=None)
+    return dict(primary=found['primary'] | none | dict(welch=none, note=''), level_adjusted=found['level_adjusted'] | none,
+                minimum_detectable_effect=None, mixed_model=None, nothing_varies=True)
+
 def analyse(scores: pd.DataFrame,  # a checked tidy table
             measure: pd.Series,  # resource of each language, indexed by code
             how: str = 'tertiles',  # grouping, one of `xlt.languages.GROUPINGS`
@@ -389,6 +396,7 @@ def analyse(scores: pd.DataFrame,  # a checked tidy table
     out = dict(shape(scores, pivot), primary=primary(scores, measure, how, pivot, seed), level_adjusted=fair, luck_share=share,
                equivalence=equivalence(a, b), minimum_detectable_effect=minimum_detectable_effect(a, b),
                false_alarms=None if facts is None else family_alarms(level, low, high, family), mixed_model=dose(lost, measure, family))
+    if np.ptp(values[[*low, *high]]) < 1e-9: out |= unvarying(out)
     out |= {f'by_{c}': by_task(lost, c, low, high, seed) for c in CELL}
     out |= {f'by_{k}': [] if facts is None else by_kind(values, facts[k]) for k in ('family', 'script')}
     curve = specifications(lost, measures_for(list(values.index), measure), facts, share)
@@ -471,8 +479,9 @@ def headline(analysis: dict,  # from `analyse`
     "The result in five lines that a person can quote."
     a = analysis
     seeds = f'seed{"s" * (len(a["seeds"]) > 1)} {", ".join(map(str, a["seeds"]))}'
+    dose = 'no slope, for every language lost the same.' if a.get('nothing_varies') else slope_line(a['mixed_model'], a['primary']['measure'], len(a['per_language']))
     lost = a['pairing']['left_out'], len(a['without'])
     but = [f'{lost[0]} scores are left out, whose seed their baseline lacks'] * bool(lost[0]) + [f'without {"; ".join(a["without"][:3])}{" and more" if lost[1] > 3 else ""}'] * bool(lost[1])
     return [f'{a["study"]}: {len(a["intermediates"])} intermediate × {len(a["targets"])} target tasks, '
             f'{a["languages"]} languages beside {a["pivot"]}, {seeds}{"".join(f"; {b}" for b in but)}.',
-            a['conclusion']['sentence'], f'Dose: {slope_line(a["mixed_model"], a["primary"]["measure"], len(a["per_language"]))}', task_line(a['by_intermediate']), f'Report: {report}']
+            a['conclusion']['sentence'], f'Dose: {dose}', task_line(a['by_intermediate']), f'Report: {report}']
