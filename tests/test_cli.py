@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
 from machine import play
 
@@ -159,9 +160,50 @@ def test_durations():
     assert [cli.duration(s) for s in (4.4, 89, 90, 600, 5400, 90000)] == ['4 s', '89 s', '2 min', '10 min', '1 h 30 min', '25 h 0 min']
 
 
-def test_failures_name_log_and_last_lines():
+def test_failures_name_log_and_reason():
     rows = [row('a', 'failed', last=['Traceback', 'ValueError: x']), row('b', 'waiting'), row('c', 'done', 1.)]
-    assert cli.failures(rows, Path('logs')) == ['FAILED a: logs/a.log', '    Traceback', '    ValueError: x', 'not run: b']
+    assert cli.failures(rows, Path('logs')) == ['FAILED a: logs/a.log', '    ValueError: x', 'not run: b']
+
+
+@pytest.mark.parametrize('last, said', [
+    (['Traceback (most recent call last):', '  raise E', 'torch.cuda.OutOfMemoryError: no memory', 'papermill ends'], 'OutOfMemoryError: no memory'),
+    (['ValueError: first', 'During handling of the above exception', 'nbclient.exceptions.DeadKernelError: Kernel died'], 'DeadKernelError: Kernel died'),
+    (['xlt.languages.XltError: params/x.yaml: no'], 'params/x.yaml: no'), (['Killed'], 'Killed'), ([], 'the log is empty'), (['MemoryError'], 'MemoryError')])
+def test_one_sentence_of_a_log(last, said):
+    assert cli.sentence(last) == said
+
+
+def test_status_without_the_data(project, capsys, monkeypatch, tmp_path):
+    "The folder of data is gone, or the encoder; what was done is shown all the same, here and from a pack."
+    monkeypatch.chdir(project)
+    play('encoder', 'intermediate', 'pair')
+    name = Path(FILE)
+    was = yaml.safe_load(name.read_text())
+    for change in ({'source': {'kind': 'files', 'folder': 'not-here'}}, {'encoder': {'kind': 'folder', 'path': 'not-there'}}):
+        name.write_text(yaml.safe_dump(was | change))
+        assert cli.main(['status', FILE]) == 0
+        said = capsys.readouterr()
+        assert '8 of 9 runs' in said.out and 'report waiting' in ' '.join(said.out.split())
+        assert said.err.count('\n') == 1 and 'not-' in said.err and 'runs/tiny is shown' in said.err
+        assert cli.main(['status', FILE, '--json']) == 0
+        rows = json.loads(capsys.readouterr().out)
+        assert [r['state'] for r in rows] == ['done'] * 8 + ['waiting'] and all(r['fingerprint'] and r['seconds'] is not None for r in rows[:-1])
+        for command in ('plan', 'run'):
+            assert cli.main([command, FILE]) == 2
+            assert 'not-' in capsys.readouterr().err
+    name.write_text(yaml.safe_dump(was | {'source': {'kind': 'files', 'folder': 'not-here'}, 'targets': ['xnil']}))
+    assert cli.main(['status', FILE]) == 2, 'what is wrong in the file itself is still an error'
+    assert "did you mean 'xnli'?" in capsys.readouterr().err
+
+
+def test_a_study_by_its_name(project, capsys, monkeypatch):
+    monkeypatch.chdir(tmp := project / 'params')
+    assert cli.main(['plan', 'tiny']) == 0
+    assert 'tiny: 9 runs' in capsys.readouterr().out
+    assert cli.main(['plan', 'tinny']) == 2
+    assert "params/tinny.yaml: no such file (did you mean 'tiny.yaml'?)" in capsys.readouterr().err
+    (tmp / 'tiny.yaml').rename(project / 'tiny.yml')
+    assert cli.main(['plan', 'tiny']) == 2 and 'xlt new NAME writes one' in capsys.readouterr().err
 
 
 def test_one_driver(project):

@@ -2,6 +2,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from machine import write_stubs, xlt
@@ -77,7 +78,7 @@ def test_hostile_settings_are_one_short_message(project, capsys, setting):
 def test_an_unknown_users_home_is_a_message(project, monkeypatch, capsys):
     (project / 'params/files.yaml').write_text((project / 'params/tiny.yaml').read_text().replace('{kind: lab, seed: 1}', '{kind: files, folder: ~nosuchuser/xtreme}'))
     monkeypatch.delenv('XLT_FILES', raising=False)
-    assert main(['status', 'params/files.yaml']) == 2
+    assert main(['plan', 'params/files.yaml']) == 2
     said = capsys.readouterr().err
     assert '~nosuchuser' in said and 'unexpected' not in said
 
@@ -100,6 +101,9 @@ def test_whatever_else_goes_wrong_is_one_line(project, capsys, monkeypatch):
     assert main(['status', 'params/tiny.yaml']) == 2
     said = capsys.readouterr().err
     assert said.startswith('xlt: unexpected KeyError in test_names.py, line') and said.count('\n') == 1 and len(said) < 3000
+    kept = Path(said.split('the whole way there is in ')[1].split(';')[0])
+    assert 'Traceback' in kept.read_text() and 'KeyError' in kept.read_text()
+    kept.unlink()
     monkeypatch.setenv('XLT_TRACEBACK', '1')
     with pytest.raises(KeyError): main(['status', 'params/tiny.yaml'])
 

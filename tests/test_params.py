@@ -83,6 +83,22 @@ def test_one_message_names_file_key_and_remedy(project, setting, parts):
         assert part in text
 
 
+@pytest.mark.parametrize('settings', [
+    ['targets=[xquad]', 'retrieval.layer=14', 'retrieval.max_length=512'], ['tasks.qqp.max_length=512'], ['mixing.noise=0.1'],
+    ['mixing.masked_lm.max_length=512'], ['targets=[tatoeba]', 'phases.target.max_length=512'], ['phases.intermediate.max_length=512', 'tasks.mnli.max_length=64']])
+def test_what_nothing_uses_is_not_checked(project, settings):
+    Study.read(FILE, set=settings)
+
+
+@pytest.mark.parametrize('settings, part', [
+    (['retrieval.layer=14'], 'retrieval.layer is 14'), (['intermediates=[qqp]', 'tasks.qqp.max_length=512'], 'tasks.qqp.max_length is 512'),
+    (['phases.target.max_length=512'], 'phases.target.max_length is 512'), (['intermediates=[multi]', 'tasks.csqa.max_length=512'], 'tasks.csqa.max_length is 512'),
+    (['intermediates=[mnli-mlm]', 'tasks.mnli-mlm.max_length=512'], 'tasks.mnli-mlm.max_length is 512'),
+    (['intermediates=[mnli-mlm]', 'mixing.masked_lm.max_length=512'], 'mixing.masked_lm.max_length is 512')])
+def test_what_something_uses_is(project, settings, part):
+    assert message(*settings) == f'{FILE}: {part}, but the encoder ' + ('has 2 layers' if 'layer' in part else 'reads 128 sub-words')
+
+
 @pytest.mark.parametrize('setting', ['seeds', '=1', 'a..b=1', 'study.x=1', 'tasks.mnli.epochs={'])
 def test_a_bad_setting_is_named(project, setting):
     assert f'--set {setting}' in message(setting)
@@ -112,6 +128,11 @@ def test_missing_file_names_its_neighbour(project):
         Study.read('params/tinny.yaml')
     with pytest.raises(XltError, match='no such file'):
         Study.read('elsewhere/tiny.yaml')
+
+
+def test_a_target_without_training_data_is_refused(project, sample):
+    edit(project, source={'kind': 'files', 'folder': str(sample)}, targets=['pawsx', 'tatoeba'], intermediates=['squad_v1'], analysis={'resource': 'cc100_gib'})
+    assert 'no English training data for pawsx; expected pawsx/train-en.tsv' in message()
 
 
 def test_found_from_root_and_from_a_notebook(project, monkeypatch):

@@ -54,7 +54,7 @@ def test_an_unknown_origin_names_its_neighbour(project):
 
 def test_doctor(project, monkeypatch, capsys):
     monkeypatch.setenv('HF_HUB_OFFLINE', '1')
-    monkeypatch.setattr(ready, 'hub', lambda: ready.finding('hub', 'not asked', 'note'))
+    monkeypatch.setitem(ready.CHECKS, 'hub', lambda: ready.finding('hub', 'not asked', 'note'))
     (project / 'params' / 'broken.yaml').write_text('study: broken\n')
     status = cli.main(['doctor', '--json'])
     said = json.loads(capsys.readouterr().out)
@@ -64,6 +64,26 @@ def test_doctor(project, monkeypatch, capsys):
     if not status: assert said['studies']['params/tiny.yaml'] is None
     cli.main(['doctor'])
     assert 'will not run  params/broken.yaml: ' in capsys.readouterr().out
+
+
+def test_doctor_never_dies(project, monkeypatch, capsys, tmp_path):
+    "Whatever breaks is a finding: checks, studies, even the project."
+    monkeypatch.setitem(ready.CHECKS, 'hub', lambda: {}['hub'])
+    monkeypatch.setenv('XLT_FILES', '~nobody-of-this-name/files')
+    for name, study in {'folder': 'encoder: {kind: folder, path: params}', 'absent': 'encoder: {kind: folder, path: nowhere}', 'package': 'encoder: {kind: packaged}',
+                        'files': 'source: {kind: files, folder: nowhere}', 'noise': 'x: [', 'null': 'null'}.items():
+        (project / 'params' / f'{name}.yaml').write_text((project / 'params' / 'tiny.yaml').read_text() + study + '\n')
+    (project / 'params' / 'binary.yaml').write_bytes(bytes(range(256)))
+    (project / 'params' / 'dir.yaml').mkdir()
+    cli.main(['doctor', '--json'])
+    said = json.loads(capsys.readouterr().out)
+    assert {f['what']: f['says'] for f in said['found']}['hub'] == "could not be looked at (KeyError: 'hub')"
+    assert len(said['studies']) == 9 and all(said['studies'][f'params/{n}.yaml'] for n in ('folder', 'absent', 'files', 'noise', 'null', 'binary', 'dir'))
+    monkeypatch.setattr(ready, 'hindrance', lambda *args: {}['x'])
+    assert set(ready.examine()[1].values()) == {"it cannot be judged (KeyError: 'x')"}
+    monkeypatch.setattr(ready, 'root', lambda: (_ for _ in ()).throw(XltError('no settings.ini')))
+    found, studies = ready.examine()
+    assert studies == {} and found[-1]['says'] == 'no settings.ini'
 
 
 def test_packages_missing_old_or_untested(monkeypatch):

@@ -128,7 +128,7 @@ class Lasting(Trainer):
         self.teller = Teller(self)
         for callback in (self.keeper, self.teller): self.add_callback(callback)
     def training_step(self, model, inputs, *args, **kwargs):
-        ids = inputs.get('batch', inputs)['input_ids']  # a batch of several tasks says besides whose it is
+        ids = inputs.get('batch', inputs).get('input_ids', torch.empty(0))  # a batch of several tasks says besides whose it is
         self.teller.read = [self.teller.read[0] + len(ids), self.teller.read[1] + ids.numel()]
         loss = super().training_step(model, inputs, *args, **kwargs)
         self.total += loss

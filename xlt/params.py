@@ -8,7 +8,8 @@ __all__ = ['OURS', 'Overrides', 'OWN', 'sayable', 'root', 'find', 'shown', 'Load
            'bf16_on_cpu', 'execution', 'slow', 'extent', 'recipe', 'Mixture', 'lacking', 'mixture', 'evaluated',
            'mined', 'tested', 'members', 'keys', 'within', 'locate', 'explain', 'kinds', 'oddities', 'find_trained',
            'check_intermediate', 'problem', 'check_asked', 'check_names', 'check_source', 'check_resource', 'set_aside',
-           'check_encoder', 'check_windows', 'locate_encoder', 'locate_source', 'read']
+           'trainings', 'set_by', 'check_encoder', 'check_windows', 'locate_encoder', 'locate_source', 'read',
+           'absent_data']
 
 # %% ../nbs/10_params.ipynb #x6ae51c9
 import math, os, re, shutil, subprocess
@@ -40,13 +41,15 @@ def root() -> Path:  # absolute
     raise XltError(f'no settings.ini in {here} or above it: go to the project\'s folder, or name it in XLT_ROOT')
 
 # %% ../nbs/10_params.ipynb #c007
-def find(path: str | Path,  # as typed: relative to the current folder, else to the root
+def find(path: str | Path,  # a file, relative to the current folder or to the root; or the name of one in `params/`
         ) -> Path:  # absolute
     "A file of parameters; a missing one is an `XltError` that names its nearest neighbour."
-    for place in (Path.cwd() / path, root() / path):
+    named = Path(path).suffix not in ('.yaml', '.yml')
+    for place in [Path.cwd() / path, root() / path] + [root() / 'params' / f'{path}.yaml'] * named:
         if sayable(place).is_file(): return place.resolve()
+    if named and Path(path).name == str(path): path = f'params/{path}.yaml'
     there = sorted(p.name for p in (root() / path).parent.glob('*.y*ml'))
-    raise XltError(f'{path}: no such file{nearest(Path(path).name, there)}' + (f'; there is {", ".join(there)}' if there else ''))
+    raise XltError(f'{path}: no such file{nearest(Path(path).name, there)}' + (f'; there is {", ".join(there)}' if there else '; xlt new NAME writes one'))
 
 # %% ../nbs/10_params.ipynb #c008
 def shown(path: Path,  # absolute
@@ -176,9 +179,9 @@ class Study(Strict):
     _absent: dict[str, str] = PrivateAttr({})  # intermediate tasks that the source lacks, and why
 
     @classmethod
-    def read(cls, path: str | Path, set: list[str] = ()) -> 'Study':
-        "Read and check a study's file, with `key=value` settings; anything wrong is one `XltError`."
-        return read(cls, find(path), set)
+    def read(cls, path: str | Path, set: list[str] = (), data: bool = True) -> 'Study':
+        "Read and check a study's file, with `key=value` settings; anything wrong is one `XltError`. Without `data`, nothing is asked of source and encoder."
+        return read(cls, find(path), set, data)
     @property
     def file(self) -> str: return shown(self._path) if self._path else f'study {self.study}'
     @property
@@ -421,7 +424,7 @@ def check_names(study: Study) -> list[str]:  # what is wrong
 # %% ../nbs/10_params.ipynb #1d533f3b
 def check_source(study: Study) -> list[str]:  # what is wrong
     "The source has the targets, the languages and the resource measure; every target keeps a language."
-    if study.mixing.noise and study.source.kind != 'lab': return [f'mixing.noise is {study.mixing.noise}, but only the lab can make its translations worse']
+    if study.mixing.noise and study.source.kind != 'lab' and any(find_variant(i).translated for i in study.intermediates): return [f'mixing.noise is {study.mixing.noise}, but only the lab can make its translations worse']
     if wrong := [f'targets: {t}: {why}' for t in study.targets if study.source.kind != 'hub' and (why := missing(study.source, t))]: return wrong
     if study.source.kind == 'hub' and study.encoder.kind == 'scratch': return ['encoder.kind is \'scratch\', but a hub source has no pretraining text; name a published one']
     known = {code: None for target in study.targets for code in study.source.languages(target)}
@@ -454,6 +457,17 @@ def set_aside(study: Study) -> Study:  # another one; its `absent` says why
     kept._absent = absent | own
     return kept
 
+# %% ../nbs/10_params.ipynb #x10tr001
+def trainings(study: Study) -> list[tuple[str, list[str], Phase]]:  # phase, names under which `tasks` may set something, the last goes before; recipe
+    "Every training of a study."
+    found = [('intermediate', [t, find_variant(i).base, i], recipe(study, 'intermediate', i, t)) for i in study.intermediates for t in find_variant(i).tasks]
+    return found + [('target', [t], r) for t in study.targets if (r := recipe(study, 'target', t))]
+
+def set_by(study: Study, phase: str, names: list[str], key: str) -> str | None:  # None: by default
+    "Where in its file a study sets a hyper-parameter of a training."
+    places = [(f'tasks.{n}', study.tasks.get(n, {})) for n in reversed(names)] + [(f'phases.{phase}', study.phases.get(phase, {}))]
+    return next((place for place, given in places if key in given), None)
+
 # %% ../nbs/10_params.ipynb #c050
 def check_encoder(study: Study) -> list[str]:  # what is wrong
     "The encoder can be used, and nothing asks it for more than it has."
@@ -462,12 +476,12 @@ def check_encoder(study: Study) -> list[str]:  # what is wrong
     if encoder.kind == 'scratch' and encoder.hidden % encoder.heads: return [f'encoder.hidden is {encoder.hidden}, but it should be a multiple of encoder.heads, {encoder.heads}']
     if not (known := extent(study)): return []  # the encoder's own notebook will see
     layers, longest = known
-    asked = {f'phases.{p}': o for p, o in study.phases.items()} | {f'tasks.{t}': o for t, o in study.tasks.items()}
-    asked = {key: o.get('max_length', 0) for key, o in asked.items()} | {'retrieval': study.retrieval.max_length}
+    retrieves = any(TARGET[t].kind == 'retrieval' for t in study.targets)
+    asked = {key: r.max_length for phase, names, r in trainings(study) if (key := set_by(study, phase, names, 'max_length'))}
+    if retrieves: asked['retrieval'] = study.retrieval.max_length
     if variants: asked['mixing.masked_lm'] = study.mixing.masked_lm.max_length
     wrong = [f'{key}.max_length is {n}, but the encoder reads {longest} sub-words' for key, n in asked.items() if n > longest]
-    if study.retrieval.layer > layers:
-        wrong.append(f'retrieval.layer is {study.retrieval.layer}, but the encoder has {layers} layers')
+    if retrieves and study.retrieval.layer > layers: wrong.append(f'retrieval.layer is {study.retrieval.layer}, but the encoder has {layers} layers')
     if variants and encoder.masked is False: wrong += [f'intermediates: {i}: the encoder comes without a head for masked language modelling' for i in variants]
     return wrong
 
@@ -498,7 +512,9 @@ def locate_source(data: dict,  # a study's parameters, changed in place
     if there: data['source'] = source | {k: os.path.abspath(p) for k, p in there.items()}
 
 # %% ../nbs/10_params.ipynb #xba3a6b0
-def read(kind: type, path: Path, settings: list[str] = ()) -> Study:
+def read(kind: type, path: Path, settings: list[str] = (),
+         data_too: bool = True,  # are source and encoder looked at?
+        ) -> Study:
     "Read a study's file and check it, first its form, then its names, then what it asks for."
     file = shown(path)
     try: data = parse(path.read_text(encoding='utf-8'), file)
@@ -509,13 +525,21 @@ def read(kind: type, path: Path, settings: list[str] = ()) -> Study:
     locate_encoder(data, Path.cwd()), locate_source(data, Path.cwd())
     try: study, wrong = kind(**{str(k): v for k, v in data.items()}), oddities(data)
     except ValidationError as e: wrong = [explain(kind, error) for error in e.errors()]
-    for check in (check_names, check_encoder, check_windows, check_source):
+    for check in (check_names, check_encoder, check_windows, check_source) if data_too else (check_names,):
         if wrong: break
         try: wrong = check(study)
         except XltError as e: wrong = [f'source: {e}']
-    if not wrong:
+    if not wrong and data_too:
         try: study = set_aside(study)
         except XltError as e: wrong = [str(e)]
     if wrong: raise XltError('\n'.join(f'{file}: {w}' for w in wrong))
     study._path = path
     return study
+
+# %% ../nbs/10_params.ipynb #x10ab002
+def absent_data(study: Study) -> str | None:  # None: they are here
+    "Why the folder of a study's data, or its encoder, is not on this machine."
+    try: getattr(study.source, 'root', None)
+    except XltError as e: return str(e)
+    wrong = problem(study.encoder.check) if study.encoder.kind in ('folder', 'packaged') else []
+    return wrong[0] if wrong else None

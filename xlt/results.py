@@ -11,7 +11,8 @@ __all__ = ['FORMAT', 'SILENT', 'FINISHED', 'NOTES', 'COLUMNS', 'fingerprint', 'R
            'note_languages', 'assigned', 'check_history', 'is_alive', 'this_process', 'show_life', 'leash',
            'private_folder', 'take_device', 'computes', 'check_device', 'ActiveRun', 'begin', 'track', 'check_parent',
            'check_files', 'held', 'alone', 'check_scores', 'finish', 'needed_again', 'in_use', 'remove_unneeded',
-           'reopen', 'peak_memory', 'fail', 'note', 'age', 'doing', 'state', 'status', 'collect', 'restarts']
+           'reopen', 'peak_memory', 'fail', 'note', 'age', 'doing', 'state', 'status', 'grid', 'newest',
+           'status_by_name', 'collect', 'restarts']
 
 # %% ../nbs/11_results.ipynb #c003
 import ast, hashlib, io, json, math, os, re, resource, shutil, socket, stat, sys, tempfile, threading, time
@@ -514,7 +515,7 @@ def check_parent(study: Study, run: Run) -> None:
     "The run that this one starts from is finished, and its checkpoint is there, byte for byte; or an `XltError`."
     parent, starts = run.parent, f'{study.file}: {run.name} starts from {run.parent.name}'
     done = result(parent)
-    if not done: raise XltError(f'{starts}, which is not finished')
+    if not done: raise XltError(f'{starts}, which is not finished; xlt run {study.file}')
     if done.get('packed'): raise XltError(f'{starts}, whose result is packed, without its checkpoint; xlt run {study.file} makes it again')
     if removed(parent): raise XltError(f'{starts}, whose checkpoint was removed when no run needed it; xlt run {study.file} makes it again')
     try: check_files(parent)
@@ -684,6 +685,36 @@ def status(study: Study) -> list[dict]:
         how = state(r)
         if r.name in again and how['state'] in ('done', 'packed'): how |= {'state': 'waiting', 'seconds': None}
         rows.append({'run': r.name, 'phase': r.phase, 'intermediate': r.intermediate, 'target': r.target, 'seed': r.seed, 'fingerprint': r.fingerprint, **how})
+    return rows
+
+# %% ../nbs/11_results.ipynb #x11ly002
+def grid(study: Study) -> list[tuple]:  # phase, intermediate, target, seed
+    "The runs that a study's file names, in the order of `runs`."
+    trained = [('intermediate', i, None, s) for s in study.seeds for i in study.intermediates]
+    scored = [('pair', i, t, s) for s in study.seeds for i in ('none', *study.intermediates) for t in TARGET if t in study.targets]
+    return [('encoder', None, None, 0), *trained, *scored, ('report', None, None, 0)]
+
+def newest(run: Run) -> dict | None:  # None: there is none that is whole
+    "The last result in a folder that is called like a run's, or else the last in the study's pack, whatever fingerprint it has."
+    files = sorted(run.folder.parent.glob('*/result.json'), key=lambda p: p.stat().st_mtime)
+    found = [data for p in files if (data := verified(p, stamp(p.stat())))]
+    if found or not (path := pack_file(run.study)).is_file(): return found[-1] if found else None
+    held = [data for name in read_pack(path, stamp(path.stat())) if name.startswith(f'{run.name}/') and (data := in_pack(path, stamp(path.stat()), name))]
+    return dict(max(held, key=lambda d: d['finished']), packed=True) if held else None
+
+# %% ../nbs/11_results.ipynb #x11ly003
+def status_by_name(study: Study) -> list[dict]:  # as from `status`
+    "How each run of a study stands by what lies in its folders; no fingerprint is checked."
+    rows = []
+    for phase, intermediate, target, seed in grid(study):
+        place = root() / 'runs' / study.study / phase / run_name(phase, intermediate, target, seed)
+        known = [Run(phase, intermediate, target, seed, {}, p.name, p, None) for p in sorted(place.glob('*')) if p.is_dir()]
+        any_of = known[0] if known else Run(phase, intermediate, target, seed, {}, '', place / '-', None)
+        how = {'state': 'waiting', 'seconds': None, 'last': [], 'code': []}
+        if done := newest(any_of): how |= {'state': 'packed' if done.get('packed') else 'done', 'seconds': done['seconds']['total']}
+        else: how = next((s for r in known if (s := state(r))['state'] in ('running', 'failed')), how)
+        rows.append({'run': any_of.name, 'phase': phase, 'intermediate': intermediate, 'target': target, 'seed': seed,
+                     'fingerprint': done['fingerprint'] if done else '', **how})
     return rows
 
 # %% ../nbs/11_results.ipynb #c066
