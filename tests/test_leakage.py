@@ -238,9 +238,10 @@ def test_xnlis_development_file_is_refused_where_it_is_the_test(files, sample, m
 def test_what_the_files_source_gives_to_train(files, monkeypatch):
     "All is clean but WikiANN, which repeats sentences between its own splits; removing them leaves nothing."
     monkeypatch.delenv('XLT_FILES', raising=False)
-    read = {f'{task} {split}': dataset(rows, TASKS[task].kind) for task in ('squad_v1', 'mnli', 'udpos') for split, rows in zip(('train', 'dev'), training(files.root, task, .1))}
     exams = exams_of(files, {'xquad': ['en'], 'mlqa': ['en'], 'xnli': ['en'], 'udpos': ['en'], 'tatoeba': ['sw'], 'panx': ['en']})
-    assert (examine(exams, read).table.percent <= LIMIT).all()
+    for task in ('squad_v1', 'mnli', 'udpos'):  # each as one model reads it
+        read = {f'{task} {split}': dataset(rows, TASKS[task].kind) for split, rows in zip(('train', 'dev'), training(files.root, task, .1))}
+        assert (examine(exams, read).table.percent <= LIMIT).all()
     panx = {'panx train': dataset(training(files.root, 'panx', .1)[0], 'tagging')}
     with pytest.raises(XltError, match="panx train holds .* of panx in 'en'"): examine(exams, panx)
     found = examine(exams, panx, 'remove')

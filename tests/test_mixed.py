@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize
 from xlt.degradation import check_scores, degradations
 from xlt.languages import languages, resource
-from xlt.mixed import cross_products, dose, fit_crossed, intercepts, solve
+from xlt.mixed import cross_products, dose, fit_crossed, intercepts, satterthwaite, solve
 from xlt.simulation import simulate
 
 # Davies and Goldsmith (1972), section 6.5, as `Pastes` in lme4: ten batches of three casks, two assays each.
@@ -203,3 +203,16 @@ def test_a_target_that_treats_languages_in_its_own_way_is_no_evidence_per_row():
     x = -np.log10(resource()[lost.language].clip(.1)).to_numpy()
     blind = fit_crossed(lost.degradation, np.column_stack([np.ones(len(x)), x]), [lost.language, lost.intermediate + lost.target])
     assert found['se'] != pytest.approx(blind['se'][1], rel=1e-3)
+
+
+def test_degrees_of_freedom_are_those_of_the_stratum():
+    "Where a balanced design has an exact test, Satterthwaite's approximation is its degrees of freedom."
+    rng, degrees = np.random.default_rng(2), {'language': [], 'family': []}
+    language, cell = (i.ravel() for i in np.indices((24, 6)))
+    for _ in range(5):
+        family, own = 3 * rng.normal(size=8)[language // 3], 2 * rng.normal(size=24)[language]
+        y = family + own + rng.normal(size=6)[cell] + .5 * rng.normal(size=144)
+        for name, x, groups in (('language', rng.permutation(np.arange(24.))[language], [language, cell]), ('family', rng.permutation(np.arange(8.))[language // 3], [language, cell, language // 3])):
+            fit = fit_crossed(y, np.column_stack([np.ones(144), x]), groups)
+            degrees[name].append(satterthwaite(fit['theta'], fit['data'], 1))
+    assert degrees['language'] == pytest.approx([22] * 5, rel=.02) and degrees['family'] == pytest.approx([6] * 5, rel=.02)

@@ -30,10 +30,10 @@ MARGIN = 1.  # points; a smaller difference between the groups is called none
 def equivalence(low, high,  # values of the languages in each group, points
                 margin: float = MARGIN,  # points
                ) -> dict:  # p-value of the larger one-sided test, 90 % interval, verdict
-    "Are the groups equal to within the margin? Two one-sided Welch tests; a group of one language, or of equal values, has no verdict."
+    "Are the groups equal to within the margin? Two one-sided Welch tests; a group of fewer than three languages, or of equal values, has no verdict."
     from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
     out = dict(margin=margin, p_value=None, ci_low=None, ci_high=None, equivalent=False)
-    if min(len(low), len(high)) < 2: return out
+    if min(len(low), len(high)) < FEW: return out
     if max(np.ptp(low), np.ptp(high)) < 1e-12: return out  # where nothing varies, nothing can be tested
     both = CompareMeans(DescrStatsW(low), DescrStatsW(high))
     p, ends = both.ttost_ind(-margin, margin, usevar='unequal')[0], both.tconfint_diff(.1, usevar='unequal')
@@ -229,18 +229,17 @@ def means_line(found: dict,  # `primary`
 def alarm_line(found: dict | None,  # from `family_alarms`
               ) -> str:  # empty where the rates are within 5 %
     "How often the comparisons err if families are alike, where that is too often."
-    names = {'primary': 'the comparison', 'level_adjusted': 'the one at the same level'}
+    names = {'primary': 'the comparison in points', 'level_adjusted': 'the comparison at the same level'}
     over = {k: found[k]['rate'] for k in names if found and found[k] and found[k]['mc_low'] > .05}
     if not over: return ''
-    said = ' and '.join(f'{names[k]} would find a difference in {100 * v:.0f} %' for k, v in over.items())
-    return f'If languages of one family were alike (correlation {found["correlation"]:g}) and resource made no difference, {said} of studies, not 5 %.'
+    said = ' and '.join(f'{names[k]} in {100 * v:.0f} %' for k, v in over.items())
+    return f'If languages of one family were alike (correlation {found["correlation"]:g}), a false alarm would be raised not in 5 % of studies, but by {said}.'
 
 def seed_line(analysis: dict,  # with `seeds`
              ) -> str:  # empty where there are several
     "What a single seed leaves open."
     if len(analysis.get('seeds', [0, 1])) > 1: return ''
-    return ('With a single seed the noise of the baselines is not known; where it is large, the comparison at the same level finds a difference '
-            'that is not there in more than 5 % of studies.')
+    return 'With a single seed the noise of the baselines is not known; where it is large, the comparison at the same level raises a false alarm in more than 5 % of studies.'
 
 def conclusion(analysis: dict,  # with `primary`, `level_adjusted`, `equivalence`, `minimum_detectable_effect` and, if it is known, `false_alarms`
               ) -> dict:  # `verdict` and `sentence`
@@ -284,10 +283,10 @@ def by_kind(values: pd.Series,  # one per language, points
     return sorted(rows, key=lambda r: (-r['n'], r[kind.name]))
 
 # %% ../nbs/12d_analysis.ipynb #x8e5f667
-def half_width(values) -> float | None:  # None: only one language
+def half_width(values) -> float | None:  # None: fewer than three languages
     "Half of the 95 % interval of a mean, from the scatter of the languages (Student's t)."
     from scipy.stats import sem, t
-    return float(t.ppf(.975, len(values) - 1) * sem(values)) if len(values) > 1 else None
+    return float(t.ppf(.975, len(values) - 1) * sem(values)) if len(values) >= FEW else None
 
 def against_plain(scores: pd.DataFrame,  # a checked tidy table
                   measure: pd.Series,  # resource of each language, indexed by code

@@ -158,7 +158,8 @@ def against_resource(languages: pd.DataFrame,  # `per_language` of an analysis, 
         ax.scatter(x[mine & below], y[mine & below], facecolor='none', edgecolor=colour, marker=marker, s=34, zorder=3)
     if below.any(): ax.scatter([], [], facecolor='none', edgecolor=INK, s=34, label=f'below {FLOOR:g}, drawn there: {", ".join(languages.index[below])}')
     ax.axhline(0, color=INK, lw=.6, ls=':')
-    if not classes:
+    if classes: ax.set_xticks(sorted(set(x)))
+    else:
         ax.xaxis.set_major_formatter('{x:g}')
         ax.xaxis.set_minor_formatter(LogFormatter())
     ax.legend()
@@ -219,10 +220,9 @@ def permutation(null: np.ndarray,  # from `xlt.degradation.permutation_null`, po
     ax.axvline(found['estimate'], color=RED, lw=2, label=f'observed: {number(found["estimate"])} points, {p_text(found["p_value"])}')
     ax.axvline(-found['estimate'], color=RED, lw=1, ls='--', label='as extreme on the other side')
     how = 'all' if found['exact'] else 'random'
-    if found['ci_low'] is not None: ax.axvspan(found['ci_low'], found['ci_high'], ymax=.04, color=INK, alpha=.5, lw=0, label='95 % interval of the difference')
     ax.set(xlabel='low minus high (points; low-resource languages lost more →)', ylabel='share of arrangements (%)',
-           title=f'If resource made no difference: {how} {len(null):,} arrangements of {found["n_low"]} + {found["n_high"]} languages')
-    ax.legend(loc='upper left', bbox_to_anchor=(0, -.17), ncols=3)
+           title=f'If resource made no difference: {how} {found["arrangements"]:,} arrangements of {found["n_low"]} + {found["n_high"]} languages')
+    ax.legend(loc='upper left', bbox_to_anchor=(0, -.17), ncols=2)
     return fig
 
 # %% ../nbs/14_figures.ipynb #c030
