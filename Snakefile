@@ -5,6 +5,7 @@
     snakemake --config study=params/lab-quick.yaml --dry-run     # what is missing
     snakemake --config study=params/xlmr-base.yaml --workflow-profile profiles/slurm   # on a cluster
     snakemake --config study=params/xlmr-base.yaml --resources gpu=4                   # on four GPUs of this machine
+    snakemake --config study=params/e5.yaml --resources mem_mb=16000 --cores 2          # on a processor: as many runs as fit into 16 GB
 
 What has to run, and where its result goes, is said by `xlt.results`: a result lies in a folder named by the fingerprint
 of everything that determines it. So a result that is there is up to date, and dates of files decide nothing.
@@ -16,6 +17,7 @@ from importlib.resources import files
 
 from snakemake.exceptions import WorkflowError
 from xlt.params import Study, root
+from xlt.plan import memory
 from xlt.results import FINISHED, is_published, leash, needed_again, put_aside_outdated, reopen, result, runs
 
 leash()  # when `xlt run` started this and has died, so does this
@@ -41,7 +43,7 @@ TEMPLATES = verbatim(str(files('xlt')))  # the page of a report is there
 # papermill's command line, without the grammar of web addresses that jsonschema would spend seconds building in every run
 PAPERMILL = f'{PYTHON} -c ' + shlex.quote(
     "import sys; sys.modules['rfc3987_syntax'] = None; from papermill.cli import papermill; papermill()")
-SMALL = STUDY.encoder.kind == 'scratch'  # else a published encoder, of 0.3 to 0.6 billion parameters
+SMALL = STUDY.encoder.kind == 'scratch'  # else a published encoder, of 0.1 to 0.6 billion parameters
 LOOKS = {'-n', '--dry-run', '--dryrun', '--mode'} & set(sys.argv)  # only looks, or is one of the jobs
 if not {'--mode'} & set(sys.argv): put_aside_outdated(STUDY)
 AGAIN = {run.name for run in (needed_again if LOOKS else reopen)(STUDY)}  # done, but their checkpoint is not here and is needed again
@@ -51,12 +53,19 @@ PACKED = {name for name, done in FOUND.items() if done.get('packed')}  # read wh
 PAIRS = {name for name, run in RUNS.items() if run.phase == 'pair'}
 HTML = f'reports/{STUDY.study}/report.html'
 if not LOOKS and not is_published(STUDY): (root() / HTML).unlink(missing_ok=True)  # cut or empty
-GPU = {'gpu': 1} if STUDY.execution()['device'] == 'gpu' or not SMALL else {}  # for a run that trains; without one, large models run one at a time
+GPU = {'gpu': 1} if STUDY.execution()['device'] == 'gpu' else {}  # for a run that trains
+THREADS = 4 if GPU else 1  # `xlt.plan` has the rates; a small model's two threads were six times slower beside a busy core
 
 
 def doubling(small: int, large: int):
     "MB or minutes to ask for: at each retry twice as much, in case the last attempt was ended for want of it."
     return lambda wildcards, attempt: (small if SMALL else large) * 2 ** (attempt - 1)
+
+
+def wanted(small: int, large: int, name: str | None = None):
+    "MB to ask for: of a large model on a processor what the run will hold; `xlt run` lets as many run as there is memory for."
+    if SMALL or GPU: return doubling(small, large)
+    return lambda wildcards, attempt: memory(STUDY, RUNS[name or wildcards.name]) * 2 ** (attempt - 1)
 
 
 def place(run) -> str:
@@ -116,8 +125,8 @@ rule all:
 rule encoder:
     output: place(RUNS['encoder'])
     params: **run_of('encoder')
-    threads: 1 if SMALL else 4  # a small model's operations are too short to share: two threads were six times slower beside a busy core
-    resources: mem_mb=doubling(3000, 16000), runtime=doubling(120, 120), **(GPU if SMALL else {})
+    threads: 1
+    resources: mem_mb=wanted(3000, 16000, 'encoder'), runtime=doubling(120, 120), **(GPU if SMALL else {})
     shell:
         shell_command()
 
@@ -127,8 +136,8 @@ rule intermediate:
     output: f'runs/{STUDY.study}/intermediate/{{name}}/{{fingerprint}}/result.json'
     params: **run_of(None)
     priority: 1  # pairs wait for it
-    threads: 1 if SMALL else 4
-    resources: mem_mb=doubling(2000, 32000), runtime=doubling(60, 1440), **GPU
+    threads: THREADS
+    resources: mem_mb=wanted(2000, 32000), runtime=doubling(60, 1440), **GPU
     shell:
         shell_command()
 
@@ -137,8 +146,8 @@ rule pair:
     input: needs
     output: f'runs/{STUDY.study}/pair/{{name}}/{{fingerprint}}/result.json'
     params: **run_of(None)
-    threads: 1 if SMALL else 4
-    resources: mem_mb=doubling(2000, 32000), runtime=doubling(60, 1440), **GPU
+    threads: THREADS
+    resources: mem_mb=wanted(2000, 32000), runtime=doubling(60, 1440), **GPU
     shell:
         shell_command()
 

@@ -13,6 +13,7 @@ from machine import play
 from xlt import cli, plan
 from xlt.languages import XltError
 from xlt.params import Study
+from xlt.results import runs
 
 FILE = 'params/tiny.yaml'
 
@@ -78,10 +79,30 @@ def test_plan(project, capsys, monkeypatch):
     assert 'hours of runs left, by those that are done' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('kind, gpus, cores, at_once', [('scratch', '', 3, 3), ('pretrained', '', 16, 1), ('pretrained', '0,1', 16, 2), ('pretrained', '0,1', 6, 1), ('pretrained', '', 2, 1)])
-def test_how_many_runs_at_a_time(monkeypatch, kind, gpus, cores, at_once):
+E5, LARGE = ({'kind': 'pretrained', 'name': name, 'revision': '0' * 40} for name in ('intfloat/multilingual-e5-small', 'FacebookAI/xlm-roberta-large'))
+SCRATCH, OTHER = {'kind': 'scratch', 'steps': 50}, {'kind': 'pretrained', 'name': 'some/encoder', 'revision': '0' * 40}
+
+
+@pytest.mark.parametrize('encoder, gpus, cores, gigabytes, at_once', [
+    (SCRATCH, '', 3, 1, 3), (E5, '', 2, 16, 2), (E5, '', 2, 6, 1), (E5, '', 16, 20, 5), (LARGE, '', 2, 16, 1), (LARGE, '', 2, 64, 2), (OTHER, '', 2, 24, 1), (OTHER, '', 2, 80, 2),
+    (LARGE, '0', 16, 24, 1), (E5, '0,1', 16, 24, 2), (LARGE, '0,1', 6, 24, 1)])
+def test_how_many_runs_at_a_time(project, monkeypatch, encoder, gpus, cores, gigabytes, at_once):
     monkeypatch.setenv('XLT_DEVICES', gpus)
-    assert plan.at_a_time(SimpleNamespace(encoder=SimpleNamespace(kind=kind)), cores) == at_once
+    monkeypatch.setattr(plan.psutil, 'virtual_memory', lambda: SimpleNamespace(total=gigabytes * 10 ** 9))
+    study = Study.read(FILE, set=[f'encoder={json.dumps(encoder)}', 'precision=fp32'])
+    assert plan.at_a_time(study, cores) == at_once
+    limits = plan.shared(study)
+    assert list(limits) == ([] if encoder is SCRATCH else ['gpu'] if gpus else ['mem_mb'])
+    if 'mem_mb' in limits: assert all(plan.memory(study, r) <= limits['mem_mb'] for r in runs(study)), 'a run that wants more than there is would never start'
+
+
+def test_memory_follows_the_batch(project):
+    def wants(*settings):
+        study = Study.read(FILE, set=[f'encoder={json.dumps(E5)}', 'device=cpu', *settings])
+        return {r.name: plan.memory(study, r) for r in runs(study)}
+    plain, long = wants(), wants('tasks={xquad: {max_length: 512}, mlqa: {max_length: 512}}')
+    assert {n for n in plain if plain[n] != long[n]} == {'none--xquad--s0', 'mnli--xquad--s0'}, 'MLQA is tested with the model of XQuAD, Tatoeba without training'
+    assert wants('precision=bf16')['mnli--s0'] < plain['mnli--s0'] and wants('intermediates=[multi]')['multi--s0'] > plain['mnli--s0']
 
 
 def test_plan_counts_disk(project, monkeypatch):

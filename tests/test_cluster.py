@@ -216,3 +216,21 @@ def test_one_gpu_for_each_pair(checkout, monkeypatch):
         assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:]))
     for lock in Path(tempfile.gettempdir()).glob(f'xlt-*-gpu-stand-in-{os.getpid()}-*.lock'):
         lock.unlink()
+
+
+def test_runs_of_a_published_encoder_share_a_processor(checkout, monkeypatch):
+    "One thread each, and as many at a time as there are cores."
+    monkeypatch.chdir(checkout)
+    write_stubs(checkout / 'nbs' / 'study')
+    encoder = {'kind': 'pretrained', 'name': 'intfloat/multilingual-e5-small', 'revision': '0' * 40}
+    Path(FILE).write_text(SIX.replace('study: six', 'study: tiny\ndevice: cpu').replace('{kind: scratch, layers: 1, hidden: 32, heads: 2, feed_forward: 64, steps: 200, batch_size: 16}', json.dumps(encoder)))
+    pair = Path('nbs/study/pair.ipynb')
+    notebook = nbformat.read(pair, 4)
+    notebook.cells[-1].source = notebook.cells[-1].source.replace('run.finish(', "begun = time.time()\ntime.sleep(2)\nrun.finish(how=[os.environ['OMP_NUM_THREADS'], begun, time.time()], scores=")
+    nbformat.write(notebook, pair)
+    said = xlt('run', FILE, '--cores', '2')
+    assert said.returncode == 0, said.stdout + Path('runs/tiny/logs/snakemake.log').read_text()
+    hows = [json.loads(p.read_text())['how'] for p in Path('runs/tiny/pair').glob('*/*/result.json')]
+    assert {threads for threads, *_ in hows} == {'1'} and len(hows) == 6
+    at_once = [sum(a <= begun < b for _, a, b in hows) for _, begun, _ in hows]
+    assert max(at_once) == 2

@@ -123,10 +123,10 @@ def start(study, cores: int, *arguments: str,
          ) -> subprocess.Popen:  # its output goes to logs/snakemake.log
     "Start Snakemake on a study."
     from xlt.params import root
-    from xlt.results import devices, write
+    from xlt.plan import shared
+    from xlt.results import write
     where = ['--workflow-profile', snakefile().parent / 'profiles' / profile] if profile else ['--cores', cores]
-    gpus = len(devices()) or int(study.encoder.kind != 'scratch')  # a GPU that was not found is one; two runs on it would be too many
-    if not profile and gpus: where += ['--resources', f'gpu={gpus}']
+    if not profile and (limits := shared(study)): where += ['--resources', *(f'{name}={n}' for name, n in limits.items())]
     log = root() / 'runs' / study.study / 'logs' / 'snakemake.log'
     log.parent.mkdir(parents=True, exist_ok=True)
     config = log.with_name('config.json')  # a file, because `--config` would take the study's name for YAML

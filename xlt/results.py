@@ -481,7 +481,7 @@ def begin(study: Study | str,  # a study, or its file
     check_history(history, dict(study=study if isinstance(study, str) else study.file, intermediate=intermediate, target=target, seed=seed))
     leash()
     study = Study.read(study) if isinstance(study, str) else study
-    if study.encoder.kind == 'scratch': os.environ.setdefault('OMP_NUM_THREADS', '1')  # as the `Snakefile` does: sums depend on it
+    if study.execution()['device'] == 'cpu': os.environ.setdefault('OMP_NUM_THREADS', '1')  # as the `Snakefile` does: sums depend on it
     run = find_run(study, phase, intermediate, target, seed)
     expected = os.environ.get('XLT_EXPECT_FINGERPRINT') or run.fingerprint
     if expected != run.fingerprint:
