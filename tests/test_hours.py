@@ -10,13 +10,14 @@ from machine import play
 from xlt import cli, plan
 from xlt.features import train_tokenizer
 from xlt.lab import Lab
-from xlt.models import new_model, save_encoder
+from xlt.models import load_tokenizer, new_model, save_encoder
 from xlt.params import Study
 from xlt.plan import done_here, expectations, sized, to_read
 from xlt.progress import count_work
 from xlt.results import begin, find_run, result, runs
 from xlt.sources import load
 from xlt.tasks import TASKS, Recipe
+from xlt.tokenised import tokenised
 
 FILE = 'params/tiny.yaml'
 LAB = {'kind': 'lab', 'seed': 1, 'n_languages': 4, 'train_examples': 300, 'dev_examples': 20, 'test_examples': 30, 'largest': 300, 'smallest': 50}
@@ -40,9 +41,30 @@ def pretend(phase, intermediate=None, target=None, file=FILE, rest=5., **work):
     run.seconds = {'training': 0., 'evaluation': rest}
     for what, (subwords, seconds) in work.items():
         run.seconds['training'] += seconds
-        count_work(what, 1, subwords, seconds)
+        count_work(what, 400, subwords, seconds)
     scores = [dict(language=c, metric=TASKS[target].metrics[0], score=50., n=10) for c in run.study.evaluated(target)] if target else []
     run.finish(scores=scores)
+
+
+def scaled(study, run) -> dict[str, float]:
+    "What a run reads, in sub-words as they were counted."
+    scale = plan.calibration(study, done_here(study))
+    return {what: scale * amount for what, amount in to_read(study, run).items()}
+
+
+def test_sub_words_are_those_of_the_tokenizer(small):
+    "After one run on the data, the amount is what the tokenizer really makes of it, also for a larger part of them."
+    study = Study.read(FILE)
+    task, how = TASKS['xnli'], study.recipe('target', 'xnli')
+    train = load(study.source, 'xnli', 'train', 'qaa')
+    lengths = tokenised(task, train, load_tokenizer(small / 'checkpoint'), how, list(task.labels))['length']
+    pretend('encoder')
+    assert plan.calibration(study, done_here(study)) == 1
+    pretend('pair', 'none', 'xnli', training=(400 * sum(lengths) / len(lengths), 100.), evaluation=(10_000, 20.))
+    more = Study.read(FILE, set=['tasks.xnli.epochs=6'])
+    found = plan.calibration(more, done_here(more))
+    trained = found * plan.to_train(more, 'xnli', more.recipe('target', 'xnli'), 6)[0]
+    assert trained == pytest.approx(6 * sum(lengths), rel=.01)
 
 
 def test_nothing_done_nothing_guessed(small, capsys):
@@ -56,7 +78,7 @@ def test_rates_of_each_kind_and_the_amount_that_is_left(small):
     pretend('pair', 'none', 'xnli', training=(10_000, 100.), evaluation=(10_000, 20.))
     study = Study.read(FILE)
     found = expectations(study)
-    read = to_read(study, find_run(study, 'pair', 'none', 'xquad'))
+    read = scaled(study, find_run(study, 'pair', 'none', 'xquad'))
     assert read['training'] > 0 and read['evaluation'] > 0
     assert found['none--xquad--s0'] == (pytest.approx(5 + read['training'] * .01 + read['evaluation'] * .002, rel=1e-3), 'rates'), 'no span was measured: any kind'
     assert found['mnli--xnli--s0'] == (pytest.approx(125, rel=1e-3), 'alike'), 'whatever it was trained on before'
@@ -64,7 +86,7 @@ def test_rates_of_each_kind_and_the_amount_that_is_left(small):
     pretend('pair', 'none', 'xquad', training=(10_000, 300.), evaluation=(10_000, 60.))
     more = Study.read(FILE, set=['tasks.xquad.epochs=6', 'tasks.mnli.train_examples=100'])
     found = expectations(more)
-    read = to_read(more, find_run(more, 'pair', 'none', 'xquad'))
+    read = scaled(more, find_run(more, 'pair', 'none', 'xquad'))
     assert found['none--xquad--s0'][0] == pytest.approx(5 + read['training'] * .03 + read['evaluation'] * .006, rel=1e-3), 'a span has its own rate'
     whole, part = (to_read(s, find_run(s, 'intermediate', 'mnli'))['training'] for s in (study, more))
     assert part == pytest.approx(whole * 100 / sized(study, 'mnli', 'train', 'qaa')[0])
