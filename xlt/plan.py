@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['TRAINING', 'SHAPE', 'BYTES', 'SAMPLE', 'LINE', 'CHOICES', 'CCG', 'PUBLISHED', 'UNKNOWN', 'computed', 'listed',
            'checkpoint_size', 'checkpoints', 'disk', 'same_speed', 'done_here', 'alike', 'task_kind', 'rates',
-           'example_size', 'sized', 'read_at_once', 'to_train', 'to_test', 'to_read', 'reckoned', 'expectations',
-           'phases', 'sequences', 'trainings', 'tests', 'gpu_hours', 'amount', 'hours_line', 'gpu_lines', 'batches',
-           'memory', 'at_a_time', 'shared', 'plan']
+           'example_size', 'sized', 'read_at_once', 'to_train', 'to_test', 'to_read', 'calibration', 'reckoned',
+           'expectations', 'phases', 'sequences', 'trainings', 'tests', 'gpu_hours', 'amount', 'hours_line',
+           'gpu_lines', 'batches', 'memory', 'at_a_time', 'shared', 'plan']
 
 # %% ../nbs/11b_plan.ipynb #x2ff56d9
 import json, math, os, shutil
@@ -19,7 +19,7 @@ from .params import Study, extent, root
 from .provenance import machine
 from .results import Run, canonical, devices, fingerprint, result, runs, status, verified, write
 from .sources import load
-from .tasks import TARGET, TASKS
+from .tasks import Phase, TARGET, TASKS
 
 # %% ../nbs/11b_plan.ipynb #x4a4f2bc
 def computed(recipe) -> int | None:  # bytes, 4 for each weight; the sub-word table at its full size; None: of no known shape
@@ -163,8 +163,19 @@ def to_read(study: Study, run: Run) -> dict[str, float]:  # `training`, `evaluat
 
 LINE = 30  # sub-words in a sentence of text for masked language modelling
 
+# %% ../nbs/11b_plan.ipynb #x11bm008
+def calibration(study: Study, done: list[dict]) -> float:  # 1: five bytes are a sub-word
+    "By how much more sub-words were read than texts of these lengths were taken for, in trainings on the same data; windows of paragraphs are left out."
+    source, ratios = study.source.identity(), []
+    for d in done:
+        counted, task = (d.get('work') or {}).get('training'), d['target'] or d['intermediate']
+        if not counted or task not in TASKS or TASKS[task].kind == 'span' or d['spec'].get('source') != source: continue
+        guess = read_at_once(sized(study, task, 'train', study.source.pivot)[1], TASKS[task].kind, Phase(**d['spec']['recipe']))
+        ratios.append(counted['subwords'] / counted['examples'] / guess)
+    return float(pd.Series(ratios).median()) if ratios else 1.
+
 # %% ../nbs/11b_plan.ipynb #x11bm007
-def reckoned(study: Study, run: Run, speed: dict, encoders: list[dict]) -> float | None:  # seconds; None: not known
+def reckoned(study: Study, run: Run, speed: dict, encoders: list[dict], scale: float = 1.) -> float | None:  # seconds; None: not known
     "How long a run takes by rates."
     rest = speed.get(('rest', run.phase))
     if run.phase == 'encoder':  # one that is trained here: by its steps
@@ -175,18 +186,18 @@ def reckoned(study: Study, run: Run, speed: dict, encoders: list[dict]) -> float
     kind = task_kind(run.phase, run.intermediate, run.target)
     pace = {what: speed.get((what, kind), speed.get((what, None))) for what in ('training', 'evaluation')}
     if rest is None or None in pace.values(): return None
-    return rest + sum(amount * pace[what] for what, amount in to_read(study, run).items())
+    return float(rest + scale * sum(amount * pace[what] for what, amount in to_read(study, run).items()))
 
 def expectations(study: Study) -> dict[str, tuple[float | None, str]]:  # run → seconds, and how they are known: `alike`, `rates`, or not
     "How long each run of a study takes that is not done."
     done, found = done_here(study), {}
     before = {}
     for d in done: before.setdefault(alike(d['spec']), []).append(d['seconds']['total'])
-    speed, encoders = rates(done), [d for d in done if d['phase'] == 'encoder']
+    speed, encoders, scale = rates(done), [d for d in done if d['phase'] == 'encoder'], calibration(study, done)
     for run in runs(study):
         if run.phase == 'report' or result(run): continue
         same = before.get(alike(run.spec))
-        seconds = sum(same) / len(same) if same else reckoned(study, run, speed, encoders) if done else None
+        seconds = sum(same) / len(same) if same else reckoned(study, run, speed, encoders, scale) if done else None
         found[run.name] = seconds, 'alike' if same else 'rates' if seconds is not None else ''
     return found
 
