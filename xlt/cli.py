@@ -338,8 +338,9 @@ def overview(study, rows: list[dict]) -> str:
     from xlt.params import absent_data
     from xlt.plan import at_a_time
     from xlt.results import restarts
-    table, twice = pd.DataFrame(rows)[['run', 'phase', 'state', 'seconds', 'fingerprint']], pd.DataFrame() if absent_data(study) else restarts(study)
-    lines = [table.assign(seconds=table.seconds.map(lambda s: '' if pd.isna(s) else duration(s))).to_string(index=False), progress(rows, at_a_time(study, os.cpu_count()))]
+    absent, table = absent_data(study), pd.DataFrame(rows)[['run', 'phase', 'state', 'seconds', 'fingerprint']]
+    twice, at_once = (pd.DataFrame(), os.cpu_count()) if absent else (restarts(study), at_a_time(study, os.cpu_count()))
+    lines = [table.assign(seconds=table.seconds.map(lambda s: '' if pd.isna(s) else duration(s))).to_string(index=False), progress(rows, at_once)]
     lines += [f'  {line}' for line in running(rows)]
     lines += failures([r for r in rows if r['state'] == 'failed'], Path('runs') / study.study / 'logs')
     if changed := [r for r in rows if r['code'] and r['phase'] != 'report']:
