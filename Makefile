@@ -25,7 +25,7 @@ help:
 	@echo 'make docs         write the documentation as a site into $(DOCS)/'
 	@echo 'make constraints  write constraints.txt from .venv, after a deliberate upgrade'
 	@echo 'make audit        ask for known vulnerabilities of the versions in constraints.txt (needs the network)'
-	@echo 'make validate     simulate 2,000 studies a rate, 500 a point of power: is the method calibrated? (a few minutes)'
+	@echo 'make validate     simulate 4,000 studies a rate of false alarms, 500 a point of power: is the method calibrated? (a few minutes)'
 	@echo 'make lab-seeds    the lab study with more seeds ($(SEEDS)), and what resource itself does (ten minutes a seed)'
 	@echo 'make benchmark    measure, against what one would do instead (half an hour, on a quiet machine)'
 	@echo 'make benchmark-gpu  what XLM-R costs on the GPU of this machine, for xlt plan (no downloads; a quarter of an hour)'

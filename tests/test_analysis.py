@@ -54,7 +54,7 @@ HELD = 'depends on whether the level at which a language starts is held constant
     (made_up(0, .1, 0, .1, .001), 'equivalent', ['lost 0.00 points more']),
     (made_up(.8, 1.2, .9, 1., seeds=[0]), 'undecided', ['With a single seed']),
     (made_up(2.3, 1.2, 1.9, 1., false_alarms=dict(correlation=.3, primary=dict(rate=.09, mc_low=.08), level_adjusted=dict(rate=.05, mc_low=.04))), 'lost_more',
-     ['a false alarm would be raised not in 5 % of studies, but by the comparison in points in 9 %.'])])
+     ['scattering as they do here, a false alarm would be raised not in 5 % of studies, but by the comparison in points in 9 %.'])])
 def test_conclusions(given, which, words):
     said = conclusion(given)
     assert said['verdict'] == which == verdict(given)
@@ -209,7 +209,8 @@ def test_families_that_are_alike_raise_alarms_and_that_is_said():
     codes = [f'l{i:02d}' for i in range(15)]
     level, low, high = pd.Series(np.arange(15.), codes), codes[:5], codes[10:]
     apart = pd.Series(['a'] * 5 + ['c'] * 5 + ['b'] * 5, codes)  # a family in each group
-    found, none = family_alarms(level, low, high, apart), family_alarms(level, low, high, pd.Series(dtype=str))
+    effects = pd.Series(np.resize([-1., 0, 1], 15), codes)
+    found, none = family_alarms(effects, level, low, high, apart), family_alarms(effects, level, low, high, pd.Series(dtype=str))
     assert found['primary']['mc_low'] > .1 and none['primary']['mc_low'] < .05 < none['primary']['mc_high'] + .01
     assert none['level_adjusted']['mc_low'] < .05 < none['level_adjusted']['mc_high'] and rate([True, False])['rate'] == .5
     rng, hits = np.random.default_rng(3), []

@@ -214,7 +214,8 @@ def welch_interval(low, high,  # values of the languages in each group
                   ) -> dict:  # `ci_low`, `ci_high`; None: fewer than three languages in a group, or nothing varies
     "Welch's interval of the difference of means."
     from scipy.stats import ttest_ind
-    if min(len(low), len(high)) < FEW or max(np.ptp(low), np.ptp(high)) < 1e-12: return dict(ci_low=None, ci_high=None)
+    size = 1 + np.abs([*low, *high]).max()
+    if min(len(low), len(high)) < FEW or max(np.ptp(low), np.ptp(high)) < 1e-12 * size: return dict(ci_low=None, ci_high=None)
     return dict(zip(('ci_low', 'ci_high'), map(float, ttest_ind(low, high, equal_var=False).confidence_interval(level))))
 
 # %% ../nbs/12_degradation.ipynb #c044
