@@ -196,15 +196,17 @@ def test_one_gpu_for_each_pair(checkout, monkeypatch):
     "Two stand-ins for GPUs, more pairs than that: each pair sees one GPU, and no GPU is seen by two at a time."
     monkeypatch.chdir(checkout)
     write_stubs(checkout / 'nbs' / 'study')
-    Path(FILE).write_text(SIX.replace('xnli, udpos', 'bucc2018, tatoeba').replace('mnli, qqp', 'mnli'))
+    Path(FILE).write_text(SIX.replace('xnli, udpos', 'bucc2018, tatoeba').replace('mnli, qqp', 'mnli') + '\ndevice: gpu\nprecision: fp32\n')
+    names = f'stand-in-{os.getpid()}-0,stand-in-{os.getpid()}-1'  # no run of another test has these
+    monkeypatch.setenv('XLT_DEVICES', names)
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')  # put back afterwards: runs in this process set it
     play('encoder', 'intermediate')
     pair = Path('nbs/study/pair.ipynb')
     notebook = nbformat.read(pair, 4)
     notebook.cells[-1].source = notebook.cells[-1].source.replace('run.finish(', "begun = time.time()\ntime.sleep(2)\nrun.finish(gpu=[os.environ['CUDA_VISIBLE_DEVICES'], begun, time.time()], scores=")
     nbformat.write(notebook, pair)
-    names = f'stand-in-{os.getpid()}-0,stand-in-{os.getpid()}-1'  # no run of another test has these
-    env = os.environ | {'XLT_DEVICES': names, 'STUB_SECONDS': '0'}
-    said = subprocess.run([sys.executable, '-m', 'snakemake', '--config', f'study={FILE}', '--set-resources', 'pair:gpu=1', '--cores', '4', '--quiet',
+    env = os.environ | {'STUB_SECONDS': '0'}
+    said = subprocess.run([sys.executable, '-m', 'snakemake', '--config', f'study={FILE}', '--set-resources', 'pair:gpu=1', '--cores', '8', '--quiet',
                            '--resources', 'gpu=2', '--until', 'pair'], env=env, capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
     seen = {}
