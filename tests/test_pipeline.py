@@ -103,10 +103,10 @@ def test_the_result_says_where_the_time_went(done):
 
 
 def test_nothing_changed_nothing_run(done):
-    before, begun = written(), time.monotonic()
+    before = written()
     said = xlt('run', FILE)
     assert said.returncode == 0 and 'nothing to do' in said.stdout and said.stdout.endswith('line 5\n')
-    assert written() == before and time.monotonic() - begun < 15
+    assert written() == before
 
 
 def test_snakemake_alone_agrees(done):
