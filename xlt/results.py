@@ -9,10 +9,10 @@ __all__ = ['FORMAT', 'SILENT', 'FINISHED', 'NOTES', 'COLUMNS', 'fingerprint', 'R
            'pack_file', 'member', 'in_pack', 'pack_of', 'packed_result', 'predictions', 'graded', 'to_pack', 'pack',
            'code_changed', 'mixed_makers', 'chosen_again', 'forget', 'languages_note', 'lost_languages',
            'note_languages', 'assigned', 'check_history', 'is_alive', 'this_process', 'show_life', 'leash',
-           'private_folder', 'take_device', 'computes', 'check_device', 'ActiveRun', 'begin', 'track', 'check_parent',
-           'check_files', 'held', 'alone', 'check_scores', 'finish', 'needed_again', 'in_use', 'remove_unneeded',
-           'reopen', 'peak_memory', 'fail', 'note', 'age', 'doing', 'state', 'status', 'grid', 'newest',
-           'status_by_name', 'collect', 'restarts']
+           'private_folder', 'temporary_folder', 'take_device', 'computes', 'check_device', 'ActiveRun', 'begin',
+           'track', 'check_parent', 'check_files', 'held', 'alone', 'check_scores', 'finish', 'needed_again', 'in_use',
+           'remove_unneeded', 'reopen', 'peak_memory', 'fail', 'note', 'age', 'doing', 'state', 'status', 'grid',
+           'newest', 'status_by_name', 'collect', 'restarts']
 
 # %% ../nbs/11_results.ipynb #c003
 import ast, hashlib, io, json, math, os, re, resource, shutil, socket, stat, sys, tempfile, threading, time
@@ -410,11 +410,22 @@ def leash() -> None:
 # %% ../nbs/11_results.ipynb #x1private
 def private_folder() -> Path:
     "A folder for locks that nobody else can write to or has prepared; or an `XltError`."
-    place = Path(tempfile.gettempdir()) / f'xlt-{os.getuid()}'  # a number, for in a container a user may have no name
+    shared = os.environ.get('XLT_SHARED_TMP') or tempfile.gettempdir()  # runs of `xlt run` have a TMPDIR of their own, but share locks
+    place = Path(shared) / f'xlt-{os.getuid()}'  # a number, for in a container a user may have no name
     with suppress(FileExistsError): place.mkdir(mode=0o700)
     about = place.lstat()
     if stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid() and not about.st_mode & 0o022: return place
     raise XltError(f'{place} is not a folder that only you can write to, so no lock in it can be trusted; remove it, or set TMPDIR to another place')
+
+# %% ../nbs/11_results.ipynb #x1tempf
+@contextmanager
+def temporary_folder(place: Path):  # of a study: one that only one process at a time works in
+    "A private empty folder for temporary files, of a short name; what a killed process has left in it is removed first."
+    folder = private_folder() / hashlib.sha256(str(place).encode()).hexdigest()[:8]
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    try: yield folder
+    finally: shutil.rmtree(folder, ignore_errors=True)
 
 # %% ../nbs/11_results.ipynb #xd09043f
 def take_device(locks: Path | None = None,  # None: a folder of this user's own
