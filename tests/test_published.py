@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xlt.figures import beside_print
-from xlt.languages import XltError
-from xlt.published import EXACT, FILES, ROUNDING, averages, carried, compare, inconsistencies, main_table, measured, pattern, reference, tolerated
-from xlt.tasks import INTERMEDIATE, TARGET, TASKS
+from xlt.reporting.figures import beside_print
+from xlt.common.errors import XltError
+from xlt.paper.published import EXACT, FILES, ROUNDING, averages, carried, compare, inconsistencies, main_table, measured, pattern, reference, tolerated
+from xlt.tasks.cards import INTERMEDIATE, TARGET, TASKS
 
 LARGE, BASE = 'FacebookAI/xlm-roberta-large', 'FacebookAI/xlm-roberta-base'
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from xlt.languages import XltError
-from xlt.params import Study
+from xlt.common.errors import XltError
+from xlt.runs.params import Study
 
 LOADERS = {'pickle', 'cPickle', 'dill', 'cloudpickle', 'joblib', 'marshal', 'shelve'}  # modules whose files are programs
 CALLS = {'eval', 'exec', 'read_pickle', 'to_pickle', 'unsafe_load', 'full_load', 'load_all'}
