@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from xlt.models.heads import checkpoints, training
+from xlt.models import checkpoints, training
 from xlt.models.checkpoints import OTHER_SEED, attempt, is_sealed, resumable, steps_of
 from xlt.models.evaluation import chance
 from xlt.models.features import train_tokenizer

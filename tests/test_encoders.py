@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForMaskedLM, BertModel, XLMRobertaConfig, XLMRobertaForMaskedLM
 
-from xlt.models.heads import encoders
+from xlt.models import encoders
 from xlt.cli.main import main
 from xlt.models.encoders import PARCELS, Folder, Packaged, located
 from xlt.models.features import train_tokenizer

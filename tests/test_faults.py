@@ -14,7 +14,7 @@ KILL = """\
 import os, signal
 from pathlib import Path
 from transformers import TrainerCallback
-from xlt.models.heads import checkpoints, training
+from xlt.models import checkpoints, training
 class Kill(TrainerCallback):
     first = None
     def on_step_end(self, args, state, control, **kwargs):

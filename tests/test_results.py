@@ -423,20 +423,21 @@ def edited(repo, tmp_path, monkeypatch, name, change):
     if not copy.exists():
         shutil.copytree(repo / 'xlt', copy, ignore=shutil.ignore_patterns('__pycache__'))
         shutil.copytree(repo / 'nbs' / 'study', copy.parent / 'nbs' / 'study', ignore=shutil.ignore_patterns('.ipynb_checkpoints'))
-    (copy / f'{name}.py').write_text(change((copy / f'{name}.py').read_text()))
+    path = copy / f'{name.replace(".", "/")}.py'
+    path.write_text(change(path.read_text()))
     monkeypatch.setattr('xlt.runs.provenance.files', lambda package: copy)
 
 
 def test_results_of_other_code_are_said_and_repeated_on_request(study, repo, tmp_path, monkeypatch, capsys):
     play_all(study)
     assert not any(row['code'] for row in status(study)) and chosen_again(study, ['CODE_CHANGED']) == []
-    edited(repo, tmp_path, monkeypatch, 'training', lambda text: text.replace('"Train a model on', '"Fit a model on') + '\n# a comment\n')
+    edited(repo, tmp_path, monkeypatch, 'models.training', lambda text: text.replace('"Train a model on', '"Fit a model on') + '\n# a comment\n')
     assert not any(row['code'] for row in status(study)), 'what is only said of code does not count'
-    edited(repo, tmp_path, monkeypatch, 'training', lambda text: text + '\nMORE = 1\n')
+    edited(repo, tmp_path, monkeypatch, 'models.training', lambda text: text + '\nMORE = 1\n')
     changed = {row['run']: row['code'] for row in status(study) if row['code']}
-    assert changed and set(map(tuple, changed.values())) == {('training',)} and 'report' not in changed
+    assert changed and set(map(tuple, changed.values())) == {('models.training',)} and 'report' not in changed
     assert cli.main(['status', FILE]) == 0
-    assert f'{len(changed)} runs were made by other code than today\'s (training)' in capsys.readouterr().out
+    assert f'{len(changed)} runs were made by other code than today\'s (models.training)' in capsys.readouterr().out
     assert all(result(r) for r in runs(study) if r.phase != 'report'), 'nothing is repeated unasked'
     assert {r.name for r in chosen_again(study, ['CODE_CHANGED'])} == changed.keys()
 
@@ -460,7 +461,7 @@ def test_a_report_is_out_of_date_when_its_code_its_notebook_or_its_inputs_change
     assert not (report.folder / 'result.json').exists()
     play(study, 'report')
     with monkeypatch.context() as m:
-        edited(repo, tmp_path, m, 'analysis', lambda text: text + '\nMORE = 1\n')
+        edited(repo, tmp_path, m, 'stats.analysis', lambda text: text + '\nMORE = 1\n')
         assert result(report) is None and not any(row['code'] for row in status(study) if row['phase'] != 'report'), 'no run uses the analysis'
     assert result(report)
     (root() / 'nbs' / 'study').mkdir(parents=True)
@@ -473,7 +474,7 @@ def test_a_report_is_out_of_date_when_its_code_its_notebook_or_its_inputs_change
 def test_code_edited_while_a_run_is_under_way_vouches_for_nothing(study, monkeypatch):
     monkeypatch.setattr('xlt.runs.provenance.LOADED', {})
     play(study, 'encoder')
-    assert {'training', 'checkpoints'} <= set(next(row['code'] for row in status(study) if row['run'] == 'encoder'))
+    assert {'models.training', 'models.checkpoints'} <= set(next(row['code'] for row in status(study) if row['run'] == 'encoder'))
 
 
 def test_mixed_makers_are_listed(study, monkeypatch):

@@ -28,7 +28,7 @@ def clean(*args):  # what the encoder reads is shown nowhere, and there is much 
 lab.speak_corpus = clean
 def named(self): return facts(self).assign(name=lambda t: '<script>document.title="xlt-poison"</script>' + t['name'])
 lab.Lab.facts = named
-from xlt.models.heads import checkpoints, training  # and every checkpoint of a training is noted
+from xlt.models import checkpoints, training  # and every checkpoint of a training is noted
 seal, training.fit.__defaults__, training.pretrain.__defaults__ = checkpoints.seal, (None, 0.), (None, 0.)
 def noted(folder):
     with open('sealed.txt', 'a') as f: f.write(f'{folder}\\n')

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from datasets import Dataset
 
-from xlt.models.heads import tokenised as store
+from xlt.models import tokenised as store
 from xlt.models.features import features, train_tokenizer
 from xlt.data.lab import Lab
 from xlt.tasks.cards import TASKS, Phase

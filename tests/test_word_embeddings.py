@@ -6,7 +6,7 @@ import torch
 from safetensors import safe_open
 from transformers import BertConfig, BertModel, TrainerCallback, XLMRobertaConfig, XLMRobertaModel
 
-from xlt.models.heads import checkpoints, multitask as mixing, training
+from xlt.models import checkpoints, multitask as mixing, training
 from xlt.models.features import train_tokenizer
 from xlt.models.multitask import fit_mixture, masked_part, task_part
 from xlt.models.heads import load_encoder, new_model, save_encoder, with_head, with_masked_head

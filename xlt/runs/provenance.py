@@ -92,11 +92,11 @@ def read_module(path: Path, stamp: tuple, name: str) -> tuple[str, frozenset]:  
     return code_digest(text), frozenset(imported(ast.parse(text), name))
 
 def module_file(name: str) -> Path | None:  # None: no module of this package
-    "Where a module of this package lies."
+    "Where a module of this package lies; a folder's `__init__.py` counts if there is something in it."
     package, *parts = name.split('.')
     if package != 'xlt' or not parts: return None
     place = Path(str(files('xlt'))).joinpath(*parts)
-    return next((p for p in (place.with_suffix('.py'), place / '__init__.py') if p.is_file()), None)
+    return next((p for p in (place.with_suffix('.py'), place / '__init__.py') if p.is_file() and p.stat().st_size), None)
 
 # %% ../../nbs/runs/02_provenance.ipynb #p16
 def modules(names: Iterable[str],  # full names
@@ -113,7 +113,7 @@ def modules(names: Iterable[str],  # full names
     return found
 
 # %% ../../nbs/runs/02_provenance.ipynb #p18
-BOOKKEEPING = frozenset({'params', 'provenance', 'results', 'store'})  # what they decide of a score is in the run's spec
+BOOKKEEPING = frozenset({'runs.params', 'runs.provenance', 'runs.results', 'runs.store'})  # what they decide of a score is in the run's spec
 
 def notebook_file(phase: str) -> Path | None:
     "The notebook of a phase: the project's own, else the one beside this package."
@@ -144,7 +144,7 @@ def code(phase: str) -> dict[str, str | None]:  # digests by module, and of the 
     if path is None: return {}
     text, names = read_notebook(path, stamp(path.stat()))
     found = modules(names, frozenset() if phase == 'report' else BOOKKEEPING)
-    if phase == 'report': found['data'] = hashlib.sha256(b''.join(p.read_bytes() for p in sorted(Path(str(files('xlt'))).glob('data/*.csv')))).hexdigest()[:10]
+    if phase == 'report': found['tables'] = hashlib.sha256(b''.join(p.read_bytes() for p in sorted(Path(str(files('xlt'))).glob('tables/*.csv')))).hexdigest()[:10]
     return {'notebook': text, **dict(sorted(found.items()))}
 
 # %% ../../nbs/runs/02_provenance.ipynb #p21
@@ -155,7 +155,7 @@ def code_in_use(phase: str) -> dict[str, str | None]:
     return {name: None if edited(name) else digest for name, digest in code(phase).items()}
 
 def differences(made: dict,  # a result's `code`
-                today: dict) -> list[str]:  # modules, `notebook`, `data`
+                today: dict) -> list[str]:  # modules, `notebook`, `tables`
     "What of the code is not what made a result; a result that says nothing of its code was made by other code."
     return sorted(name for name in made.keys() | today.keys() if made.get(name) != today.get(name) or made.get(name) is None)
 
