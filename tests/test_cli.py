@@ -10,7 +10,7 @@ import yaml
 
 from machine import play
 
-from xlt.cli.main import main as cli
+from xlt.cli import main as cli
 from xlt.runs import planning as plan
 from xlt.common.errors import XltError
 from xlt.runs.params import Study

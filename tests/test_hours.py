@@ -7,7 +7,7 @@ import yaml
 
 from machine import play
 
-from xlt.cli.main import main as cli
+from xlt.cli import main as cli
 from xlt.runs import planning as plan
 from xlt.models.features import train_tokenizer
 from xlt.data.lab import Lab

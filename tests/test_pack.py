@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from machine import FILE
 
-from xlt.cli.main import main as cli
+from xlt.cli import main as cli
 from xlt.common.errors import XltError
 from xlt.stats.paired import compare_all
 from xlt.runs.params import Study

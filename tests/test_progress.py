@@ -13,7 +13,7 @@ import torch
 
 from machine import play
 
-from xlt.cli.main import main as cli
+from xlt.cli import main as cli
 from xlt.common import progress
 from xlt.models.checkpoints import seal, trained_once
 from xlt.runs.params import Study

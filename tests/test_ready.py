@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from xlt.cli.main import main as cli
+from xlt.cli import main as cli
 from xlt.reporting import doctor as ready
 from xlt.common.errors import XltError
 from xlt.runs.params import Study
