@@ -11,19 +11,20 @@ import nbformat
 import pandas as pd
 import pytest
 import xlt
-from xlt.api import study_notebook, table_notebook
-from xlt.cli import main
-from xlt.degradation import primary, resource_measure
-from xlt.languages import XltError, resource
-from xlt.scores import check_scores
-from xlt.simulation import simulate
+from xlt.reporting.api import study_notebook, table_notebook
+from xlt.cli.main import main
+from xlt.stats.degradation import primary, resource_measure
+from xlt.common.errors import XltError
+from xlt.languages.measures import resource
+from xlt.stats.scores import check_scores
+from xlt.stats.simulation import simulate
 
 TABLE = simulate(slope=1, tasks=1).query('target in ["panx", "udpos"]')
 
 
 def test_import_is_cheap_and_the_rest_comes_when_asked_for():
     code = 'import sys, xlt; before = [m for m in sys.modules if m.startswith("xlt.")] + [m for m in ("pandas", "numpy") if m in sys.modules]; print(before, xlt.analyse.__module__, "analyse" in dir(xlt))'
-    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout == '[] xlt.api True\n'
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout == '[] xlt.reporting.api True\n'
     with pytest.raises(AttributeError, match='no attribute'): xlt.analyze
 
 
@@ -124,7 +125,7 @@ def test_no_table_is_executed_by_a_spreadsheet(written):
 
 
 def test_a_notebook_that_fails_is_told_in_one_sentence(tmp_path, monkeypatch):
-    from xlt import api
+    from xlt.reporting import api
     broken = {'cells': [{'cell_type': 'code', 'metadata': {}, 'source': 'raise ValueError("no such thing")', 'outputs': [], 'execution_count': None}], 'metadata': {}, 'nbformat': 4, 'nbformat_minor': 4}
     (tmp_path / 'nbs' / 'study').mkdir(parents=True)
     (tmp_path / 'nbs' / 'study' / 'report.ipynb').write_text(json.dumps(broken))

@@ -12,9 +12,9 @@ from nbconvert import HTMLExporter
 from safetensors.numpy import save_file
 from test_pack import answer
 
-from xlt.api import executed
-from xlt.params import Study
-from xlt.results import begin, note_languages, runs
+from xlt.reporting.api import executed
+from xlt.runs.params import Study
+from xlt.runs.results import begin, note_languages, runs
 
 ODD = '<img src=x onerror=alert(1)> *b* | $x$ `c` [d](e)'
 

@@ -2,7 +2,7 @@
 import re
 
 import pytest
-from xlt.text import for_html, for_markdown, for_spreadsheet, from_spreadsheet
+from xlt.common.text import for_html, for_markdown, for_spreadsheet, from_spreadsheet
 
 NAMES = ['<img src=x onerror=alert(1)>', '[a](javascript:b)', '![a](http://x/y.png)', '**b** _c_ `d`', '$x$ and $$y$$', '# head', 'a | b', '> quote\n\n# head', '</script><script>', "x' onmouseover='y", '\\<b>', '&lt;b&gt;', 'a\\']
 
