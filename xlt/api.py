@@ -16,6 +16,7 @@ from fastcore.basics import patch
 from .analysis import analyse as analyse_scores, headline, to_json
 from .degradation import resource_measure
 from .languages import XltError, language_code, languages
+from .pages import on_site, to_html
 from .params import root
 from .results import write
 from .scores import open_scores, read_text, source_name
@@ -87,9 +88,10 @@ def analyse(table: pd.DataFrame | str | Path,  # scores as people have them: a f
 # %% ../nbs/14d_api.ipynb #xd6708ea
 OPEN = """from xlt.api import reopened
 scores, measure, facts, pivot, analysis = reopened(folder)
-lines, paired = headline(analysis, 'report.html'), None"""
+lines, paired, right, made_up = headline(analysis, 'report.html'), None, None, False
+before = 'With one seed:' if len(analysis['seeds']) == 1 else ''"""
 WHAT = """from xlt.api import what_was_read
-Markdown(what_was_read(scores, measure, analysis))"""
+Shown(what_was_read(scores, measure, analysis))"""
 
 def study_notebook(name: str) -> Path:
     "A notebook of the study: in the project's folder, or beside the installed code."
@@ -104,6 +106,7 @@ def table_notebook(notebook):  # an `nbformat` notebook, changed in place
     notebook.cells = [c for c in notebook.cells if 'runs' not in c.metadata.get('tags', [])]
     for cell in notebook.cells:
         for tag in instead.keys() & set(cell.metadata.get('tags', [])): cell.source = instead[tag]
+        if cell.cell_type == 'markdown': cell.source = on_site(cell.source)
     return notebook
 
 # %% ../nbs/14d_api.ipynb #xe25aa4a
@@ -118,7 +121,7 @@ def reopened(folder: Path | str) -> tuple[pd.DataFrame, pd.Series, pd.DataFrame,
 def what_was_read(scores: pd.DataFrame, measure: pd.Series, analysis: dict) -> str:  # Markdown
     "What a report on a table is a report of."
     said = lambda names: f'{len(names)} ({", ".join(map(for_markdown, names))})'
-    lines = [f'**Table** {for_markdown(analysis["study"])}: {len(scores):,} scores, pairs of an intermediate and a target task: {analysis["cells_run"]}, seeds {", ".join(map(str, analysis["seeds"]))}.',
+    lines = [f'**Table** {for_markdown(analysis["study"])}: {len(scores):,} scores, {analysis["cells_run"]} pairs of an intermediate and a target task, seed{"s" * (len(analysis["seeds"]) > 1)} {", ".join(map(str, analysis["seeds"]))}.',
              f'**Intermediate tasks**, beside the baseline without one: {said(analysis["intermediates"])}.', f'**Target tasks**: {said(analysis["targets"])}.',
              f'**Languages**: {analysis["languages"]}, beside the training language {for_markdown(analysis["pivot"])}, which is left out of every comparison.',
              f'**Resource**: {for_markdown(measure.name)}; groups: {analysis["primary"]["grouping"]}.', *(f'**Note**: {for_markdown(note)}.' for note in analysis['notes'])]
@@ -135,12 +138,14 @@ def write_files(found: Analysis, folder: Path) -> None:
     "Everything of a report but its page."
     from xlt import figures
     from xlt.explorer import explorer
+    from xlt.paired import half_widths
     write(folder / 'scores.csv', found.scores.to_csv(index=False))
     write(folder / 'resource.csv', found.measure.rename_axis('language').rename('value').to_csv())
     write(folder / 'analysis.json', found.to_json())
     for name, table in report_tables(found.data).items(): write(folder / name, table.to_csv(index=False))
     write(folder / 'explorer.html', explorer(found.scores, found.measure, languages(), found.data['pivot'], None, found.conclusion['sentence']))
-    figures.save_all(figures.gallery(found.data, str(found.measure.name)), folder / 'figures', figures.stamp(found.data['study'], found.data['seeds'], None))
+    half, _ = half_widths(found.scores, found.data['pivot'])
+    figures.save_all(figures.gallery(found.data, str(found.measure.name), half), folder / 'figures', figures.stamp(found.data['study'], found.data['seeds'], None))
 
 # %% ../nbs/14d_api.ipynb #x9a3301a
 def executed(notebook, folder: Path):  # an `nbformat` notebook
@@ -157,12 +162,9 @@ def executed(notebook, folder: Path):  # an `nbformat` notebook
 def report(self: Analysis, folder: Path | str) -> Path:  # the page
     "Write a report on the table: `report.html`, `report.ipynb`, the explorer, figures and tables."
     import nbformat
-    from nbconvert import HTMLExporter
     (folder := Path(folder).resolve()).mkdir(parents=True, exist_ok=True)
     write_files(self, folder)
     notebook = executed(table_notebook(nbformat.read(study_notebook('report'), 4)), folder)
-    exporter = HTMLExporter(template_name='page', extra_template_basedirs=[str(files('xlt'))], exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True)
-    page, _ = exporter.from_notebook_node(notebook, resources={'metadata': {'name': f'Report on {self.data["study"]}'}})
     write(folder / 'report.ipynb', nbformat.writes(notebook))
-    write(folder / 'report.html', page)
+    write(folder / 'report.html', to_html(notebook, self.data['study']))
     return folder / 'report.html'

@@ -22,6 +22,7 @@ from .files import FEATURES, ISO3, answer_at, choice_row, digest, find, fingerpr
 from .files import dataset as rows_as_dataset
 from .languages import MEASURES, XltError, expanded, languages, resource
 from .tasks import NLI, TASKS, Strict, find_task
+from .text import percent
 
 # %% ../nbs/02c_hub.ipynb #c005
 class Repository(NamedTuple):
@@ -431,7 +432,7 @@ def notes(hub: Hub, task) -> list[str]:
     said = [f'{task.name} is tested on {test_split(task.name, "en" if "en" in task.languages else "de")} and its sisters.'] if task.name in TEST else []
     if task.name == 'udpos': said.append("The hub's UDPOS has syntactic words where XTREME's script keeps the written ones: scores differ a little from published ones.")
     if task.train_on in ('squad_v1', 'squad_v2'): said.append('SQuAD\'s development set is used without the paragraphs that XQuAD took from it.')
-    if task.train_on == 'tydiqa': said.append(f'{hub.dev_share:.0%} of TyDi\'s English training paragraphs are held out for development: its development set is the test.')
+    if task.train_on == 'tydiqa': said.append(f'{percent(hub.dev_share)} of TyDi\'s English training paragraphs are held out for development: its development set is the test.')
     if task.name == 'anli_plus': said.append(f'{UNLABELLED["train"]:,} SNLI pairs without an agreed label are left out.')
     return said
 
