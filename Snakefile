@@ -7,7 +7,7 @@
     snakemake --config study=params/xlmr-base.yaml --resources gpu=4                   # on four GPUs of this machine
     snakemake --config study=params/e5.yaml --resources mem_mb=16000 --cores 2          # on a processor: as many runs as fit into 16 GB
 
-What has to run, and where its result goes, is said by `xlt.results`: a result lies in a folder named by the fingerprint
+What has to run, and where its result goes, is said by `xlt.runs.results`: a result lies in a folder named by the fingerprint
 of everything that determines it. So a result that is there is up to date, and dates of files decide nothing.
 """
 import os
@@ -15,9 +15,9 @@ import shlex
 import sys
 
 from snakemake.exceptions import WorkflowError
-from xlt.params import Study, root
-from xlt.plan import memory
-from xlt.results import FINISHED, is_published, leash, needed_again, put_aside_outdated, reopen, result, runs
+from xlt.runs.params import Study, root
+from xlt.runs.planning import memory
+from xlt.runs.results import FINISHED, is_published, leash, needed_again, put_aside_outdated, reopen, result, runs
 
 leash()  # when `xlt run` started this and has died, so does this
 
@@ -38,7 +38,7 @@ def verbatim(text: str) -> str:
 
 
 PYTHON = verbatim(sys.executable)
-PAGE = f"{PYTHON} -c 'import sys; from xlt.pages import write_page; write_page(*sys.argv[1:])'"
+PAGE = f"{PYTHON} -c 'import sys; from xlt.reporting.pages import write_page; write_page(*sys.argv[1:])'"
 # papermill's command line, without the grammar of web addresses that jsonschema would spend seconds building in every run
 PAPERMILL = f'{PYTHON} -c ' + shlex.quote(
     "import sys; sys.modules['rfc3987_syntax'] = None; from papermill.cli import papermill; papermill()")
@@ -53,7 +53,7 @@ PAIRS = {name for name, run in RUNS.items() if run.phase == 'pair'}
 HTML = f'reports/{STUDY.study}/report.html'
 if not LOOKS and not is_published(STUDY): (root() / HTML).unlink(missing_ok=True)  # cut or empty
 GPU = {'gpu': 1} if STUDY.execution()['device'] == 'gpu' else {}  # for a run that trains
-THREADS = 4 if GPU else 1  # `xlt.plan` has the rates; a small model's two threads were six times slower beside a busy core
+THREADS = 4 if GPU else 1  # `xlt.runs.planning` has the rates; a small model's two threads were six times slower beside a busy core
 
 
 def doubling(small: int, large: int):
@@ -101,7 +101,7 @@ def shell_command(then: str = 'true') -> str:
     {{ """ + PAPERMILL + """ {params.given} --log-output --no-progress-bar --start-timeout 300 &&
       test -s {params.proof:q} && """ + then + """ ; }} > {params.log:q} 2>&1 ||
     {{ grep -q ' """ + FINISHED + """;' {params.log:q} && test -s {params.proof:q} ; }} ||
-    {{ """ + PYTHON + """ -c 'import sys; from xlt.results import fail; fail(*sys.argv[1:])' {params.folder:q} {params.log:q}; exit 1; }}
+    {{ """ + PYTHON + """ -c 'import sys; from xlt.runs.results import fail; fail(*sys.argv[1:])' {params.folder:q} {params.log:q}; exit 1; }}
     """
 
 
@@ -166,4 +166,4 @@ rule report:
     resources: mem_mb=doubling(2000, 4000), runtime=doubling(30, 60)
     shell:
         shell_command(PAGE + f' {{params.executed:q}} {{params.folder:q}}/report.html {verbatim(STUDY.study)}'
-                      f" && {PYTHON} -c 'import sys; from xlt.results import publish; publish(*sys.argv[1:])' {{params.folder:q}} {{params.executed:q}} reports/{STUDY.study}")
+                      f" && {PYTHON} -c 'import sys; from xlt.runs.results import publish; publish(*sys.argv[1:])' {{params.folder:q}} {{params.executed:q}} reports/{STUDY.study}")

@@ -10,7 +10,7 @@ packaged = cfg['packaged_requirements'].split()  # an encoder; for the tests whe
 
 setup(name=cfg['lib_name'], version=cfg['version'], description=cfg['description'], author=cfg['author'],
       author_email=cfg['author_email'], url=cfg['git_url'], license='Apache-2.0', keywords=cfg['keywords'],
-      packages=find_packages(include=['xlt', 'xlt.*']), package_data={'xlt': ['data/*', 'page/*']},
+      packages=find_packages(include=['xlt', 'xlt.*']), package_data={'xlt': ['tables/*', 'page/*']},
       python_requires='>=' + cfg['min_python'], install_requires=cfg['requirements'].split(),
       extras_require={'packaged': packaged, 'dev': cfg['dev_requirements'].split() + [f'{r}; sys_platform == "linux"' for r in packaged]},
       entry_points={'console_scripts': cfg['console_scripts'].split()})

@@ -7,8 +7,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from datasets import ClassLabel, Dataset, Features, List, Value
-from xlt.hub import MANIFEST, REPOSITORIES, TYDI
-from xlt.tasks import NER, NLI, UPOS
+from xlt.data.hub import MANIFEST, REPOSITORIES, TYDI
+from xlt.tasks.cards import NER, NLI, UPOS
 
 STRING, NLI_CLASSES = Value('string'), ClassLabel(names=list(NLI))
 

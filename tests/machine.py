@@ -6,12 +6,12 @@ from pathlib import Path
 
 import nbformat
 
-from xlt.params import Study
-from xlt.results import result, runs, status
+from xlt.runs.params import Study
+from xlt.runs.results import result, runs, status
 
 FILE = 'params/tiny.yaml'
-XLT = [sys.executable, '-c', 'import sys; from xlt.cli import main; sys.exit(main())']
-STUBS = [*XLT[:2], 'import xlt.warm; xlt.warm.IMPORTS = ["ipykernel.kernelapp"]; ' + XLT[2]]  # kernels that only obey need nothing imported
+XLT = [sys.executable, '-c', 'import sys; from xlt.cli.main import main; sys.exit(main())']
+STUBS = [*XLT[:2], 'import xlt.runs.kernel_pool; xlt.runs.kernel_pool.IMPORTS = ["ipykernel.kernelapp"]; ' + XLT[2]]  # kernels that only obey need nothing imported
 
 
 def xlt(*args, command=STUBS, **kwargs) -> subprocess.CompletedProcess:
@@ -39,21 +39,21 @@ PARAMETERS = {'study': "'params/tiny.yaml'", 'intermediate': "'none'", 'target':
 
 ENCODER = """\
 import os, time
-from xlt.results import begin
+from xlt.runs.results import begin
 run = begin(study, 'encoder', history=In)
 run.finish()"""
 
 INTERMEDIATE = """\
 import os, time
-from xlt.results import begin
+from xlt.runs.results import begin
 run = begin(study, 'intermediate', intermediate, seed=seed, history=In)
 run.finish()"""
 
 PAIR = """\
 import json, os, signal, time, zlib
 from pathlib import Path
-from xlt.results import begin
-from xlt.tasks import TASKS
+from xlt.runs.results import begin
+from xlt.tasks.cards import TASKS
 run = begin(study, 'pair', intermediate, target, seed, history=In)
 fault = json.loads(Path('faults.json').read_text()).get(run.run.name) if Path('faults.json').exists() else None
 def die(*args): os.kill(os.getpid(), signal.SIGKILL)
@@ -76,8 +76,8 @@ run.finish([{'language': c, 'metric': TASKS[target].metrics[0], 'n': 10, 'score'
 
 REPORT = """\
 import json
-from xlt.params import root
-from xlt.results import begin, collect, write
+from xlt.runs.params import root
+from xlt.runs.results import begin, collect, write
 run = begin(study, 'report', history=In)
 scores, metrics, missing = collect(run.study)
 folder = root() / 'reports' / run.study.study

@@ -7,16 +7,16 @@ import os
 import re
 from pathlib import Path
 
-import xlt.hub
-from xlt.hub import CHECKPOINTS, REPOSITORIES, TYDI, TYDI_ALL, Split
-from xlt.languages import languages
+import xlt.data.hub
+from xlt.data.hub import CHECKPOINTS, REPOSITORIES, TYDI, TYDI_ALL, Split
+from xlt.languages.measures import languages
 
 TEXTS = ('premise', 'hypothesis', 'question1', 'question2', 'sentence1', 'sentence2', 'ctx', 'context', 'question', 'source_sentence', 'target_sentence')
 BUCC = ('de', 'fr', 'ru', 'zh')
 
 if rows := int(os.environ.get('XLT_STANDIN_ROWS', 0)):
-    xlt.hub.MANIFEST.update(dict.fromkeys(xlt.hub.MANIFEST, rows) | dict.fromkeys((TYDI_ALL, Split('xtreme', 'tydiqa', 'train')), rows * len(TYDI)))
-    xlt.hub.UNLABELLED, xlt.hub.TYDI_TRAIN, xlt.hub.TYDI_ROWS = {'train': 1}, rows, dict.fromkeys(TYDI, rows)
+    xlt.data.hub.MANIFEST.update(dict.fromkeys(xlt.data.hub.MANIFEST, rows) | dict.fromkeys((TYDI_ALL, Split('xtreme', 'tydiqa', 'train')), rows * len(TYDI)))
+    xlt.data.hub.UNLABELLED, xlt.data.hub.TYDI_TRAIN, xlt.data.hub.TYDI_ROWS = {'train': 1}, rows, dict.fromkeys(TYDI, rows)
 
 
 def own(row: dict, mark: str) -> dict:
@@ -45,7 +45,7 @@ def write_data(root: Path, rows: int) -> None:
 def write_encoder(root: Path, name: str) -> None:
     "A random XLM-R of two layers with its tokenizer and its masked-LM head, as safetensors."
     from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM
-    from xlt.features import train_tokenizer
+    from xlt.models.features import train_tokenizer
     tokenizer = train_tokenizer({'en': [f'The dog {i} sat on the mat, who saw a cat? {i:x}' for i in range(200)]}, vocabulary=500, alpha=1)
     config = XLMRobertaConfig(vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, max_position_embeddings=514,
                               pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id)

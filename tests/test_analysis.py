@@ -5,11 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import mannwhitneyu, spearmanr
-from xlt.analysis import (FEW, adjust, against_plain, analyse, by_kind, by_task, cells, conclusion, effect_size, equivalence, family_alarms, headline,
+from xlt.stats.analysis import (FEW, adjust, against_plain, analyse, by_kind, by_task, cells, conclusion, effect_size, equivalence, family_alarms, headline,
                           minimum_detectable_effect, number, p_text, pairing, rate, slope_line, spread_line, task_line, to_json, verdict, variant_line)
-from xlt.degradation import average_loss, check_scores, degradations, language_effects, permutation_p, primary, split
-from xlt.languages import languages, resource
-from xlt.simulation import simulate
+from xlt.stats.degradation import average_loss, check_scores, degradations, language_effects, permutation_p, primary, split
+from xlt.languages.measures import languages, resource
+from xlt.stats.simulation import simulate
 
 
 @pytest.fixture(scope='module')

@@ -9,15 +9,15 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from xlt import checkpoints, training
-from xlt.checkpoints import OTHER_SEED, attempt, is_sealed, resumable, steps_of
-from xlt.evaluation import chance
-from xlt.features import train_tokenizer
-from xlt.mixing import fit_mixture, masked_part, task_part
-from xlt.models import load_encoder, new_model, save_encoder, with_head, with_masked_head
-from xlt.tasks import MaskedText, Phase, Recipe, find_task
-from xlt.tokenised import table
-from xlt.training import fit, pretrain, told_training
+from xlt.models import checkpoints, training
+from xlt.models.checkpoints import OTHER_SEED, attempt, is_sealed, resumable, steps_of
+from xlt.models.evaluation import chance
+from xlt.models.features import train_tokenizer
+from xlt.models.multitask import fit_mixture, masked_part, task_part
+from xlt.models.heads import load_encoder, new_model, save_encoder, with_head, with_masked_head
+from xlt.tasks.cards import MaskedText, Phase, Recipe, find_task
+from xlt.models.tokenised import table
+from xlt.models.training import fit, pretrain, told_training
 
 RECIPE = Recipe(layers=1, hidden=16, heads=2, feed_forward=32, vocabulary=400, steps=12, batch_size=4, max_length=32, block=16)
 PHASE = Phase(learning_rate=1e-2, batch_size=8, epochs=3, eval_steps=4)

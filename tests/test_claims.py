@@ -3,9 +3,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xlt.claims import DRAMATIC, SHARE, claims, judge, verdicts
-from xlt.degradation import check_scores, read_scores
-from xlt.tasks import INTERMEDIATE, TARGET
+from xlt.paper.claims import DRAMATIC, SHARE, claims, judge, verdicts
+from xlt.stats.degradation import check_scores, read_scores
+from xlt.tasks.cards import INTERMEDIATE, TARGET
 
 LARGE, EVERY = 'FacebookAI/xlm-roberta-large', (*INTERMEDIATE, 'multi', 'mnli-mlm', 'multi-mlm', 'mnli-mt')
 

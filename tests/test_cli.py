@@ -10,10 +10,11 @@ import yaml
 
 from machine import play
 
-from xlt import cli, plan
-from xlt.languages import XltError
-from xlt.params import Study
-from xlt.results import runs
+from xlt.cli import main as cli
+from xlt.runs import planning as plan
+from xlt.common.errors import XltError
+from xlt.runs.params import Study
+from xlt.runs.results import runs
 
 FILE = 'params/tiny.yaml'
 
@@ -128,13 +129,13 @@ def test_tasks_and_languages(capsys):
 
 
 def test_a_reader_that_has_seen_enough():
-    said = subprocess.run(f'"{sys.executable}" -c "import sys; from xlt.cli import main; sys.exit(main([\'languages\']))" | head -n 1',
+    said = subprocess.run(f'"{sys.executable}" -c "import sys; from xlt.cli.main import main; sys.exit(main([\'languages\']))" | head -n 1',
                           shell=True, capture_output=True, text=True)
     assert said.stderr == '' and len(said.stdout.splitlines()) == 1
 
 
 def test_help_needs_nothing_heavy():
-    code = 'import sys, xlt.cli; print([m for m in ("torch", "datasets", "pydantic", "snakemake", "scipy") if m in sys.modules])'
+    code = 'import sys, xlt.cli.main; print([m for m in ("torch", "datasets", "pydantic", "snakemake", "scipy") if m in sys.modules])'
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout == '[]\n'
 
 
@@ -189,7 +190,7 @@ def test_failures_name_log_and_reason():
 @pytest.mark.parametrize('last, said', [
     (['Traceback (most recent call last):', '  raise E', 'torch.cuda.OutOfMemoryError: no memory', 'papermill ends'], 'OutOfMemoryError: no memory'),
     (['ValueError: first', 'During handling of the above exception', 'nbclient.exceptions.DeadKernelError: Kernel died'], 'DeadKernelError: Kernel died'),
-    (['xlt.languages.XltError: params/x.yaml: no'], 'params/x.yaml: no'), (['Killed'], 'Killed'), ([], 'the log is empty'), (['MemoryError'], 'MemoryError')])
+    (['xlt.common.errors.XltError: params/x.yaml: no'], 'params/x.yaml: no'), (['Killed'], 'Killed'), ([], 'the log is empty'), (['MemoryError'], 'MemoryError')])
 def test_one_sentence_of_a_log(last, said):
     assert cli.sentence(last) == said
 

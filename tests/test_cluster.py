@@ -15,8 +15,8 @@ import nbformat
 import pytest
 from machine import FILE, XLT, play, states, write_stubs, xlt
 
-from xlt.params import Study
-from xlt.results import runs
+from xlt.runs.params import Study
+from xlt.runs.results import runs
 
 SIX = """\
 study: six

@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
-from xlt.degradation import (CELL, average_loss, check_scores, compare, connected, degradations, effects_of, language_effects, measured, permutation_interval,
+from xlt.stats.degradation import (CELL, average_loss, check_scores, compare, connected, degradations, effects_of, language_effects, measured, permutation_interval,
                              permutation_null, permutation_p, primary, read_scores, resource_measure, split, welch_interval)
-from xlt.languages import XltError, languages, resource
-from xlt.results import COLUMNS
-from xlt.simulation import simulate
+from xlt.common.errors import XltError
+from xlt.languages.measures import languages, resource
+from xlt.runs.results import COLUMNS
+from xlt.stats.simulation import simulate
 
 GOOD = [('s', 'none', 'xnli', 'sw', 'accuracy', 0, 60, 100), ('s', 'none', 'xnli', 'de', 'accuracy', 0, 70, 100),
         ('s', 'mnli', 'xnli', 'sw', 'accuracy', 0, 58, 100), ('s', 'mnli', 'xnli', 'de', 'accuracy', 0, 71, 100)]

@@ -100,37 +100,38 @@ def test_every_page_has_one_title_and_stays_light(site, pages):
 
 def test_every_exported_name_is_in_the_reference(site, pages):
     missing = []
-    for path in sorted((REPO / 'xlt').glob('[!_]*.py')):
+    for path in sorted((REPO / 'xlt').glob('*/[!_]*.py')):
         body = ast.parse(path.read_text()).body
         names = next((ast.literal_eval(n.value) for n in body if isinstance(n, ast.Assign) and getattr(n.targets[0], 'id', '') == '__all__'), [])
-        missing += [f'xlt.{path.stem}.{n}' for n in names if f'xlt.{path.stem}.{n}' not in pages[f'{path.stem}.html'].ids]
+        module = f'{path.parent.name}.{path.stem}'
+        missing += [f'xlt.{module}.{n}' for n in names if f'xlt.{module}.{n}' not in pages[f'{path.parent.name}/{path.stem}.html'].ids]
     assert missing == []
 
 
 def test_an_entry_has_all_its_parts(site):
-    text = (site / 'languages.html').read_text()
-    entry = text[text.index('id="xlt.languages.groups"'):]
+    text = (site / 'languages' / 'measures.html').read_text()
+    entry = text[text.index('id="xlt.languages.measures.groups"'):]
     shown = re.sub(r'<[^>]+>', '', entry[:9000])
     assert 'resource of each language, indexed by code' in shown  # a parameter's comment
     assert 'low and high, each from least to most resource' in shown  # what it returns
     assert 'Raises' in shown and 'grouping … is unknown' in shown
     assert 'Source of groups' in shown and shown.index('Source of groups') < shown.index('assert')  # the example follows
-    line = re.search(r'blob/main/xlt/languages.py#L(\d+)-L(\d+)', entry)
-    code = (REPO / 'xlt' / 'languages.py').read_text().splitlines()
+    line = re.search(r'blob/main/xlt/languages/measures.py#L(\d+)-L(\d+)', entry)
+    code = (REPO / 'xlt' / 'languages' / 'measures.py').read_text().splitlines()
     assert code[int(line[1]) - 1].startswith('def groups(') and 'return' in code[int(line[2]) - 1]
 
 
 def test_a_link_to_nothing_stops_the_build(tmp_path):
     sys.path.insert(0, str(REPO / 'nbs' / '_site'))
     from pages import Page, sources
-    page = Page('tasks', REPO / 'nbs' / '01_tasks.ipynb', sources(), {'tasks': {'find_task'}}, tmp_path)
-    page.module = 'tasks'
-    assert page.prose('[a](00_languages.ipynb) [b](explanations/validation.ipynb#x) [c](../params/lab.yaml) [d](https://x.org)').split() == [
-        '[a](languages.ipynb)', '[b](explanations/validation.ipynb#x)',
-        '[c](files/params-lab.yaml)', '[d](https://x.org)']
-    assert page.prose('`find_task`, `nothing`') == '{py:obj}`find_task <xlt.tasks.find_task>`, `nothing`'
+    page = Page('tasks/cards', REPO / 'nbs' / 'tasks' / '00_cards.ipynb', sources(), {'tasks.cards': {'find_task'}}, tmp_path)
+    page.module = 'tasks.cards'
+    assert page.prose('[a](../languages/00_measures.ipynb) [b](../explanations/validation.ipynb#x) [c](../../params/lab.yaml) [d](https://x.org)').split() == [
+        '[a](../languages/measures.ipynb)', '[b](../explanations/validation.ipynb#x)',
+        '[c](../files/params-lab.yaml)', '[d](https://x.org)']
+    assert page.prose('`find_task`, `nothing`') == '{py:obj}`find_task <xlt.tasks.cards.find_task>`, `nothing`'
     assert page.prose('```\n[x](nowhere.ipynb) `find_task`\n```') == '```\n[x](nowhere.ipynb) `find_task`\n```'
-    with pytest.raises(SystemExit, match='01_tasks.ipynb: a link leads to 99_nothing.ipynb'):
+    with pytest.raises(SystemExit, match='00_cards.ipynb: a link leads to 99_nothing.ipynb'):
         page.prose('[a](99_nothing.ipynb)')
 
 
@@ -204,8 +205,8 @@ def test_search(tab, address):
 
 
 def test_a_reference_page(tab, address):
-    look(tab, f'{address}degradation.html#xlt.degradation.degradations', 'reference')
-    assert tab.locator('[id="xlt.degradation.degradations"]').is_visible()
+    look(tab, f'{address}stats/degradation.html#xlt.stats.degradation.degradations', 'reference')
+    assert tab.locator('[id="xlt.stats.degradation.degradations"]').is_visible()
     source = tab.locator('details', has_text='Source of degradations').first
     assert not source.locator('pre').is_visible()
     source.locator('summary').click()

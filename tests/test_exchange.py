@@ -5,13 +5,13 @@ import json
 import pandas as pd
 import pytest
 import yaml
-from xlt.cli import main
-from xlt.degradation import read_scores
-from xlt.exchange import export, tidy
-from xlt.languages import XltError
-from xlt.params import Study
-from xlt.results import begin, collect, find_run, held, root, write
-from xlt.tasks import TARGET
+from xlt.cli.main import main
+from xlt.stats.degradation import read_scores
+from xlt.reporting.interop import export, tidy
+from xlt.common.errors import XltError
+from xlt.runs.params import Study
+from xlt.runs.results import begin, collect, find_run, held, root, write
+from xlt.tasks.cards import TARGET
 
 
 def jiant(path, shift):
@@ -162,8 +162,8 @@ def test_cells_that_a_spreadsheet_would_execute(tmp_path):
 
 def test_a_study_as_a_data_set(project, tmp_path_factory):
     from datasets import load_dataset
-    from xlt.features import train_tokenizer
-    from xlt.models import load_encoder, new_model, save_encoder
+    from xlt.models.features import train_tokenizer
+    from xlt.models.heads import load_encoder, new_model, save_encoder
     study, out = Study.read('params/tiny.yaml', ['targets=[tatoeba]']), tmp_path_factory.mktemp('hub') / 'tiny'
     with pytest.raises(XltError, match='reports/tiny/scores.csv is missing: xlt run'): export(study, out)
     tokenizer = train_tokenizer({'a': ['a b c'] * 9}, 300, 1.)

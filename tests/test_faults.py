@@ -6,15 +6,15 @@ from pathlib import Path
 import nbformat
 from machine import FILE, XLT, states, xlt
 
-from xlt.params import Study
-from xlt.results import find_run
+from xlt.runs.params import Study
+from xlt.runs.results import find_run
 
 # The first pair that trains is killed at its fourth step, once; every step is saved, so that the next attempt goes on from the third.
 KILL = """\
 import os, signal
 from pathlib import Path
 from transformers import TrainerCallback
-from xlt import checkpoints, training
+from xlt.models import checkpoints, training
 class Kill(TrainerCallback):
     first = None
     def on_step_end(self, args, state, control, **kwargs):

@@ -6,14 +6,14 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, XLMRobertaTokenizer
 
-from xlt.evaluation import answers, gold, tags
-from xlt.features import (LONGEST_PIECE, LONGEST_QUESTION, SPECIAL, choice_features, cut, label_names, span_features, span_windows, tag_features,
+from xlt.models.evaluation import answers, gold, tags
+from xlt.models.features import (LONGEST_PIECE, LONGEST_QUESTION, SPECIAL, choice_features, cut, label_names, span_features, span_windows, tag_features,
                           train_tokenizer, trim, word_chunks, word_pieces)
-from xlt.files import dataset, read_squad
-from xlt.metrics import score
-from xlt.languages import XltError
-from xlt.tasks import TASKS, Phase
-from xlt.tokenised import tokenised
+from xlt.data.files import dataset, read_squad
+from xlt.models.metrics import score
+from xlt.common.errors import XltError
+from xlt.tasks.cards import TASKS, Phase
+from xlt.models.tokenised import tokenised
 
 XQUAD = TASKS['xquad'].languages
 

@@ -5,11 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from xlt import figures
-from xlt.analysis import analyse
-from xlt.degradation import check_scores
-from xlt.languages import languages, resource
-from xlt.simulation import simulate
+from xlt.reporting import figures
+from xlt.stats.analysis import analyse
+from xlt.stats.degradation import check_scores
+from xlt.languages.measures import languages, resource
+from xlt.stats.simulation import simulate
 
 
 def draw(analysis): return figures.gallery(analysis, 'cc100_gib')

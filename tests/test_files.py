@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from xlt.files import (ISO3, NER, NLI, UPOS, Files, carve, describe, digest, evaluated, evaluation_files, evaluation_rows, fused, incomplete, key, overlap,
+from xlt.data.files import (ISO3, NER, NLI, UPOS, Files, carve, describe, digest, evaluated, evaluation_files, evaluation_rows, fused, incomplete, key, overlap,
                        read_anli, read_bucc, read_ccg, read_conllu, read_cosmosqa, read_csqa, read_file, read_hellaswag, read_json, read_lines,
                        read_pair_table, read_pairs, read_qqp_csv, read_qqp_lines, read_snli, read_squad, read_tagged, read_tatoeba, read_text, sentences,
                        split_rows, training)
-from xlt.languages import XltError
-from xlt.tasks import INTERMEDIATE, TARGET, TASKS
+from xlt.common.errors import XltError
+from xlt.tasks.cards import INTERMEDIATE, TARGET, TASKS
 
 
 @pytest.fixture

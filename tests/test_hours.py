@@ -7,17 +7,18 @@ import yaml
 
 from machine import play
 
-from xlt import cli, plan
-from xlt.features import train_tokenizer
-from xlt.lab import Lab
-from xlt.models import load_tokenizer, new_model, save_encoder
-from xlt.params import Study
-from xlt.plan import done_here, expectations, sized, to_read
-from xlt.progress import count_work
-from xlt.results import begin, find_run, result, runs
-from xlt.sources import load
-from xlt.tasks import TASKS, Recipe
-from xlt.tokenised import tokenised
+from xlt.cli import main as cli
+from xlt.runs import planning as plan
+from xlt.models.features import train_tokenizer
+from xlt.data.lab import Lab
+from xlt.models.heads import load_tokenizer, new_model, save_encoder
+from xlt.runs.params import Study
+from xlt.runs.planning import done_here, expectations, sized, to_read
+from xlt.common.progress import count_work
+from xlt.runs.results import begin, find_run, result, runs
+from xlt.data.door import load
+from xlt.tasks.cards import TASKS, Recipe
+from xlt.models.tokenised import tokenised
 
 FILE = 'params/tiny.yaml'
 LAB = {'kind': 'lab', 'seed': 1, 'n_languages': 4, 'train_examples': 300, 'dev_examples': 20, 'test_examples': 30, 'largest': 300, 'smallest': 50}

@@ -10,13 +10,14 @@ import huggingface_hub
 import pytest
 from datasets import Dataset
 
-import xlt.hub as module
+import xlt.data.hub as module
 from hub import SmallHub, every_split, span, write
-from xlt.files import ISO3, read_plain, read_squad
-from xlt.hub import CHECKPOINTS, DEV, DEV_IN, MANIFEST, REPOSITORIES, TEST, TRAIN, TRANSLATED, TYDI, TYDI_ALL, UNLABELLED, Hub, Split, pins, test_split as where
-from xlt.languages import XltError, languages
-from xlt.sources import COLUMNS, dealt, load, missing
-from xlt.tasks import NLI, TARGET, TASKS
+from xlt.data.files import ISO3, read_plain, read_squad
+from xlt.data.hub import CHECKPOINTS, DEV, DEV_IN, MANIFEST, REPOSITORIES, TEST, TRAIN, TRANSLATED, TYDI, TYDI_ALL, UNLABELLED, Hub, Split, pins, test_split as where
+from xlt.common.errors import XltError
+from xlt.languages.measures import languages
+from xlt.data.door import COLUMNS, dealt, load, missing
+from xlt.tasks.cards import NLI, TARGET, TASKS
 
 N = 6  # rows in a split
 
@@ -280,12 +281,12 @@ def test_tatoebas_counts_are_the_files(sample, language):
 
 CODE = """
 import json, sys
-from xlt.hub import MANIFEST, Hub
-import xlt.hub
+from xlt.data.hub import MANIFEST, Hub
+import xlt.data.hub
 MANIFEST.update({s: 6 for s in MANIFEST})
 print(json.dumps(list(Hub().load('xnli', 'test', 'sw')['label'])))
 if sys.argv[1:]:
-    from xlt.models import load_encoder, load_tokenizer
+    from xlt.models.heads import load_encoder, load_tokenizer
     print(load_encoder(*sys.argv[1:]).config.hidden_size, len(load_tokenizer(*sys.argv[1:])))
 """
 
@@ -301,7 +302,7 @@ def checkpoint(world):
     "A tiny XLM-R as safetensors, and one as a pickle, on the small hub."
     import torch
     from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM
-    from xlt.features import train_tokenizer
+    from xlt.models.features import train_tokenizer
     tokenizer = train_tokenizer({'en': ['the dog sat on the mat'] * 20}, vocabulary=400, alpha=1)
     model = XLMRobertaForMaskedLM(XLMRobertaConfig(vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32))
     name, revision = 'FacebookAI/xlm-roberta-base', CHECKPOINTS['FacebookAI/xlm-roberta-base']
@@ -330,6 +331,6 @@ def test_endpoint_offline_and_mirror(world, checkpoint, tmp_path):
 
 
 def test_a_pickle_is_refused(world, checkpoint, tmp_path):
-    code = "import sys; from xlt.models import load_encoder; load_encoder('some/pickle', 'b' * 40)"
+    code = "import sys; from xlt.models.heads import load_encoder; load_encoder('some/pickle', 'b' * 40)"
     done = run(code, HF_ENDPOINT=world[0].url, HF_HOME=str(tmp_path))
     assert done.returncode and 'safetensors' in done.stderr

@@ -5,15 +5,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from xlt import lab as world
-from xlt.files import Files, dataset, key, read_squad, training
-from xlt.lab import Lab, Speaker, hidden, reserved
-from xlt.languages import XltError
-from xlt.leakage import LIMIT, SHORT, Exam, examine, exams_of, is_short, leakage_table, read_before, said_in, save_read, touched
-from xlt.params import Study
-from xlt.results import runs
-from xlt.sources import dealt, load
-from xlt.tasks import INTERMEDIATE, TARGET, TASKS
+from xlt.data import lab as world
+from xlt.data.files import Files, dataset, key, read_squad, training
+from xlt.data.lab import Lab, Speaker, hidden, reserved
+from xlt.common.errors import XltError
+from xlt.data.leakage import LIMIT, SHORT, Exam, examine, exams_of, is_short, leakage_table, read_before, said_in, save_read, touched
+from xlt.runs.params import Study
+from xlt.runs.results import runs
+from xlt.data.door import dealt, load
+from xlt.tasks.cards import INTERMEDIATE, TARGET, TASKS
 
 CONTEXT = 'The quick dog sat on the mat. It rained in Boston all day.'
 SPAN = dict(id='1', title='', context=CONTEXT, question='Who sat on the mat yesterday?', answers={'text': ['dog'], 'answer_start': [10]})

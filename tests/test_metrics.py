@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from xlt.languages import XltError
-from xlt.metrics import (accuracy, answer_scores, chunk_f1, chunks, correct, entity_f1, judge, judge_file, mlqa_normal, pair_f1,
+from xlt.common.errors import XltError
+from xlt.models.metrics import (accuracy, answer_scores, chunk_f1, chunks, correct, entity_f1, judge, judge_file, mlqa_normal, pair_f1,
                          score, score_submission, squad_normal, word_f1)
-from xlt.tasks import NER, TARGET, TASKS, UPOS
+from xlt.tasks.cards import NER, TARGET, TASKS, UPOS
 
 labels = st.sampled_from(['entailment', 'neutral', 'contradiction'])
 pairs_of = lambda items: st.lists(st.tuples(items, items), min_size=1, max_size=30)

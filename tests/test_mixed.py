@@ -3,10 +3,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.optimize import minimize
-from xlt.degradation import check_scores, degradations
-from xlt.languages import languages, resource
-from xlt.mixed import cross_products, dose, fit_crossed, intercepts, satterthwaite, solve
-from xlt.simulation import simulate
+from xlt.stats.degradation import check_scores, degradations
+from xlt.languages.measures import languages, resource
+from xlt.stats.dose import cross_products, dose, fit_crossed, intercepts, satterthwaite, solve
+from xlt.stats.simulation import simulate
 
 # Davies and Goldsmith (1972), section 6.5, as `Pastes` in lme4: ten batches of three casks, two assays each.
 PASTES = np.array('''62.8 62.6 60.1 62.3 62.7 63.1 60 61.4 57.5 56.9 61.1 58.9 58.7 57.5 63.9 63.1 65.4 63.7 57.1 56.4 56.9 58.6 64.7 64.5

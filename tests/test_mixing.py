@@ -4,13 +4,13 @@ from collections import Counter
 
 import pytest
 
-from xlt.lab import Lab
-from xlt.languages import XltError
-from xlt.mixing import Batches, Part, proportions, turns
-from xlt.params import Study
-from xlt.results import runs
-from xlt.sources import dealt
-from xlt.tasks import INTERMEDIATE, find_variant
+from xlt.data.lab import Lab
+from xlt.common.errors import XltError
+from xlt.models.multitask import Batches, Part, proportions, turns
+from xlt.runs.params import Study
+from xlt.runs.results import runs
+from xlt.data.door import dealt
+from xlt.tasks.cards import INTERMEDIATE, find_variant
 
 FILE, PAPER = 'params/tiny.yaml', dict(anli_plus=1_104_934, mnli=392_702, qqp=363_846, squad_v1=87_599, squad_v2=130_319, hellaswag=39_905, ccg=38_015, cosmosqa=25_588, csqa=9741)
 

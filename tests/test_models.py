@@ -1,9 +1,9 @@
 "Heads are made for the task at hand, whatever the checkpoint was trained under before."
 import pytest
 
-from xlt.features import train_tokenizer
-from xlt.models import HEADS, new_model, save_encoder, with_head
-from xlt.tasks import Recipe
+from xlt.models.features import train_tokenizer
+from xlt.models.heads import HEADS, new_model, save_encoder, with_head
+from xlt.tasks.cards import Recipe
 
 
 @pytest.fixture(scope='module')

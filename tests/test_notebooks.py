@@ -15,6 +15,10 @@ STUDY = [p for p in NOTEBOOKS if p.parent.name == 'study']
 BIN = Path(sys.executable).parent
 
 
+def name_of(path: Path) -> str:
+    return path.relative_to(REPO / 'nbs').with_suffix('').as_posix()
+
+
 def cells(path: Path, kind: str = 'code') -> list[dict]:
     return [c for c in json.loads(path.read_text())['cells'] if c['cell_type'] == kind]
 
@@ -41,7 +45,7 @@ def copy(tmp_path_factory) -> Path:
 
 
 def test_modules_are_what_the_notebooks_export(copy):
-    made, kept = ({p.name: p.read_text() for p in (folder / 'xlt').glob('*.py')} for folder in (copy, REPO))
+    made, kept = ({p.relative_to(folder): p.read_text() for p in (folder / 'xlt').rglob('*.py')} for folder in (copy, REPO))
     assert made.keys() == kept.keys()
     assert [name for name in made if made[name] != kept[name]] == [], 'run `make sync`'
 
@@ -58,11 +62,11 @@ def test_nbdev_can_process_them(copy, tmp_path):
     env = os.environ | {'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'PYTHONPATH': str(copy)}
     done = subprocess.run([BIN / 'nbdev_proc_nbs', '--n_workers', '1'], cwd=copy, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    made = {p.stem for p in (copy / '_proc').rglob('*.ipynb')}
-    assert made >= {p.stem for p in NOTEBOOKS if '_site' not in p.parts}
+    made = {p.relative_to(copy / '_proc') for p in (copy / '_proc').rglob('*.ipynb')}
+    assert made >= {p.relative_to(REPO / 'nbs') for p in NOTEBOOKS if '_site' not in p.parts}
 
 
-@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=name_of)
 def test_imports_stand_alone(path):
     "As nbdev wants it: it executes cells that import when it makes the documentation."
     for cell in map(source, cells(path)):
@@ -90,7 +94,7 @@ def test_all_four_study_notebooks_are_there():
     assert {p.stem for p in STUDY} >= {'encoder', 'intermediate', 'pair', 'report'}
 
 
-@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=name_of)
 def test_a_notebook_opens_with_title_and_subtitle(path):
     first = source(json.loads(path.read_text())['cells'][0])
     assert first.startswith('# ') and '\n> ' in first

@@ -12,14 +12,14 @@ import pandas as pd
 import pytest
 from machine import FILE
 
-from xlt import cli
-from xlt.languages import XltError
-from xlt.paired import compare_all
-from xlt.params import Study
-from xlt.results import (begin, collect, find_run, forget, local_result, needed_again, pack, pack_file, predictions, removed, reopen, result,
+from xlt.cli import main as cli
+from xlt.common.errors import XltError
+from xlt.stats.paired import compare_all
+from xlt.runs.params import Study
+from xlt.runs.results import (begin, collect, find_run, forget, local_result, needed_again, pack, pack_file, predictions, removed, reopen, result,
                          runs, status)
-from xlt.store import compact, expanded, pack_bytes, unpacked
-from xlt.tasks import TASKS
+from xlt.runs.store import compact, expanded, pack_bytes, unpacked
+from xlt.tasks.cards import TASKS
 
 
 @pytest.fixture

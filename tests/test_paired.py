@@ -3,8 +3,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xlt.languages import XltError
-from xlt.paired import compare, mcnemar, resampled, sign_flips, tally
+from xlt.common.errors import XltError
+from xlt.stats.paired import compare, mcnemar, resampled, sign_flips, tally
 
 
 def answered(seed=0, n=400, broken=.0, graded=False):

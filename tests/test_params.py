@@ -9,9 +9,9 @@ import pytest
 import yaml
 from hypothesis import given, strategies as st
 
-from xlt.languages import XltError
-from xlt.params import Overrides, Study, find, override, parse, root, set_aside
-from xlt.tasks import Phase
+from xlt.common.errors import XltError
+from xlt.runs.params import Overrides, Study, find, override, parse, root, set_aside
+from xlt.tasks.cards import Phase
 
 FILE = 'params/tiny.yaml'
 
@@ -191,7 +191,7 @@ def test_override_makes_mappings():
 
 
 def test_reading_a_study_imports_no_torch(project):
-    code = f'import sys; from xlt.params import Study; from xlt.results import status; status(Study.read({FILE!r})); print("torch" in sys.modules)'
+    code = f'import sys; from xlt.runs.params import Study; from xlt.runs.results import status; status(Study.read({FILE!r})); print("torch" in sys.modules)'
     out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=os.environ)
     assert out.stdout.strip() == 'False', out.stderr
 
@@ -232,7 +232,7 @@ def test_what_a_source_must_have_is_asked_for_by_name(project, settings, parts):
     ('pretrained', 'auto', 'auto', '0', ('gpu', 'bf16')), ('pretrained', 'cpu', 'bf16', '0', ('cpu', 'bf16')), ('pretrained', 'gpu', 'fp32', '', ('gpu', 'fp32'))])
 def test_device_and_precision_are_resolved(kind, device, precision, gpus, wanted, project, monkeypatch):
     monkeypatch.setenv('XLT_DEVICES', gpus)
-    monkeypatch.setattr('xlt.params.bf16_on_gpu', lambda: True)
+    monkeypatch.setattr('xlt.runs.params.bf16_on_gpu', lambda: True)
     encoder = {'kind': 'pretrained', 'name': 'x/y', 'revision': '0' * 40} if kind == 'pretrained' else {'kind': 'scratch'}
     study = Study.read('params/tiny.yaml', [f'encoder={json.dumps(encoder)}', f'device={device}', f'precision={precision}', 'compile=yes'])
     assert study.execution() == {'device': wanted[0], 'precision': wanted[1], 'compile': True}

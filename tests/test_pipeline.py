@@ -16,8 +16,8 @@ import psutil
 import pytest
 from machine import FILE, launch, states, write_stubs, written, xlt
 
-from xlt.params import Study
-from xlt.results import find_run, result, runs, status
+from xlt.runs.params import Study
+from xlt.runs.results import find_run, result, runs, status
 
 STUB = """\
 study: tiny

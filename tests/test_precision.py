@@ -4,15 +4,15 @@ import pytest
 import torch
 from torch.nn.modules.module import register_module_forward_hook
 
-from xlt.evaluation import dev_beyond, dev_score, evaluate, evaluate_retrieval, outputs
-from xlt.features import label_names, train_tokenizer
-from xlt.lab import Lab
-from xlt.mixing import fit_mixture, masked_part, task_part
-from xlt.models import load_encoder, new_model, save_encoder, with_head, with_masked_head
-from xlt.retrieval import embed
-from xlt.tasks import TASKS, MaskedText, Phase, Recipe
-from xlt.tokenised import table, tokenised
-from xlt.training import fit, pretrain
+from xlt.models.evaluation import dev_beyond, dev_score, evaluate, evaluate_retrieval, outputs
+from xlt.models.features import label_names, train_tokenizer
+from xlt.data.lab import Lab
+from xlt.models.multitask import fit_mixture, masked_part, task_part
+from xlt.models.heads import load_encoder, new_model, save_encoder, with_head, with_masked_head
+from xlt.models.retrieval import embed
+from xlt.tasks.cards import TASKS, MaskedText, Phase, Recipe
+from xlt.models.tokenised import table, tokenised
+from xlt.models.training import fit, pretrain
 
 RECIPE = Recipe(layers=1, hidden=16, heads=2, feed_forward=32, vocabulary=600, steps=3, batch_size=4, max_length=64, block=16)
 PHASE = Phase(learning_rate=1e-2, batch_size=8, epochs=1, max_length=64, dev_examples=20)
@@ -108,9 +108,9 @@ def test_values_are_close(lab, encoder, tokenizer):
 
 
 def test_a_processor_without_bf16_is_warned_about_once(project, monkeypatch, capsys):
-    from xlt import params
-    from xlt.cli import check_hardware
-    from xlt.params import Study, bf16_on_cpu, slow
+    from xlt.runs import params
+    from xlt.cli.main import check_hardware
+    from xlt.runs.params import Study, bf16_on_cpu, slow
     study, fast = (Study.read('params/tiny.yaml', [f'precision={p}']) for p in ('bf16', 'fp32'))
     for flags, known in (('flags : fpu avx2 avx512f avx512_bf16', True), ('flags : fpu amx_bf16 amx_tile', True), ('Features : fp asimd bf16', True),
                          ('flags : fpu avx2 avx512f', False)):

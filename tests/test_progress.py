@@ -13,11 +13,12 @@ import torch
 
 from machine import play
 
-from xlt import cli, progress
-from xlt.checkpoints import seal, trained_once
-from xlt.params import Study
-from xlt.progress import amount, show_progress, tell, told
-from xlt.results import begin, doing, find_run, result, status
+from xlt.cli import main as cli
+from xlt.common import progress
+from xlt.models.checkpoints import seal, trained_once
+from xlt.runs.params import Study
+from xlt.common.progress import amount, show_progress, tell, told
+from xlt.runs.results import begin, doing, find_run, result, status
 
 FILE = 'params/tiny.yaml'
 STUDY = """\
@@ -33,7 +34,7 @@ analysis: {resource: corpus_sentences}
 # a study notebook's cells in a process of their own, killed when it has kept so many languages; it says which languages it computed
 CHILD = """\
 import json, os, signal, sys
-import xlt.evaluation as e
+import xlt.models.evaluation as e
 target, after, *notebooks = sys.argv[1], int(sys.argv[2]), *sys.argv[3:]
 kept, write = [], e.write_quickly
 def written(path, text):
@@ -86,7 +87,7 @@ def test_an_evaluation_that_was_killed_goes_on_with_the_same_digits(small, targe
 
 
 def test_another_model_takes_nothing_that_is_kept(tmp_path):
-    from xlt.evaluation import each_language
+    from xlt.models.evaluation import each_language
     made = []
     def one(language):
         def make():

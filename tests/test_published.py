@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xlt.figures import beside_print
-from xlt.languages import XltError
-from xlt.published import EXACT, FILES, ROUNDING, averages, carried, compare, inconsistencies, main_table, measured, pattern, reference, tolerated
-from xlt.tasks import INTERMEDIATE, TARGET, TASKS
+from xlt.reporting.figures import beside_print
+from xlt.common.errors import XltError
+from xlt.paper.published import EXACT, FILES, ROUNDING, averages, carried, compare, inconsistencies, main_table, measured, pattern, reference, tolerated
+from xlt.tasks.cards import INTERMEDIATE, TARGET, TASKS
 
 LARGE, BASE = 'FacebookAI/xlm-roberta-large', 'FacebookAI/xlm-roberta-base'
 
@@ -40,7 +40,7 @@ def test_the_tables_are_in_a_built_package(repo, tmp_path):
     for name in ('setup.py', 'settings.ini'): shutil.copy(repo / name, tmp_path)
     shutil.copytree(repo / 'xlt', tmp_path / 'xlt', ignore=shutil.ignore_patterns('__pycache__'))
     subprocess.run([sys.executable, 'setup.py', '-q', 'build_py', '--build-lib', 'built'], cwd=tmp_path, check=True, capture_output=True)
-    assert {f'published_{name}.csv' for name in FILES} < {p.name for p in (tmp_path / 'built/xlt/data').iterdir()}
+    assert {f'published_{name}.csv' for name in FILES} < {p.name for p in (tmp_path / 'built/xlt/tables').iterdir()}
 
 
 def test_registry_follows_the_published_recipes():

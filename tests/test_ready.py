@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from xlt import cli, ready
-from xlt.languages import XltError
-from xlt.params import Study
+from xlt.cli import main as cli
+from xlt.reporting import doctor as ready
+from xlt.common.errors import XltError
+from xlt.runs.params import Study
 
 FINE = [ready.finding(what, '') for what in ('packages', 'Python', 'memory', 'disk', 'GPU', 'hub')]
 

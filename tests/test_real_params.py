@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from xlt.hub import CHECKPOINTS, DEV, DEV_IN, MANIFEST, REPOSITORIES, TEST, TRAIN, TRANSLATED, test_split as where
-from xlt.languages import XltError
-from xlt.params import Study
-from xlt.published import carried
-from xlt.results import runs
-from xlt.tasks import INTERMEDIATE, TARGET, VARIANTS
+from xlt.data.hub import CHECKPOINTS, DEV, DEV_IN, MANIFEST, REPOSITORIES, TEST, TRAIN, TRANSLATED, test_split as where
+from xlt.common.errors import XltError
+from xlt.runs.params import Study
+from xlt.paper.published import carried
+from xlt.runs.results import runs
+from xlt.tasks.cards import INTERMEDIATE, TARGET, VARIANTS
 
 FILES = {'xlmr-base': 5, 'xlmr-large': 1}  # seeds
 

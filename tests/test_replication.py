@@ -8,18 +8,18 @@ import pytest
 from datasets import Dataset
 
 from hub import SmallHub
-from xlt.hub import CHECKPOINTS, REPOSITORIES, test_split as where
-from xlt.published import carried
+from xlt.data.hub import CHECKPOINTS, REPOSITORIES, test_split as where
+from xlt.paper.published import carried
 
 NAME, REVISION = 'FacebookAI/xlm-roberta-large', CHECKPOINTS['FacebookAI/xlm-roberta-large']
-CODE = "import sys, xlt.hub; xlt.hub.MANIFEST.update({s: 12 for s in xlt.hub.MANIFEST}); from xlt.cli import main; sys.exit(main(sys.argv[1:]))"
+CODE = "import sys, xlt.data.hub; xlt.data.hub.MANIFEST.update({s: 12 for s in xlt.data.hub.MANIFEST}); from xlt.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
 
 @pytest.fixture(scope='module')
 def hub(tmp_path_factory):
     "Two languages of Tatoeba, and an encoder of two layers."
     from transformers import XLMRobertaConfig, XLMRobertaModel
-    from xlt.features import train_tokenizer
+    from xlt.models.features import train_tokenizer
     root = tmp_path_factory.mktemp('hub')
     for code in ('de', 'sw'):
         split, repository = where('tatoeba', code), REPOSITORIES['xtreme']

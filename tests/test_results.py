@@ -13,15 +13,15 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from xlt import cli
-from xlt.exchange import tables
-from xlt.languages import XltError
-from xlt.paired import compare_all
-from xlt.params import Study, root
-from xlt.results import (FINISHED, begin, check_history, checksum, chosen_again, collect, fail, find_run, forget, graded, is_alive, is_published,
+from xlt.cli import main as cli
+from xlt.reporting.interop import tables
+from xlt.common.errors import XltError
+from xlt.stats.paired import compare_all
+from xlt.runs.params import Study, root
+from xlt.runs.results import (FINISHED, begin, check_history, checksum, chosen_again, collect, fail, find_run, forget, graded, is_alive, is_published,
                          lost_languages, mixed_makers, note_languages, predictions, publish, put_aside_outdated, result, runs, status, take_device, this_process,
                          to_pack, track, write)
-from xlt.submission import write_task
+from xlt.paper.submission import write_task
 
 FILE = 'params/tiny.yaml'
 
@@ -274,14 +274,14 @@ def test_a_result_written_meanwhile_is_not_set_aside(study, monkeypatch):
     def then_written(path, stamp):
         write(path, good)
         return None
-    monkeypatch.setattr('xlt.results.verified', then_written)
+    monkeypatch.setattr('xlt.runs.results.verified', then_written)
     assert result(run) is None
     monkeypatch.undo()
     assert result(run) and not list(run.folder.glob('result.set-aside-*'))
 
 
 def test_leash(project):
-    code = f'from xlt.results import begin; import time; begin({FILE!r}, "encoder"); print("begun", flush=True); time.sleep(60)'
+    code = f'from xlt.runs.results import begin; import time; begin({FILE!r}, "encoder"); print("begun", flush=True); time.sleep(60)'
     driver = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])
     env = os.environ | {'XLT_DRIVER': f'{os.uname().nodename}:{driver.pid}'}
     child = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True, env=env)
@@ -300,9 +300,9 @@ def test_a_tracker_is_named_or_refused(project, monkeypatch):
     study = Study.read('params/tiny.yaml', ['track=mlflow'])
     assert {r.name: r.fingerprint for r in runs(study)} == names, 'the results are the same'
     with monkeypatch.context() as m:
-        m.setattr('xlt.results.find_spec', lambda name: None)
+        m.setattr('xlt.runs.results.find_spec', lambda name: None)
         with pytest.raises(XltError, match='track: mlflow is not installed'): track(study, runs(study)[0])
-    monkeypatch.setattr('xlt.results.find_spec', lambda name: name)
+    monkeypatch.setattr('xlt.runs.results.find_spec', lambda name: name)
     for name in ('XLT_TRACK', 'XLT_TRACK_NAME', 'WANDB_PROJECT', 'MLFLOW_EXPERIMENT_NAME', 'TENSORBOARD_LOGGING_DIR'): monkeypatch.setenv(name, '')
     track(study, runs(study)[0])
     assert os.environ['XLT_TRACK'] == 'mlflow' and os.environ['XLT_TRACK_NAME'] == 'tiny/encoder' and os.environ['MLFLOW_EXPERIMENT_NAME'] == 'tiny'
@@ -354,7 +354,7 @@ def test_a_language_that_is_gone_is_said(filed, capsys):
         file.unlink()
     now = Study.read(FILE)
     if lost in now.evaluated('tatoeba'):  # files are named by three letters
-        from xlt.files import ISO3
+        from xlt.data.files import ISO3
         for file in folder.glob(f'tatoeba/**/*.{ISO3[lost]}-eng.*'): file.unlink()
     assert lost not in now.evaluated('tatoeba') and lost_languages(now) == {'tatoeba': [lost]}
     assert cli.main(['status', FILE]) == 0 and f'tatoeba is without {lost}, which it had when tiny last ran' in capsys.readouterr().err
@@ -423,20 +423,21 @@ def edited(repo, tmp_path, monkeypatch, name, change):
     if not copy.exists():
         shutil.copytree(repo / 'xlt', copy, ignore=shutil.ignore_patterns('__pycache__'))
         shutil.copytree(repo / 'nbs' / 'study', copy.parent / 'nbs' / 'study', ignore=shutil.ignore_patterns('.ipynb_checkpoints'))
-    (copy / f'{name}.py').write_text(change((copy / f'{name}.py').read_text()))
-    monkeypatch.setattr('xlt.provenance.files', lambda package: copy)
+    path = copy / f'{name.replace(".", "/")}.py'
+    path.write_text(change(path.read_text()))
+    monkeypatch.setattr('xlt.runs.provenance.files', lambda package: copy)
 
 
 def test_results_of_other_code_are_said_and_repeated_on_request(study, repo, tmp_path, monkeypatch, capsys):
     play_all(study)
     assert not any(row['code'] for row in status(study)) and chosen_again(study, ['CODE_CHANGED']) == []
-    edited(repo, tmp_path, monkeypatch, 'training', lambda text: text.replace('"Train a model on', '"Fit a model on') + '\n# a comment\n')
+    edited(repo, tmp_path, monkeypatch, 'models.training', lambda text: text.replace('"Train a model on', '"Fit a model on') + '\n# a comment\n')
     assert not any(row['code'] for row in status(study)), 'what is only said of code does not count'
-    edited(repo, tmp_path, monkeypatch, 'training', lambda text: text + '\nMORE = 1\n')
+    edited(repo, tmp_path, monkeypatch, 'models.training', lambda text: text + '\nMORE = 1\n')
     changed = {row['run']: row['code'] for row in status(study) if row['code']}
-    assert changed and set(map(tuple, changed.values())) == {('training',)} and 'report' not in changed
+    assert changed and set(map(tuple, changed.values())) == {('models.training',)} and 'report' not in changed
     assert cli.main(['status', FILE]) == 0
-    assert f'{len(changed)} runs were made by other code than today\'s (training)' in capsys.readouterr().out
+    assert f'{len(changed)} runs were made by other code than today\'s (models.training)' in capsys.readouterr().out
     assert all(result(r) for r in runs(study) if r.phase != 'report'), 'nothing is repeated unasked'
     assert {r.name for r in chosen_again(study, ['CODE_CHANGED'])} == changed.keys()
 
@@ -460,7 +461,7 @@ def test_a_report_is_out_of_date_when_its_code_its_notebook_or_its_inputs_change
     assert not (report.folder / 'result.json').exists()
     play(study, 'report')
     with monkeypatch.context() as m:
-        edited(repo, tmp_path, m, 'analysis', lambda text: text + '\nMORE = 1\n')
+        edited(repo, tmp_path, m, 'stats.analysis', lambda text: text + '\nMORE = 1\n')
         assert result(report) is None and not any(row['code'] for row in status(study) if row['phase'] != 'report'), 'no run uses the analysis'
     assert result(report)
     (root() / 'nbs' / 'study').mkdir(parents=True)
@@ -471,17 +472,17 @@ def test_a_report_is_out_of_date_when_its_code_its_notebook_or_its_inputs_change
 
 
 def test_code_edited_while_a_run_is_under_way_vouches_for_nothing(study, monkeypatch):
-    monkeypatch.setattr('xlt.provenance.LOADED', {})
+    monkeypatch.setattr('xlt.runs.provenance.LOADED', {})
     play(study, 'encoder')
-    assert {'training', 'checkpoints'} <= set(next(row['code'] for row in status(study) if row['run'] == 'encoder'))
+    assert {'models.training', 'models.checkpoints'} <= set(next(row['code'] for row in status(study) if row['run'] == 'encoder'))
 
 
 def test_mixed_makers_are_listed(study, monkeypatch):
     play(study, 'encoder')
     assert mixed_makers(study).empty
     with monkeypatch.context() as m:
-        m.setattr('xlt.results.versions', lambda: {'python': '3.11', 'torch': '1.0'})
-        m.setattr('xlt.results.machine', lambda: {'processor': 'Abacus'})
+        m.setattr('xlt.runs.results.versions', lambda: {'python': '3.11', 'torch': '1.0'})
+        m.setattr('xlt.runs.results.machine', lambda: {'processor': 'Abacus'})
         play(study, 'intermediate', 'mnli')
     found = mixed_makers(study)
     assert {'torch', 'processor', 'numpy'} <= set(found.what) and 'Abacus' in set(found.value) and (found.runs == 1).all()
@@ -501,7 +502,7 @@ def test_a_page_that_is_cut_or_gone_is_not_published(study):
 
 def test_locks_of_gpus_lie_in_a_folder_of_ones_own(tmp_path, monkeypatch, capsys):
     "Not in one that somebody else has put there; and a user needs no name, as in a container."
-    monkeypatch.setattr('xlt.results.tempfile.gettempdir', lambda: str(tmp_path))
+    monkeypatch.setattr('xlt.runs.results.tempfile.gettempdir', lambda: str(tmp_path))
     monkeypatch.setattr('pwd.getpwuid', lambda uid: (_ for _ in ()).throw(KeyError(uid)))
     for name in ('LOGNAME', 'USER', 'LNAME', 'USERNAME', 'SLURM_JOB_ID'): monkeypatch.delenv(name, raising=False)
     for name, value in (('XLT_DEVICES', '0'), ('XLT_GPUS', '1'), ('CUDA_VISIBLE_DEVICES', '')): monkeypatch.setenv(name, value)

@@ -2,17 +2,17 @@
 import pytest
 import torch
 
-from xlt.evaluation import evaluate, evaluate_retrieval
-from xlt.features import label_names, train_tokenizer
-from xlt.files import Files
-from xlt.lab import Lab
-from xlt.languages import XltError
-from xlt.models import new_model, save_encoder, with_head
-from xlt.params import Study
-from xlt.results import runs
-from xlt.sources import drawn, item, load
-from xlt.submission import submission
-from xlt.tasks import TASKS, Phase, Recipe
+from xlt.models.evaluation import evaluate, evaluate_retrieval
+from xlt.models.features import label_names, train_tokenizer
+from xlt.data.files import Files
+from xlt.data.lab import Lab
+from xlt.common.errors import XltError
+from xlt.models.heads import new_model, save_encoder, with_head
+from xlt.runs.params import Study
+from xlt.runs.results import runs
+from xlt.data.door import drawn, item, load
+from xlt.paper.submission import submission
+from xlt.tasks.cards import TASKS, Phase, Recipe
 
 FILE = 'params/tiny.yaml'
 

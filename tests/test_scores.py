@@ -4,12 +4,13 @@ import sys
 
 import pandas as pd
 import pytest
-from xlt.cli import main
-from xlt.degradation import degradations, measured, primary, resource_measure, split
-from xlt.languages import XltError, code_hint, is_average, language_code, language_forms, languages, resource
-from xlt.results import COLUMNS
-from xlt.scores import check_scores, open_scores, read_scores, read_text
-from xlt.simulation import simulate
+from xlt.cli.main import main
+from xlt.stats.degradation import degradations, measured, primary, resource_measure, split
+from xlt.common.errors import XltError
+from xlt.languages.measures import code_hint, is_average, language_code, language_forms, languages, resource
+from xlt.runs.results import COLUMNS
+from xlt.stats.scores import check_scores, open_scores, read_scores, read_text
+from xlt.stats.simulation import simulate
 
 CODES = 'sw yo th vi fr ru de es en'.split()
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from xlt.languages import XltError
-from xlt.params import Study
+from xlt.common.errors import XltError
+from xlt.runs.params import Study
 
 LOADERS = {'pickle', 'cPickle', 'dill', 'cloudpickle', 'joblib', 'marshal', 'shelve'}  # modules whose files are programs
 CALLS = {'eval', 'exec', 'read_pickle', 'to_pickle', 'unsafe_load', 'full_load', 'load_all'}
@@ -50,7 +50,7 @@ def test_the_search_finds_what_it_looks_for():
 
 
 def test_nothing_loads_programs(repo):
-    files = [*repo.glob('xlt/*.py'), *repo.glob('nbs/**/*.ipynb')]
+    files = [*repo.glob('xlt/**/*.py'), *repo.glob('nbs/**/*.ipynb')]
     assert len(files) > 30
     found = {str(p.relative_to(repo)): dangers(cells(p) if p.suffix == '.ipynb' else p.read_text()) for p in files if '.ipynb_checkpoints' not in p.parts}
     assert {p: d for p, d in found.items() if d} == {}

@@ -3,11 +3,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xlt.degradation import check_scores
-from xlt.params import Study
-from xlt.results import begin
-from xlt.selection import DEV, RULES, best_of, chosen, dev_scores, gains, optimism, picks, regression, resamples, task_scores, weighted_means
-from xlt.tasks import TARGET
+from xlt.stats.degradation import check_scores
+from xlt.runs.params import Study
+from xlt.runs.results import begin
+from xlt.paper.selection import DEV, RULES, best_of, chosen, dev_scores, gains, optimism, picks, regression, resamples, task_scores, weighted_means
+from xlt.tasks.cards import TARGET
 
 TASKS, TARGETS = ('mnli', 'squad_v1', 'ccg'), ('xnli', 'udpos', 'xquad', 'tatoeba')
 

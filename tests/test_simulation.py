@@ -2,13 +2,14 @@
 import numpy as np
 import pandas as pd
 import pytest
-from xlt.analysis import equivalence
-from xlt.assigned import SCALES, by_study, pooled, separate, stack
-from xlt.calibration import block, rate, rejections, some_places, trials
-from xlt.degradation import check_scores, degradations, language_effects, primary, split
-from xlt.languages import XltError, languages, resource
-from xlt.mixed import dose
-from xlt.simulation import SCATTER, coverage, simulate, simulated, tidy, truth
+from xlt.stats.analysis import equivalence
+from xlt.stats.randomised import SCALES, by_study, pooled, separate, stack
+from xlt.stats.calibration import block, rate, rejections, some_places, trials
+from xlt.stats.degradation import check_scores, degradations, language_effects, primary, split
+from xlt.common.errors import XltError
+from xlt.languages.measures import languages, resource
+from xlt.stats.dose import dose
+from xlt.stats.simulation import SCATTER, coverage, simulate, simulated, tidy, truth
 
 QUIET = dict.fromkeys(SCATTER, 0.)
 

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from xlt import speed
-from xlt.cli import main
-from xlt.params import Study
-from xlt.plan import gpu_hours, sequences, tests as asked, trainings
-from xlt.speed import configuration, keep, lengths, made_up, measured, new, operations, train_once
-from xlt.training import arguments
+from xlt.runs import speed
+from xlt.cli.main import main
+from xlt.runs.params import Study
+from xlt.runs.planning import gpu_hours, sequences, tests as asked, trainings
+from xlt.runs.speed import configuration, keep, lengths, made_up, measured, new, operations, train_once
+from xlt.models.training import arguments
 
 
 @pytest.fixture

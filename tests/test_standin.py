@@ -10,12 +10,12 @@ import pytest
 
 import standin
 from hub import SmallHub
-from xlt.params import Study
-from xlt.results import result, runs
-from xlt.tasks import TARGET, VARIANTS
+from xlt.runs.params import Study
+from xlt.runs.results import result, runs
+from xlt.tasks.cards import TARGET, VARIANTS
 
 ROWS, NAME = 40, 'FacebookAI/xlm-roberta-base'
-CODE = 'import sys, standin, xlt.warm; xlt.warm.IMPORTS += ("standin",); from xlt.cli import main; sys.exit(main(sys.argv[1:]))'
+CODE = 'import sys, standin, xlt.runs.kernel_pool; xlt.runs.kernel_pool.IMPORTS += ("standin",); from xlt.cli.main import main; sys.exit(main(sys.argv[1:]))'
 CUT = ['device=cpu', 'precision=fp32', 'seeds=[0]', 'mixing.masked_lm.sentences=80', 'retrieval.layer=1']
 if os.environ.get('XLT_STANDIN') != 'all': CUT += ['intermediates=[multi-mlm]', 'targets=[xnli, xquad, tatoeba]']  # else all of the study, for one seed
 

@@ -11,12 +11,12 @@ import pytest
 from machine import FILE, XLT, written, xlt
 from nbconvert import HTMLExporter
 
-from xlt.params import Study
-from xlt.results import restarts
+from xlt.runs.params import Study
+from xlt.runs.results import restarts
 
 # Every sentence of the lab's text begins with a program, and so does the name of every language.
 POISON = """\
-from xlt import lab
+from xlt.data import lab
 join, facts = lab.join, lab.Lab.facts
 def poisoned(tokens): return '<script>document.title="xlt-poison"</script> <img src=x onerror=\\'document.title="xlt-poison"\\'> ' + join(tokens)
 lab.join = poisoned
@@ -28,7 +28,7 @@ def clean(*args):  # what the encoder reads is shown nowhere, and there is much 
 lab.speak_corpus = clean
 def named(self): return facts(self).assign(name=lambda t: '<script>document.title="xlt-poison"</script>' + t['name'])
 lab.Lab.facts = named
-from xlt import checkpoints, training  # and every checkpoint of a training is noted
+from xlt.models import checkpoints, training  # and every checkpoint of a training is noted
 seal, training.fit.__defaults__, training.pretrain.__defaults__ = checkpoints.seal, (None, 0.), (None, 0.)
 def noted(folder):
     with open('sealed.txt', 'a') as f: f.write(f'{folder}\\n')

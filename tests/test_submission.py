@@ -6,16 +6,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import xlt.submission as module
-from xlt.files import Files, dataset
-from xlt.hub import CHECKPOINTS
-from xlt.languages import XltError
-from xlt.metrics import id_pairs, label_lines, score_submission, tag_sentences
-from xlt.params import Study
-from xlt.results import begin
-from xlt.sources import load
-from xlt.submission import choose, lines, submission, tatoeba_lines
-from xlt.tasks import TARGET
+import xlt.paper.submission as module
+from xlt.data.files import Files, dataset
+from xlt.data.hub import CHECKPOINTS
+from xlt.common.errors import XltError
+from xlt.models.metrics import id_pairs, label_lines, score_submission, tag_sentences
+from xlt.runs.params import Study
+from xlt.runs.results import begin
+from xlt.data.door import load
+from xlt.paper.submission import choose, lines, submission, tatoeba_lines
+from xlt.tasks.cards import TARGET
 
 NAME = 'FacebookAI/xlm-roberta-large'
 REVISION = CHECKPOINTS[NAME]

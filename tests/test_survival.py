@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from machine import FILE, play, states, write_stubs, written, xlt
 
-from xlt import results
-from xlt.cli import main
-from xlt.languages import XltError
-from xlt.params import Study
-from xlt.results import begin, find_run, in_use, publish, reopen, removed, result, runs, status
+from xlt.runs import results
+from xlt.cli.main import main
+from xlt.common.errors import XltError
+from xlt.runs.params import Study
+from xlt.runs.results import begin, find_run, in_use, publish, reopen, removed, result, runs, status
 
 STUDY = """\
 study: tiny

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from datasets import Dataset
 
-from xlt import tokenised as store
-from xlt.features import features, train_tokenizer
-from xlt.lab import Lab
-from xlt.tasks import TASKS, Phase
-from xlt.tokenised import content, rules, stored, table, tokenised, tokenised_texts, whole
+from xlt.models import tokenised as store
+from xlt.models.features import features, train_tokenizer
+from xlt.data.lab import Lab
+from xlt.tasks.cards import TASKS, Phase
+from xlt.models.tokenised import content, rules, stored, table, tokenised, tokenised_texts, whole
 
 LAB = Lab(largest=300, smallest=30, train_examples=40, test_examples=30)
 PHASE = Phase(learning_rate=1, batch_size=1, epochs=1, max_length=40, doc_stride=10)

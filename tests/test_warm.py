@@ -8,7 +8,7 @@ import sys
 
 import psutil
 import pytest
-from xlt.warm import LIMITS, warm_kernels
+from xlt.runs.kernel_pool import LIMITS, warm_kernels
 
 CODE = "import json, os, resource, sys, random; print(json.dumps([os.getpid(), os.environ.get('WHO'), os.getcwd(), 'decimal' in sys.modules, " \
        "resource.getrlimit(resource.RLIMIT_NOFILE), random.random(), sys.argv[1:]]), flush=True)"
@@ -73,7 +73,7 @@ def test_without_a_server_a_kernel_starts_alone(warm):
 
 
 def test_the_server_ends_with_its_owner(tmp_path):
-    code = 'import os, sys\nfrom xlt.warm import warm_kernels\nwith warm_kernels(sys.argv[1], ()): print("up", flush=True); os.read(0, 1)'
+    code = 'import os, sys\nfrom xlt.runs.kernel_pool import warm_kernels\nwith warm_kernels(sys.argv[1], ()): print("up", flush=True); os.read(0, 1)'
     owner = subprocess.Popen([sys.executable, '-c', code, str(tmp_path / 'k')], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     owner.stdout.readline()
     servers = psutil.Process(owner.pid).children()

@@ -6,14 +6,14 @@ import torch
 from safetensors import safe_open
 from transformers import BertConfig, BertModel, TrainerCallback, XLMRobertaConfig, XLMRobertaModel
 
-from xlt import checkpoints, mixing, training
-from xlt.features import train_tokenizer
-from xlt.mixing import fit_mixture, masked_part, task_part
-from xlt.models import load_encoder, new_model, save_encoder, with_head, with_masked_head
-from xlt.tasks import MaskedText, Phase, Recipe
-from xlt.tokenised import table
-from xlt.training import arguments, fit
-from xlt.word_embeddings import UsedRows, only_used, subwords_of
+from xlt.models import checkpoints, multitask as mixing, training
+from xlt.models.features import train_tokenizer
+from xlt.models.multitask import fit_mixture, masked_part, task_part
+from xlt.models.heads import load_encoder, new_model, save_encoder, with_head, with_masked_head
+from xlt.tasks.cards import MaskedText, Phase, Recipe
+from xlt.models.tokenised import table
+from xlt.models.training import arguments, fit
+from xlt.models.word_embeddings import UsedRows, only_used, subwords_of
 
 VOCABULARY, DIMENSIONS = 2000, 32
 CONFIGS = {'bert': (BertModel, BertConfig, dict(pad_token_id=0, type_vocab_size=2)),  # as of multilingual-e5-small: not what its tokenizer pads with

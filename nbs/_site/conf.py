@@ -44,14 +44,14 @@ html_math_renderer = 'mathml'  # browsers draw it; a script would come from else
 def lines() -> dict:
     "Where every definition stands: (module, name) → its first and last line."
     found = {}
-    for path in (REPO / 'xlt').glob('[!_]*.py'):
+    for path in (REPO / 'xlt').glob('*/[!_]*.py'):
         for node in ast.parse(path.read_text(encoding='utf-8')).body:
             inside = node.body if isinstance(node, ast.ClassDef) else []
             for prefix, nodes in (('', [node]), (f'{getattr(node, "name", "")}.', inside)):
                 for n in nodes:
                     name = getattr(n, 'name', None) or (n.targets[0].id if isinstance(n, ast.Assign) and isinstance(n.targets[0], ast.Name) else None)
                     if owner := patched(n): name = f'{owner}.{name}'
-                    if name: found[f'xlt.{path.stem}', prefix + name] = n.lineno, n.end_lineno
+                    if name: found[f'xlt.{path.parent.name}.{path.stem}', prefix + name] = n.lineno, n.end_lineno
     return found
 
 

@@ -37,15 +37,20 @@ BLOB = f'{SETTINGS["git_url"]}/blob/{SETTINGS["branch"]}'
 HOME = SETTINGS['doc_host'] + SETTINGS['doc_baseurl']
 
 
+PACKAGES = {
+    'common': 'what every package uses', 'languages': 'languages and how much text they have', 'tasks': 'what a task is',
+    'data': 'examples: made, from files, from the hub', 'models': 'from text to a trained and evaluated model', 'runs': 'what a study runs, and its results',
+    'stats': 'from scores to conclusions', 'paper': 'the published results', 'reporting': 'what a reader sees', 'cli': 'the command line'}  # in the order of imports
+
+
 # ---- which notebook becomes which page
 
 def sources() -> dict[str, Path]:
-    "Page name (`degradation`, `tutorials/laptop`, `reports/lab-quick`) → notebook."
+    "Page name (`stats/degradation`, `tutorials/laptop`, `reports/lab-quick`) → notebook."
     found = {}
-    for folder in ('.', 'tutorials', 'study', 'explanations'):
+    for folder in ('.', *PACKAGES, 'tutorials', 'study', 'explanations'):
         for path in sorted((NBS / folder).glob('[!_.]*.ipynb')):
-            stem = re.sub(r'^\d+[a-z]?_', '', path.stem) if folder == '.' else path.stem
-            found[(Path(folder) / stem).as_posix()] = path
+            found[(Path(folder) / re.sub(r'^\d+[a-z]?_', '', path.stem)).as_posix()] = path
     for path in sorted(REPORTS.glob('*/*.ipynb')):
         found[f'reports/{path.parent.name}' + ('' if path.stem == 'report' else f'-{path.stem}')] = path
     found.pop('study/report', None)  # an executed one says more
@@ -185,9 +190,9 @@ class Site(FilterDefaults):
 def exports() -> dict[str, set[str]]:
     "Module → the names that it exports."
     listed = {}
-    for path in sorted((REPO / 'xlt').glob('[!_]*.py')):
+    for path in sorted((REPO / 'xlt').glob('*/[!_]*.py')):
         names = [n.value for n in ast.parse(path.read_text(encoding='utf-8')).body if isinstance(n, ast.Assign) and getattr(n.targets[0], 'id', '') == '__all__']
-        listed[path.stem] = set(ast.literal_eval(names[0])) if names else set()
+        listed[f'{path.parent.name}.{path.stem}'] = set(ast.literal_eval(names[0])) if names else set()
     return listed
 
 
@@ -214,7 +219,8 @@ class Page:
         by_path = {p.with_suffix('').resolve(): n for n, p in self.pages.items()}
         short = {(p.parent / Path(n).name).resolve(): n for n, p in self.pages.items()}
         at = path.with_suffix('').resolve()
-        if page := by_path.get(at) or short.get(at): return place(page, self.name) + '.ipynb' + hash_ + anchor
+        named = [n for n in self.pages if n.split('/')[-1] == at.name] if url.startswith(HOME) else []  # reports that were made before a page moved
+        if page := by_path.get(at) or short.get(at) or (len(named) == 1 and named[0]): return place(page, self.name) + '.ipynb' + hash_ + anchor
         if not path.exists(): raise SystemExit(f'{self.path.relative_to(REPO)}: a link leads to {target}, which is not there')
         if path.suffix in KEPT and path.stat().st_size < 2e6: return self.keep(path)
         return f'{BLOB}/{path.relative_to(REPO).as_posix()}'
@@ -230,8 +236,8 @@ class Page:
         "`name` as a reference where it is one of this page's, or begins with `xlt.`."
         text = match[2]
         dotted = text.removeprefix('xlt.') if text.startswith('xlt.') else f'{self.module}.{text}'
-        module, _, name = dotted.partition('.')
-        return f'{{py:obj}}`{text} <xlt.{dotted}>`' if name in self.exported.get(module, ()) else match[0]
+        module, _, name = dotted.rpartition('.')
+        return f'{{py:obj}}`{text} <xlt.{dotted}>`' if name in self.exported.get(module or '', ()) else match[0]
 
     def names(self, text: str) -> str:
         "Text with the names in `code` as references."
@@ -340,7 +346,7 @@ LANDING = {
     'tutorials/index': ('Tutorials', 'Each begins where you are and ends with something that ran.', [
         'tutorials/laptop', 'tutorials/real_languages', 'tutorials/own_results', 'tutorials/one_gpu', 'tutorials/cluster', 'tutorials/add_a_task', 'tutorials/add_a_measure']),
     'explanations/index': ('Explanations', 'Why things are as they are.', [
-        'lab', 'metrics', 'degradation', 'mixed', 'robustness', 'explanations/validation', 'leakage', 'explanations/performance', 'explanations/gpu', 'explanations/architecture'])}
+        'data/lab', 'models/metrics', 'stats/degradation', 'stats/dose', 'stats/robustness', 'explanations/validation', 'data/leakage', 'explanations/performance', 'explanations/gpu', 'explanations/architecture'])}
 
 
 def groups(pages: dict[str, Path]) -> dict[str, list[str]]:
@@ -351,7 +357,7 @@ def groups(pages: dict[str, Path]) -> dict[str, list[str]]:
         found[landing] = [n for n in order if n in pages] + [n for n in pages if n.startswith(f'{folder}/') and n not in order]
     reports = [n for n in pages if n.startswith('reports/')]
     found['study/index'] = [*reports, *[n for n in ('explanations/validation',) if n in pages], *[n for n in pages if n.startswith('study/')]]
-    found['reference'] = sorted((n for n in pages if '/' not in n and n != 'index'), key=lambda n: n != 'api')  # what most people need comes first
+    found['reference'] = [n for n in pages if n.split('/')[0] in PACKAGES]
     return found
 
 
@@ -376,10 +382,15 @@ Each is one step with parameters; Snakemake decides which run and in what order.
 
 {listing(pages, phases, 'study/index')}
 ''')
-    modules = '\n\n'.join(f'## [{n}]({n}.ipynb)\n\n{heading(pages[n])[1]}\n\n' + ' · '.join(f'{{py:obj}}`{x} <xlt.{n}.{x}>`' for x in sorted(exported[n]))
-                          for n in grouped['reference'] if n in exported)
-    put(out / 'reference.md', f'# Reference\n\n> `xlt.analyse`, and then every exported name, module by module, from the lowest floor up. Each page is the notebook that the module '
-        f'is exported from, so an example follows every definition.\n\n{modules}\n\n' + toctree('', grouped['reference']))
+    for package, what in PACKAGES.items():
+        own = [n for n in grouped['reference'] if n.startswith(f'{package}/')]
+        def module(page):
+            name = page.replace('/', '.')
+            return f'## [{name}]({Path(page).name}.ipynb)\n\n{heading(pages[page])[1]}\n\n' + ' · '.join(f'{{py:obj}}`{x} <xlt.{name}.{x}>`' for x in sorted(exported.get(name, ())))
+        put(out / package / 'index.md', f'# {package}\n\n> {what}\n\n' + '\n\n'.join(map(module, own)) + '\n\n' + toctree('', [Path(n).name for n in own]))
+    listed = '\n'.join(f'- [{package}]({package}/index.md): {what}' for package, what in PACKAGES.items())
+    put(out / 'reference.md', f'# Reference\n\n> Every exported name, package by package. A package uses only those before it. Each page is the notebook that the module is exported from, so an '
+        f'example follows every definition.\n\nMost people need one function: {{py:obj}}`xlt.analyse <xlt.reporting.api.analyse>`.\n\n{listed}\n\n' + toctree('', [f'{package}/index' for package in PACKAGES]))
 
 
 def documents(pages: dict[str, Path], out: Path) -> None:
@@ -393,7 +404,7 @@ def documents(pages: dict[str, Path], out: Path) -> None:
         toctree('Start', ['Home <self>', 'contributing', 'changelog']), *[
             toctree(caption, [f'Overview <{landing}>', *own[landing]]) for caption, landing in
             (('Tutorials', 'tutorials/index'), ('The study', 'study/index'), ('Explanations', 'explanations/index'))],
-        toctree('Reference', ['Modules <reference>'])]), id='toctree'))
+        toctree('Reference', ['Packages <reference>'])]), id='toctree'))
     put(out / 'index.ipynb', nbformat.writes(index))
 
 
@@ -403,7 +414,7 @@ def build(out: Path) -> list[Path]:
     for name, path in pages.items(): Page(name, path, pages, exported, out).write()
     landing_pages(pages, exported, out)
     documents(pages, out)
-    known = {out / f'{n}.ipynb' for n in pages} | {out / f'{n}.md' for n in (*LANDING, 'study/index', 'reference', 'contributing', 'changelog')}
+    known = {out / f'{n}.ipynb' for n in pages} | {out / f'{n}.md' for n in (*LANDING, *(f'{p}/index' for p in PACKAGES), 'study/index', 'reference', 'contributing', 'changelog')}
     for old in [p for p in out.rglob('*') if p.suffix in ('.ipynb', '.md') and p not in known]: old.unlink()
     return sorted(known)
 
