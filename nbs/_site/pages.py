@@ -50,7 +50,7 @@ def sources() -> dict[str, Path]:
     found = {}
     for folder in ('.', *PACKAGES, 'tutorials', 'study', 'explanations'):
         for path in sorted((NBS / folder).glob('[!_.]*.ipynb')):
-            found[(Path(folder) / re.sub(r'^\d+[a-z]?_', '', path.stem)).as_posix()] = path
+            found[(Path(folder) / re.sub(r'^\d+_', '', path.stem)).as_posix()] = path
     for path in sorted(REPORTS.glob('*/*.ipynb')):
         found[f'reports/{path.parent.name}' + ('' if path.stem == 'report' else f'-{path.stem}')] = path
     found.pop('study/report', None)  # an executed one says more
