@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from xlt.data.files import (ISO3, NER, NLI, UPOS, Files, carve, describe, digest, evaluated, evaluation_files, evaluation_rows, fused, incomplete, key, overlap,
+from xlt.data.files import (ISO3, NER, NLI, UPOS, Files, carve, describe, digest, evaluated, evaluation_files, evaluation_rows, fused, incomplete, key, listed, overlap,
                        read_anli, read_bucc, read_ccg, read_conllu, read_cosmosqa, read_csqa, read_file, read_hellaswag, read_json, read_lines,
                        read_pair_table, read_pairs, read_qqp_csv, read_qqp_lines, read_snli, read_squad, read_tagged, read_tatoeba, read_text, sentences,
-                       split_rows, training)
+                       split_rows, training, training_files)
 from xlt.common.errors import XltError
 from xlt.tasks.cards import INTERMEDIATE, TARGET, TASKS
 
@@ -231,6 +231,33 @@ def test_data_that_change_are_read_again(put, folder):
     before = folder.load('cosmosqa', 'train').to_list() + folder.load('cosmosqa', 'dev').to_list()
     put('cosmosqa/valid.csv', COSMOS_ROWS.replace('Rain', 'Snow'))
     assert folder.load('cosmosqa', 'train').to_list() + folder.load('cosmosqa', 'dev').to_list() != before
+
+
+def test_files_that_come_change_or_go_are_noticed_by_whoever_asked_before(put, folder):
+    put('panx/train-en.tsv', 'w0\tO\n\nw1\tO\n')
+    path = put('panx/dev-en.tsv', 'x\tO\n')
+    assert folder.languages('panx') == ['en'] and training_files(folder.root, 'panx')[1] == []
+    put('panx/test-sw.tsv', 'y\n')  # without labels
+    assert folder.languages('panx') == ['en']
+    put('panx/test-sw.tsv', 'y\tO\n')
+    assert folder.languages('panx') == ['en', 'sw']
+    put('panx/test-en.tsv', 'y\tO\n')
+    assert training_files(folder.root, 'panx')[1] == [path]
+    (folder.root / 'panx' / 'test-sw.tsv').unlink(), path.unlink()
+    assert folder.languages('panx') == ['en'] and training_files(folder.root, 'panx')[1] == []
+
+
+def test_what_was_found_is_not_changed_by_whoever_got_it(put, folder):
+    put('panx/train-en.tsv', 'w0\tO\n'), put('panx/dev-en.tsv', 'x\tO\n')
+    folder.languages('panx').append('xx'), training_files(folder.root, 'panx')[0].clear()
+    assert folder.languages('panx') == ['en'] and [f.name for f in training_files(folder.root, 'panx')[0]] == ['train-en.tsv']
+
+
+def test_links_to_nothing_are_no_files(put, folder):
+    put('a/b/c', 'x'), put('d', 'y')
+    before = folder.identity()
+    (folder.root / 'a' / 'gone').symlink_to('nowhere')
+    assert [name for name, _ in listed(folder.root)] == ['a/b/c', 'd'] and folder.identity() == before
 
 
 COSMOS_ROWS = 'id,context,question,answer0,answer1,answer2,answer3,label\r\nq1,It rained.,Why?,Rain,b,c,d,0\r\nq2,It shone.,Why?,Rain,b,c,d,1\r\n'

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from xlt.cli import main as cli
+from xlt.data import files
 from xlt.reporting.interop import tables
 from xlt.common.errors import XltError
 from xlt.stats.paired import compare_all
@@ -344,6 +345,17 @@ def test_data_that_change_during_a_run_are_refused(filed):
     assert result(active.run) is None and not list(active.folder.glob('result*'))
     active._lock.release()
     assert play(study, 'encoder')['fingerprint'] != active.run.fingerprint
+
+
+def test_files_are_looked_for_once_however_many_runs_there_are(filed, monkeypatch):
+    study, folder = filed
+    looked, find = [], files.find
+    monkeypatch.setattr(files, 'find', lambda root, patterns: looked.append(patterns) or find(root, patterns))
+    before = [r.fingerprint for r in runs(study)]
+    looked.clear()
+    assert [r.fingerprint for r in runs(study)] == before and looked == []
+    next(f for f in sorted(folder.glob('tatoeba/**/*')) if f.is_file()).unlink()
+    assert [r.fingerprint for r in runs(study)] != before and looked
 
 
 def test_a_language_that_is_gone_is_said(filed, capsys):

@@ -12,18 +12,20 @@ __all__ = ['OPENERS', 'QUOTED', 'QUORA', 'COSMOS', 'RANKS', 'ISO3', 'ISO2', 'DAT
            'read_hellaswag', 'read_cosmosqa', 'read_csqa', 'answer_at', 'line_of', 'span_row', 'checked_span',
            'numbered', 'read_squad', 'tagged', 'without_prefix', 'read_tagged', 'above', 'heads_of', 'fused', 'blocks',
            'read_conllu', 'read_ccg', 'read_sentences', 'read_gold', 'two_sides', 'read_bucc', 'read_plain',
-           'read_tatoeba', 'read_genre', 'read_text_lines', 'describe', 'read_file', 'labelled', 'find', 'place',
-           'evaluation_files', 'places', 'shown', 'training_files', 'no_training', 'Letters', 'key', 'overlap',
-           'digest', 'topic', 'carve', 'unseen', 'distinct', 'content', 'merged', 'training_rows', 'stamp', 'state',
-           'training_of', 'training', 'dataset', 'evaluation_rows', 'sentences', 'texts', 'evaluated', 'corpus_of',
-           'form', 'form_notes', 'evaluation_notes', 'same_articles', 'left_out', 'training_notes', 'Files', 'held',
-           'available', 'unread', 'load', 'read_translated', 'translations', 'translated', 'evaluations', 'known_facts',
-           'sha256', 'content_of', 'fingerprint', 'notes']
+           'read_tatoeba', 'read_genre', 'read_text_lines', 'describe', 'read_file', 'labelled', 'stamp', 'listed',
+           'state', 'find', 'place', 'evaluation_files', 'places', 'shown', 'training_files_of', 'training_files',
+           'no_training', 'Letters', 'key', 'overlap', 'digest', 'topic', 'carve', 'unseen', 'distinct', 'content',
+           'merged', 'training_rows', 'training_of', 'training', 'dataset', 'evaluation_rows', 'sentences', 'texts',
+           'evaluated', 'corpus_of', 'form', 'form_notes', 'evaluation_notes', 'same_articles', 'left_out',
+           'training_notes', 'Files', 'held_of', 'held', 'available', 'unread', 'load', 'read_translated',
+           'translations', 'translated', 'evaluations', 'known_facts', 'sha256', 'content_of', 'fingerprint', 'notes']
 
 # %% ../../nbs/data/01_files.ipynb #c003
 import bz2, codecs, csv, gzip, hashlib, io, json, lzma, os, re, unicodedata
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from stat import S_ISREG
 from typing import Literal
 import pandas as pd
 from pydantic import Field
@@ -621,6 +623,26 @@ def labelled(path: Path) -> bool:
     rows = (line.split('\t') for line in read_lines(path) if line) if tagging else (row for _, row in split_rows(path)[0])
     return any(len(row) != (1 if tagging else 2) for row in rows)  # one that differs is for the reader to judge
 
+# %% ../../nbs/data/01_files.ipynb #f3a1000e
+def stamp(stat: os.stat_result) -> tuple:
+    "What changes whenever a file does."
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+def listed(root: Path) -> list[tuple[str, tuple]]:  # path inside the folder, `/` between its parts, and `stamp`; in order
+    "Every file of a folder."
+    found = []
+    for folder, _, names in os.walk(root):
+        inside = Path(folder).relative_to(root).as_posix() + '/'
+        for name in names:
+            with suppress(FileNotFoundError):  # a link to nothing, or gone by now
+                about = os.stat(os.path.join(folder, name))
+                if S_ISREG(about.st_mode): found.append((inside.removeprefix('./') + name, stamp(about)))
+    return sorted(found)
+
+def state(root: Path) -> str:
+    "What changes whenever a file of the folder does."
+    return hashlib.sha1(repr((str(root), listed(root))).encode(errors='surrogateescape')).hexdigest()
+
 # %% ../../nbs/data/01_files.ipynb #c094
 def find(root: Path, patterns: list[str]) -> list[Path]:  # in the order of the patterns, each file once
     "The files that match, packed or not."
@@ -678,12 +700,18 @@ def shown(pattern: str) -> str:
     return pattern.removeprefix('**/')
 
 # %% ../../nbs/data/01_files.ipynb #c096
-def training_files(root: Path, task: str) -> tuple[list[Path], list[Path]]:  # training and development files
-    "English files to train on; no development files: carve them out of the training data."
+@lru_cache(maxsize=100)
+def training_files_of(root: Path, task: str, state: str) -> tuple[list[Path], list[Path]]:
+    "As `training_files`, looked for once for each state of the folder."
     def real(patterns): return [f for f in find(root, patterns) if f.parent.name != 'tiny']
     train, dev = next((s for s in TRAINING[task] if real(s[0][:1])), TRAINING[task][-1])
     tests = {f for t in TESTS for f in evaluation_files(root, t, 'en')}
     return real(train), [f for f in real(dev) if f not in tests] if real(train) else []
+
+def training_files(root: Path, task: str) -> tuple[list[Path], list[Path]]:  # training and development files
+    "English files to train on; no development files: carve them out of the training data."
+    train, dev = training_files_of(root, task, state(root))
+    return list(train), list(dev)
 
 def no_training(root: Path, task: str) -> str | None:  # None: there is some
     "Why a task cannot be trained, with the files that are looked for."
@@ -772,18 +800,9 @@ def training_rows(root: Path, task: str, files: list[Path]) -> list[dict]:
     rows = merged([read_file(root, f) for f in files])
     return unseen(rows, root) if task in ('squad_v1', 'squad_v2') else rows
 
-# %% ../../nbs/data/01_files.ipynb #f3a1000e
-def stamp(stat: os.stat_result) -> tuple:
-    "What changes whenever a file does."
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
-
-def state(root: Path) -> tuple:
-    "What changes whenever a file of the folder does."
-    return tuple((str(p), stamp(p.stat())) for p in sorted(root.rglob('*')) if p.is_file())
-
 # %% ../../nbs/data/01_files.ipynb #c114
 @lru_cache(maxsize=4)
-def training_of(root: Path, task: str, share: float, state: tuple) -> tuple[list[dict], list[dict]]:
+def training_of(root: Path, task: str, share: float, state: str) -> tuple[list[dict], list[dict]]:
     "As `training`, read once for each state of the folder."
     if why := no_training(root, task): raise XltError(why)
     train, dev = (training_rows(root, task, files) for files in training_files(root, task))
@@ -959,11 +978,17 @@ class Files(Strict):
     def notes(self, task: str) -> list[str]: return notes(self, find_task(task))
 
 # %% ../../nbs/data/01_files.ipynb #c136
+@lru_cache(maxsize=100)
+def held_of(root: Path, name: str, state: str) -> tuple[str, ...]:
+    "As `held`, looked for once for each state of the folder."
+    task = find_task(name)
+    if task.role != 'target': return ('en',) if training_files_of(root, name, state)[0] else ()
+    tuned = lambda language: name != 'bucc2018' or all((root / f'bucc2018/{language}-en.dev.{side}').is_file() for side in (language, 'en', 'gold'))  # the threshold, on the development files
+    return tuple(language for language in task.languages if evaluation_files(root, name, language) and tuned(language))
+
 def held(root: Path, task) -> list[str]:  # in the registry's order; `en` alone for an intermediate task
     "The languages in which a task can be evaluated, or an intermediate one trained."
-    tuned = lambda language: task.name != 'bucc2018' or all((root / f'bucc2018/{language}-en.dev.{side}').is_file() for side in (language, 'en', 'gold'))  # the threshold, on the development files
-    if task.role == 'target': return [language for language in task.languages if evaluation_files(root, task.name, language) and tuned(language)]
-    return ['en'] if training_files(root, task.name)[0] else []
+    return list(held_of(root, task.name, state(root)))
 
 def available(root: Path, task) -> str | None:  # None: it is there
     "Why a task cannot be trained or tested with this folder."
@@ -972,8 +997,7 @@ def available(root: Path, task) -> str | None:  # None: it is there
 
 def unread(root: Path) -> list[str]:  # paths inside the folder
     "The files of which `describe` knows no format."
-    names = (p.relative_to(root).as_posix() for p in root.rglob('*') if p.is_file())
-    return sorted(name for name in names if not describe(name))
+    return [name for name, _ in listed(root) if not describe(name)]
 
 # %% ../../nbs/data/01_files.ipynb #c139
 def load(source: Files, task, split: str, language: str):  # a `datasets.Dataset`
@@ -1035,8 +1059,7 @@ def content_of(path: Path, stamp: tuple) -> str:
 
 def fingerprint(root: Path) -> str:
     "Ten hexadecimal digits from the names and contents of all files."
-    files = sorted((p.relative_to(root).as_posix(), content_of(p, stamp(p.stat()))) for p in root.rglob('*') if p.is_file())
-    return digest(json.dumps(files))[:10]
+    return digest(json.dumps([(name, content_of(root / name, seen)) for name, seen in listed(root)]))[:10]
 
 # %% ../../nbs/data/01_files.ipynb #c150
 def notes(source: Files, task) -> list[str]:

@@ -20,7 +20,7 @@ from ..languages.measures import language_code, languages
 from ..runs.params import root
 from ..runs.results import write
 from ..stats.scores import open_scores, read_text, source_name
-from ..common.text import for_html, for_markdown, for_spreadsheet
+from ..common.text import for_html, for_markdown, from_spreadsheet, safe_table
 
 # %% ../../nbs/reporting/03_api.ipynb #xd2d4fda
 def measure_of(resource) -> pd.Series:  # indexed by language code; `resource`: a name, a file, or values by language
@@ -113,7 +113,8 @@ def reopened(folder: Path | str) -> tuple[pd.DataFrame, pd.Series, pd.DataFrame,
     folder = Path(folder)
     analysis = json.loads((folder / 'analysis.json').read_text(encoding='utf-8'))
     scores = pd.read_csv(folder / 'scores.csv', keep_default_na=False, na_values={'n': '', 'seed': ''}, dtype={c: str for c in ('study', 'intermediate', 'target', 'language', 'metric')})
-    values = pd.read_csv(folder / 'resource.csv', keep_default_na=False, index_col='language').value
+    for c in ('study', 'intermediate', 'target', 'language', 'metric'): scores[c] = scores[c].map(from_spreadsheet)
+    values = pd.read_csv(folder / 'resource.csv', keep_default_na=False, index_col='language').value.rename(index=from_spreadsheet)
     return scores, values.astype(float).rename(analysis['primary']['measure']), languages(), analysis['pivot'], analysis
 
 def what_was_read(scores: pd.DataFrame, measure: pd.Series, analysis: dict) -> str:  # Markdown
@@ -130,14 +131,14 @@ def report_tables(analysis: dict) -> dict[str, pd.DataFrame]:  # by file name
     "The tables that go with a report."
     tasks = [{'kind': kind, 'task': row.pop(kind), **row} for kind in ('intermediate', 'target') for row in map(dict, analysis[f'by_{kind}'])]
     found = {'by_task.csv': pd.DataFrame(tasks), 'language_effects.csv': pd.DataFrame(analysis['per_language'])}
-    return {name: t.assign(**{c: [for_spreadsheet(v) if isinstance(v, str) else v for v in t[c]] for c in t if not pd.api.types.is_numeric_dtype(t[c])}) for name, t in found.items()}
+    return {name: safe_table(t) for name, t in found.items()}
 
 def write_files(found: Analysis, folder: Path) -> None:
     "Everything of a report but its page."
     from xlt.reporting import figures
     from xlt.reporting.explorer import explorer
-    write(folder / 'scores.csv', found.scores.to_csv(index=False))
-    write(folder / 'resource.csv', found.measure.rename_axis('language').rename('value').to_csv())
+    write(folder / 'scores.csv', safe_table(found.scores).to_csv(index=False))
+    write(folder / 'resource.csv', safe_table(found.measure.rename_axis('language').rename('value').to_frame()).to_csv())
     write(folder / 'analysis.json', found.to_json())
     for name, table in report_tables(found.data).items(): write(folder / name, table.to_csv(index=False))
     write(folder / 'explorer.html', explorer(found.scores, found.measure, languages(), found.data['pivot'], None, found.conclusion['sentence']))

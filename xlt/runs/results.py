@@ -9,10 +9,10 @@ __all__ = ['FORMAT', 'SILENT', 'FINISHED', 'NOTES', 'COLUMNS', 'fingerprint', 'R
            'pack_file', 'member', 'in_pack', 'pack_of', 'packed_result', 'predictions', 'graded', 'to_pack', 'pack',
            'code_changed', 'mixed_makers', 'chosen_again', 'forget', 'languages_note', 'lost_languages',
            'note_languages', 'assigned', 'check_history', 'is_alive', 'this_process', 'show_life', 'leash',
-           'private_folder', 'take_device', 'computes', 'check_device', 'ActiveRun', 'begin', 'track', 'check_parent',
-           'check_files', 'held', 'alone', 'check_scores', 'finish', 'needed_again', 'in_use', 'remove_unneeded',
-           'reopen', 'peak_memory', 'fail', 'note', 'age', 'doing', 'state', 'status', 'grid', 'newest',
-           'status_by_name', 'collect', 'restarts']
+           'private_folder', 'temporary_folder', 'take_device', 'computes', 'check_device', 'ActiveRun', 'begin',
+           'track', 'check_parent', 'check_files', 'held', 'alone', 'check_scores', 'finish', 'needed_again', 'in_use',
+           'remove_unneeded', 'reopen', 'peak_memory', 'fail', 'note', 'age', 'doing', 'state', 'status', 'grid',
+           'newest', 'status_by_name', 'collect', 'restarts']
 
 # %% ../../nbs/runs/03_results.ipynb #c003
 import ast, hashlib, io, json, math, os, re, resource, shutil, socket, stat, sys, tempfile, threading, time
@@ -84,22 +84,26 @@ def shares(study: Study, target: str) -> str | None:  # the target whose fine-tu
     return None if first == target else first
 
 # %% ../../nbs/runs/03_results.ipynb #leak07b
-def left_out(study: Study, targets: list[str]) -> dict:
+def left_out(study: Study, tests: dict[str, list[str]],  # languages by target
+            ) -> dict:
     "A part of a run's spec: the tests whose texts are removed from what it reads."
-    return {'left_out': {t: study.evaluated(t) for t in targets}} if study.leakage == 'remove' and targets else {}
+    return {'left_out': tests} if study.leakage == 'remove' and tests else {}
 
 # %% ../../nbs/runs/03_results.ipynb #c016
-def pairs(study: Study, encoder: Run, trained: dict) -> list[Run]:  # `trained`: intermediate runs by (task, seed)
+def pairs(study: Study, encoder: Run, trained: dict,  # intermediate runs by (task, seed)
+          tests: dict[str, list[str]],  # languages by target
+         ) -> list[Run]:
     "Every pair, each after the one whose model it uses."
-    made, data = {}, study.source.identity()
-    for key in [(s, i, t) for s in study.seeds for i in ('none', *study.intermediates) for t in TARGET if t in study.targets]:
-        seed, start, target = key
-        first, retrieval = shares(study, target), TARGET[target].kind == 'retrieval'
-        parent = made[seed, start, first] if first else trained.get((start, seed), encoder)
-        served = [t for t in TARGET if t in study.targets and target in (t, shares(study, t))]  # by one training
-        how = study.retrieval if retrieval else None if first else study.recipe('target', target)
-        made[key] = make(study, 'pair', parent, start, target, seed, source=data, recipe=how and how.model_dump(), execution=study.execution(),
-                         languages=study.evaluated(target), test_examples=study.tested(target), **left_out(study, served if how and not retrieval else []))
+    data, first, specs, made = study.source.identity(), {t: shares(study, t) for t in tests}, {}, {}
+    for t, languages in tests.items():  # what all pairs of a target have in common
+        retrieval = TARGET[t].kind == 'retrieval'
+        how = study.retrieval if retrieval else None if first[t] else study.recipe('target', t)
+        served = {s: tests[s] for s in tests if how and not retrieval and t in (s, first[s])}  # by one training
+        specs[t] = dict(source=data, recipe=how and how.model_dump(), execution=study.execution(), languages=languages,
+                        test_examples=study.tested(t), **left_out(study, served))
+    for seed, start, t in [(s, i, t) for s in study.seeds for i in ('none', *study.intermediates) for t in tests]:
+        parent = made[seed, start, first[t]] if first[t] else trained.get((start, seed), encoder)
+        made[seed, start, t] = make(study, 'pair', parent, start, t, seed, **specs[t])
     return list(made.values())
 
 # %% ../../nbs/runs/03_results.ipynb #x1003405
@@ -114,12 +118,12 @@ def runs(study: Study) -> list[Run]:
     "All runs of a study, each after what it needs: the encoder first, the report last."
     check_place(study)
     data, scratch = study.source.identity(), study.encoder.kind == 'scratch'
-    unread = [t for t in TARGET if t in study.targets]  # text for masked language modelling leaves out what is evaluated
-    how = study.execution()
-    encoder = make(study, 'encoder', **(dict(source=data, unread=unread, execution=how) | left_out(study, unread) if scratch else {}), recipe=study.encoder.identity())
+    tests, how = {t: study.evaluated(t) for t in TARGET if t in study.targets}, study.execution()
+    unread = list(tests)  # text for masked language modelling leaves out what is evaluated
+    encoder = make(study, 'encoder', **(dict(source=data, unread=unread, execution=how) | left_out(study, tests) if scratch else {}), recipe=study.encoder.identity())
     recipes = {i: dict(recipe=(m := study.mixture(i)).spec(), **(dict(unread=unread) if m.masked_lm else {})) for i in study.intermediates}
-    trained = {(i, s): make(study, 'intermediate', encoder, i, None, s, source=data, execution=how, **recipes[i], **left_out(study, unread)) for s in study.seeds for i in study.intermediates}
-    scored = pairs(study, encoder, trained)
+    trained = {(i, s): make(study, 'intermediate', encoder, i, None, s, source=data, execution=how, **recipes[i], **left_out(study, tests)) for s in study.seeds for i in study.intermediates}
+    scored = pairs(study, encoder, trained, tests)
     report = make(study, 'report', inputs=(encoder, *trained.values(), *scored), pairs={p.name: p.fingerprint for p in scored}, analysis=study.analysis.model_dump())
     return [encoder, *trained.values(), *scored, report]
 
@@ -410,11 +414,22 @@ def leash() -> None:
 # %% ../../nbs/runs/03_results.ipynb #x1private
 def private_folder() -> Path:
     "A folder for locks that nobody else can write to or has prepared; or an `XltError`."
-    place = Path(tempfile.gettempdir()) / f'xlt-{os.getuid()}'  # a number, for in a container a user may have no name
+    shared = os.environ.get('XLT_SHARED_TMP') or tempfile.gettempdir()  # runs of `xlt run` have a TMPDIR of their own, but share locks
+    place = Path(shared) / f'xlt-{os.getuid()}'  # a number, for in a container a user may have no name
     with suppress(FileExistsError): place.mkdir(mode=0o700)
     about = place.lstat()
     if stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid() and not about.st_mode & 0o022: return place
     raise XltError(f'{place} is not a folder that only you can write to, so no lock in it can be trusted; remove it, or set TMPDIR to another place')
+
+# %% ../../nbs/runs/03_results.ipynb #x1tempf
+@contextmanager
+def temporary_folder(place: Path):  # of a study: one that only one process at a time works in
+    "A private empty folder for temporary files, of a short name; what a killed process has left in it is removed first."
+    folder = private_folder() / hashlib.sha256(str(place).encode()).hexdigest()[:8]
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    try: yield folder
+    finally: shutil.rmtree(folder, ignore_errors=True)
 
 # %% ../../nbs/runs/03_results.ipynb #xd09043f
 def take_device(locks: Path | None = None,  # None: a folder of this user's own
