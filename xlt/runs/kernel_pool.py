@@ -111,13 +111,14 @@ if __name__ == '__main__' and '__file__' in globals():  # as `python -m xlt.runs
 @contextmanager
 def warm_kernels(folder: Path | str,  # an empty one, of a short name: a socket's address has at most 100 characters
                  imports: Iterable[str],  # modules, `IMPORTS` for the study's notebooks
+                 env: dict[str, str] = {},  # of the process that is copied, besides this one's
                 ) -> Iterator[dict[str, str]]:  # for the environment of whoever starts kernels
     "For as long as this lasts, `python3` kernels that see its environment start as copies of one process."
     command, address, spec = [sys.executable, '-m', 'xlt.runs.kernel_pool'], str(Path(folder) / 'socket'), Path(folder) / 'kernels' / 'python3' / 'kernel.json'
     from ipykernel.kernelspec import get_kernel_dict
     spec.parent.mkdir(parents=True)
     spec.write_text(json.dumps(get_kernel_dict() | {'argv': [*command, 'kernel', address, '-f', '{connection_file}']}))
-    server = subprocess.Popen([*command, 'serve', address, *imports], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+    server = subprocess.Popen([*command, 'serve', address, *imports], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, env=os.environ | env)
     try:
         server.stdout.readline()
         yield {'JUPYTER_PATH': os.pathsep.join(filter(None, [str(folder), os.environ.get('JUPYTER_PATH')]))}
