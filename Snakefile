@@ -13,7 +13,6 @@ of everything that determines it. So a result that is there is up to date, and d
 import os
 import shlex
 import sys
-from importlib.resources import files
 
 from snakemake.exceptions import WorkflowError
 from xlt.runs.params import Study, root
@@ -39,7 +38,7 @@ def verbatim(text: str) -> str:
 
 
 PYTHON = verbatim(sys.executable)
-TEMPLATES = verbatim(str(files('xlt')))  # the page of a report is there
+PAGE = f"{PYTHON} -c 'import sys; from xlt.reporting.pages import write_page; write_page(*sys.argv[1:])'"
 # papermill's command line, without the grammar of web addresses that jsonschema would spend seconds building in every run
 PAPERMILL = f'{PYTHON} -c ' + shlex.quote(
     "import sys; sys.modules['rfc3987_syntax'] = None; from papermill.cli import papermill; papermill()")
@@ -166,6 +165,5 @@ rule report:
     params: **run_of('report')
     resources: mem_mb=doubling(2000, 4000), runtime=doubling(30, 60)
     shell:
-        shell_command(f'{PYTHON} -m nbconvert {{params.executed:q}} --to html --no-input'
-                      f' --TemplateExporter.extra_template_basedirs={TEMPLATES} --template page --output-dir {{params.folder:q}} --output report.html'
+        shell_command(PAGE + f' {{params.executed:q}} {{params.folder:q}}/report.html {verbatim(STUDY.study)}'
                       f" && {PYTHON} -c 'import sys; from xlt.runs.results import publish; publish(*sys.argv[1:])' {{params.folder:q}} {{params.executed:q}} reports/{STUDY.study}")

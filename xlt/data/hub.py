@@ -24,6 +24,7 @@ from ..common.errors import XltError, expanded
 from ..languages.measures import MEASURES, languages, resource
 from ..common.records import Strict
 from ..tasks.cards import NLI, TASKS, find_task
+from ..common.text import percent
 
 # %% ../../nbs/data/02_hub.ipynb #c005
 class Repository(NamedTuple):
@@ -433,7 +434,7 @@ def notes(hub: Hub, task) -> list[str]:
     said = [f'{task.name} is tested on {test_split(task.name, "en" if "en" in task.languages else "de")} and its sisters.'] if task.name in TEST else []
     if task.name == 'udpos': said.append("The hub's UDPOS has syntactic words where XTREME's script keeps the written ones: scores differ a little from published ones.")
     if task.train_on in ('squad_v1', 'squad_v2'): said.append('SQuAD\'s development set is used without the paragraphs that XQuAD took from it.')
-    if task.train_on == 'tydiqa': said.append(f'{hub.dev_share:.0%} of TyDi\'s English training paragraphs are held out for development: its development set is the test.')
+    if task.train_on == 'tydiqa': said.append(f'{percent(hub.dev_share)} of TyDi\'s English training paragraphs are held out for development: its development set is the test.')
     if task.name == 'anli_plus': said.append(f'{UNLABELLED["train"]:,} SNLI pairs without an agreed label are left out.')
     return said
 

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from ..common.arithmetic import prepare
 
 # %% ../../nbs/runs/06_kernel_pool.ipynb #xfa129e5
 IMPORTS = ('ipykernel.kernelapp', 'pandas.io.formats.style', 'transformers.trainer', 'transformers.models.xlm_roberta.modeling_xlm_roberta',
@@ -86,6 +87,7 @@ def serve(address: str,  # of the socket
           *imports: str,  # modules
          ) -> None:
     "Copy this process for everyone who asks, until standard input ends."
+    prepare()  # the copies inherit what is imported here
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(address)
         door.listen(64)
