@@ -21,7 +21,7 @@ from xlt.models.heads import (HEADS, MASKED_HEAD, first_position, load_encoder, 
                         with_masked_head)
 from xlt.models.packaged import BLOCK, PARTS, bert_name, dequantised, unpacked, unpacked_model
 from xlt.runs.params import Study
-from xlt.runs.results import runs
+from xlt.runs.graph import runs
 from xlt.models.training import packed
 from xlt.tasks.cards import Recipe
 

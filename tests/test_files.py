@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from xlt.data.files import (ISO3, NER, NLI, UPOS, Files, carve, describe, digest, evaluated, evaluation_files, evaluation_rows, fused, incomplete, key, listed, overlap,
-                       read_anli, read_bucc, read_ccg, read_conllu, read_cosmosqa, read_csqa, read_file, read_hellaswag, read_json, read_lines,
-                       read_pair_table, read_pairs, read_qqp_csv, read_qqp_lines, read_snli, read_squad, read_tagged, read_tatoeba, read_text, sentences,
-                       split_rows, training, training_files)
+from xlt.data.files import (ISO3, Files, carve, describe, text_digest, evaluated, evaluation_files, evaluation_rows, fused,
+    incomplete, key, overlap, read_anli, read_bucc, read_ccg, read_conllu, read_cosmosqa, read_csqa,
+    read_file, read_hellaswag, read_pair_table, read_pairs, read_qqp_csv, read_qqp_lines, read_snli,
+    read_squad, read_tagged, read_tatoeba, sentences, split_rows, training, training_files)
+from xlt.tasks.cards import NER, NLI, UPOS, INTERMEDIATE, TARGET, TASKS
+from xlt.common.digests import listed
+from xlt.common.io import read_json, read_lines, read_text
 from xlt.common.errors import XltError
-from xlt.tasks.cards import INTERMEDIATE, TARGET, TASKS
 
 
 @pytest.fixture
@@ -438,7 +440,7 @@ def test_development_data_are_held_out(sample):
         train, dev = training(sample, t, .1)
         field = next(f for f in ('context', 'sentence1', 'question', 'tokens') if train[0].get(f))
         if t != 'csqa': assert not {str(r[field]) for r in train} & {str(r[field]) for r in dev}, t
-        assert [r['id'] for r in train] == sorted((r['id'] for r in train), key=digest)
+        assert [r['id'] for r in train] == sorted((r['id'] for r in train), key=text_digest)
     assert not {r['sentence1'] for r in training(sample, 'mnli', .1)[1]} & {r['sentence1'] for r in training(sample, 'anli_plus', .1)[0]}, 'held out of both'
 
 

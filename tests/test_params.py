@@ -191,7 +191,7 @@ def test_override_makes_mappings():
 
 
 def test_reading_a_study_imports_no_torch(project):
-    code = f'import sys; from xlt.runs.params import Study; from xlt.runs.results import status; status(Study.read({FILE!r})); print("torch" in sys.modules)'
+    code = f'import sys; from xlt.runs.params import Study; from xlt.runs.status import status; status(Study.read({FILE!r})); print("torch" in sys.modules)'
     out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=os.environ)
     assert out.stdout.strip() == 'False', out.stderr
 

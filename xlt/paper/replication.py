@@ -16,7 +16,8 @@ from ..models.metrics import score
 from ..models.heads import device, open_encoder
 from ..runs.params import Study, root
 from .published import ENCODERS, EXACT, carried
-from ..runs.results import fingerprint, write
+from ..runs.graph import fingerprint
+from ..common.io import write
 from ..data.door import load, missing
 from ..tasks.cards import TARGET
 from ..common.text import number

@@ -20,7 +20,10 @@ from ..data.hub import DEV, DEV_IN, MANIFEST, TYDI_ROWS, test_split
 from ..common.errors import XltError, nearest
 from ..languages.measures import language_code, languages
 from ..runs.params import Study, root
-from ..runs.results import COLUMNS, Run, check_files, held, local_result, predictions, result, runs, write
+from ..runs.status import COLUMNS
+from ..runs.graph import Run, runs
+from ..runs.store import check_files, held, local_result, predictions, result
+from ..common.io import write
 from ..stats.scores import EXTRA, check_versions, equal_runs, read_text, typed
 from ..tasks.cards import TARGET
 from ..common.text import for_markdown, safe_table
