@@ -21,7 +21,7 @@ from xlt.models.heads import (HEADS, MASKED_HEAD, first_position, load_encoder, 
                         with_masked_head)
 from xlt.models.packaged import BLOCK, PARTS, bert_name, dequantised, unpacked, unpacked_model
 from xlt.runs.params import Study
-from xlt.runs.results import runs
+from xlt.runs.graph import runs
 from xlt.models.training import packed
 
 SMALL = dict(vocab_size=400, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, hidden_dropout_prob=0., attention_probs_dropout_prob=0.)

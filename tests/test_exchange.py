@@ -9,8 +9,12 @@ from xlt.cli.main import main
 from xlt.stats.degradation import read_scores
 from xlt.reporting.interop import export, tidy
 from xlt.common.errors import XltError
-from xlt.runs.params import Study
-from xlt.runs.results import begin, collect, find_run, held, root, write
+from xlt.runs.params import Study, root
+from xlt.runs.worker import begin
+from xlt.runs.status import collect
+from xlt.runs.graph import find_run
+from xlt.runs.store import held
+from xlt.common.io import write
 from xlt.tasks.cards import TARGET
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from xlt.data.files import (ISO3, NER, NLI, UPOS, Files, carve, describe, digest, evaluated, evaluation_files, evaluation_rows, fused, incomplete, key, overlap,
-                       read_anli, read_bucc, read_ccg, read_conllu, read_cosmosqa, read_csqa, read_file, read_hellaswag, read_json, read_lines,
-                       read_pair_table, read_pairs, read_qqp_csv, read_qqp_lines, read_snli, read_squad, read_tagged, read_tatoeba, read_text, sentences,
-                       split_rows, training)
+from xlt.data.files import (ISO3, Files, carve, describe, text_digest, evaluated, evaluation_files, evaluation_rows, fused,
+    incomplete, key, overlap, read_anli, read_bucc, read_ccg, read_conllu, read_cosmosqa, read_csqa,
+    read_file, read_hellaswag, read_pair_table, read_pairs, read_qqp_csv, read_qqp_lines, read_snli,
+    read_squad, read_tagged, read_tatoeba, sentences, split_rows, training, training_files)
+from xlt.tasks.cards import NER, NLI, UPOS, INTERMEDIATE, TARGET, TASKS
+from xlt.common.digests import listed
+from xlt.common.io import read_json, read_lines, read_text
 from xlt.common.errors import XltError
-from xlt.tasks.cards import INTERMEDIATE, TARGET, TASKS
 
 
 @pytest.fixture
@@ -233,6 +235,33 @@ def test_data_that_change_are_read_again(put, folder):
     assert folder.load('cosmosqa', 'train').to_list() + folder.load('cosmosqa', 'dev').to_list() != before
 
 
+def test_files_that_come_change_or_go_are_noticed_by_whoever_asked_before(put, folder):
+    put('panx/train-en.tsv', 'w0\tO\n\nw1\tO\n')
+    path = put('panx/dev-en.tsv', 'x\tO\n')
+    assert folder.languages('panx') == ['en'] and training_files(folder.root, 'panx')[1] == []
+    put('panx/test-sw.tsv', 'y\n')  # without labels
+    assert folder.languages('panx') == ['en']
+    put('panx/test-sw.tsv', 'y\tO\n')
+    assert folder.languages('panx') == ['en', 'sw']
+    put('panx/test-en.tsv', 'y\tO\n')
+    assert training_files(folder.root, 'panx')[1] == [path]
+    (folder.root / 'panx' / 'test-sw.tsv').unlink(), path.unlink()
+    assert folder.languages('panx') == ['en'] and training_files(folder.root, 'panx')[1] == []
+
+
+def test_what_was_found_is_not_changed_by_whoever_got_it(put, folder):
+    put('panx/train-en.tsv', 'w0\tO\n'), put('panx/dev-en.tsv', 'x\tO\n')
+    folder.languages('panx').append('xx'), training_files(folder.root, 'panx')[0].clear()
+    assert folder.languages('panx') == ['en'] and [f.name for f in training_files(folder.root, 'panx')[0]] == ['train-en.tsv']
+
+
+def test_links_to_nothing_are_no_files(put, folder):
+    put('a/b/c', 'x'), put('d', 'y')
+    before = folder.identity()
+    (folder.root / 'a' / 'gone').symlink_to('nowhere')
+    assert [name for name, _ in listed(folder.root)] == ['a/b/c', 'd'] and folder.identity() == before
+
+
 COSMOS_ROWS = 'id,context,question,answer0,answer1,answer2,answer3,label\r\nq1,It rained.,Why?,Rain,b,c,d,0\r\nq2,It shone.,Why?,Rain,b,c,d,1\r\n'
 
 
@@ -411,7 +440,7 @@ def test_development_data_are_held_out(sample):
         train, dev = training(sample, t, .1)
         field = next(f for f in ('context', 'sentence1', 'question', 'tokens') if train[0].get(f))
         if t != 'csqa': assert not {str(r[field]) for r in train} & {str(r[field]) for r in dev}, t
-        assert [r['id'] for r in train] == sorted((r['id'] for r in train), key=digest)
+        assert [r['id'] for r in train] == sorted((r['id'] for r in train), key=text_digest)
     assert not {r['sentence1'] for r in training(sample, 'mnli', .1)[1]} & {r['sentence1'] for r in training(sample, 'anli_plus', .1)[0]}, 'held out of both'
 
 

@@ -11,7 +11,7 @@ from xlt.data.lab import Lab, Speaker, hidden, reserved
 from xlt.common.errors import XltError
 from xlt.data.leakage import LIMIT, SHORT, Exam, examine, exams_of, is_short, leakage_table, read_before, said_in, save_read, touched
 from xlt.runs.params import Study
-from xlt.runs.results import runs
+from xlt.runs.graph import runs
 from xlt.data.door import dealt, load
 from xlt.tasks.cards import INTERMEDIATE, TARGET, TASKS
 

@@ -191,7 +191,7 @@ def test_override_makes_mappings():
 
 
 def test_reading_a_study_imports_no_torch(project):
-    code = f'import sys; from xlt.runs.params import Study; from xlt.runs.results import status; status(Study.read({FILE!r})); print("torch" in sys.modules)'
+    code = f'import sys; from xlt.runs.params import Study; from xlt.runs.status import status; status(Study.read({FILE!r})); print("torch" in sys.modules)'
     out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=os.environ)
     assert out.stdout.strip() == 'False', out.stderr
 
@@ -236,5 +236,7 @@ def test_device_and_precision_are_resolved(kind, device, precision, gpus, wanted
     encoder = {'kind': 'pretrained', 'name': 'x/y', 'revision': '0' * 40} if kind == 'pretrained' else {'kind': 'scratch'}
     study = Study.read('params/tiny.yaml', [f'encoder={json.dumps(encoder)}', f'device={device}', f'precision={precision}', 'compile=yes'])
     assert study.execution() == {'device': wanted[0], 'precision': wanted[1], 'compile': True}
+    plain = Study.read('params/tiny.yaml', [f'encoder={json.dumps(encoder)}', f'device={device}', f'precision={precision}']).execution()
+    assert (plain.get('arithmetic') == 'portable') == (kind == 'scratch' and wanted == ('cpu', 'fp32'))
     monkeypatch.setenv('XLT_DEVICES', '')  # as in a run that hides the GPUs it does not use
     assert study.execution()['device'] == wanted[0], 'once looked up, it stays'

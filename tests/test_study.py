@@ -12,7 +12,7 @@ from machine import FILE, XLT, written, xlt
 from nbconvert import HTMLExporter
 
 from xlt.runs.params import Study
-from xlt.runs.results import restarts
+from xlt.runs.status import restarts
 
 # Every sentence of the lab's text begins with a program, and so does the name of every language.
 POISON = """\

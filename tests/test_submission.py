@@ -12,7 +12,7 @@ from xlt.data.hub import CHECKPOINTS
 from xlt.common.errors import XltError
 from xlt.models.metrics import id_pairs, label_lines, score_submission, tag_sentences
 from xlt.runs.params import Study
-from xlt.runs.results import begin
+from xlt.runs.worker import begin
 from xlt.data.door import load
 from xlt.paper.submission import choose, lines, submission, number_lines
 from xlt.tasks.cards import TARGET

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 from safetensors import SafetensorError, safe_open
-from ..data.files import content_of, stamp
+from ..common.digests import content_of, stamp
 from ..common.errors import XltError
 from ..tasks.cards import Encoder, Pretrained, Recipe
 

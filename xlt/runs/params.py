@@ -231,13 +231,15 @@ def bf16_on_cpu() -> bool:
     return re.search(r'\b(avx512_bf16|amx_bf16|bf16)\b', flags) is not None
 
 # %% ../../nbs/runs/00_params.ipynb #x0execute
-def execution(study: Study) -> dict:  # device, precision, compile
+def execution(study: Study) -> dict:  # device, precision, compile; `arithmetic` where it is portable
     "How a study's runs are computed, with every `auto` resolved."
     on = study.device
     if on == 'auto': on = 'gpu' if study.encoder.kind != 'scratch' and study.has_gpu() else 'cpu'
     as_ = study.precision
     if as_ == 'auto': as_ = 'bf16' if on == 'gpu' and (not study.has_gpu() or bf16_on_gpu()) else 'fp32'
-    return {'device': on, 'precision': as_, 'compile': study.compile == 'yes'}
+    how = {'device': on, 'precision': as_, 'compile': study.compile == 'yes'}
+    portable = study.encoder.kind == 'scratch' and how == {'device': 'cpu', 'precision': 'fp32', 'compile': False}
+    return how | ({'arithmetic': 'portable'} if portable else {})  # see `xlt.common.arithmetic`; a large model uses all that its processor has
 
 # %% ../../nbs/runs/00_params.ipynb #x7bf16slow
 def slow(study: Study) -> str | None:  # None: it is not
