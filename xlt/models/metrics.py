@@ -14,7 +14,7 @@ import codecs, json, re, string, unicodedata
 from collections import Counter
 from itertools import chain
 from pathlib import Path
-from ..data.files import read_json, read_text
+from ..common.io import read_json, read_text
 from ..common.errors import XltError
 from ..tasks.cards import TARGET, TASKS, find_task
 

@@ -16,9 +16,11 @@ from ..models.metrics import score
 from ..models.heads import device, open_encoder
 from ..runs.params import Study, root
 from .published import ENCODERS, EXACT, carried
-from ..runs.results import fingerprint, write
+from ..runs.graph import fingerprint
+from ..common.io import write
 from ..data.door import load, missing
 from ..tasks.cards import TARGET
+from ..common.text import number
 
 # %% ../../nbs/paper/04_replication.ipynb #e13c0001
 def ready_encoder(study: Study) -> tuple:  # encoder and tokenizer
@@ -98,9 +100,9 @@ def fidelity(table: pd.DataFrame,  # from `replicate_e5`
     worst = known.loc[known.difference.abs().idxmax()]
     verdict = 'agrees with' if mean <= FAITHFUL else 'differs from'
     return (f'On Tatoeba, foreign to English, the encoder {verdict} the published accuracies of multilingual-e5-small: '
-            f'the mean absolute difference over {len(known)} languages is {mean:.2f} points (at most {FAITHFUL:g} was '
-            f'asked for), the largest {worst.difference:+.1f} in {worst.language}; on average it is '
-            f'{known.difference.mean():+.2f}.')
+            f'the mean absolute difference over {len(known)} languages is {number(mean)} points (at most {FAITHFUL:g} was '
+            f'asked for), the largest {number(worst.difference, 1, plus=True)} in {worst.language}; on average it is '
+            f'{number(known.difference.mean(), plus=True)}.')
 
 # %% ../../nbs/paper/04_replication.ipynb #e13c0007
 def kept_e5(study: Study, again: bool = False,  # measure even if it was done before

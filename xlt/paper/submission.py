@@ -11,7 +11,9 @@ from pathlib import Path
 import pandas as pd
 from ..common.errors import XltError
 from ..runs.params import Study
-from ..runs.results import Run, find_run, predictions, result, write
+from ..runs.graph import Run, find_run
+from ..runs.store import predictions, result
+from ..common.io import write
 from .selection import chosen, dev_scores
 from ..data.door import load
 from ..tasks.cards import TARGET

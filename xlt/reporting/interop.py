@@ -21,10 +21,13 @@ from ..data.hub import DEV, DEV_IN, MANIFEST, TYDI_ROWS, test_split
 from ..common.errors import XltError, nearest
 from ..languages.measures import language_code, languages
 from ..runs.params import Study, root
-from ..runs.results import COLUMNS, Run, check_files, held, local_result, predictions, result, runs, write
+from ..runs.status import COLUMNS
+from ..runs.graph import Run, runs
+from ..runs.store import check_files, held, local_result, predictions, result
+from ..common.io import write
 from ..stats.scores import EXTRA, check_versions, equal_runs, read_text, typed
 from ..tasks.cards import TARGET
-from ..common.text import for_spreadsheet
+from ..common.text import for_markdown, safe_table
 
 # %% ../../nbs/reporting/02_interop.ipynb #x94ee6e9
 NAMES = {'accuracy': ('accuracy', 'acc'), 'f1': ('f1', 'F1'), 'exact_match': ('exact_match', 'em', 'exact')}  # a metric's names elsewhere
@@ -236,14 +239,13 @@ def grouped(left_out: list[tuple[Path, str]]) -> list[str]:  # of `key: reason`
 # %% ../../nbs/reporting/02_interop.ipynb #x631fdf7
 def add_scores(table: pd.DataFrame, path: Path) -> tuple[int, list[str]]:  # rows in the file then; what its reader should know
     "Write rows of the tidy table to a file, after those that are there."
-    table = table.assign(**{c: table[c].map(for_spreadsheet) for c in (*COLUMNS[:5], *EXTRA) if c in table})
     old = typed(read_text(path), str(path)) if Path(path).exists() else table[:0]
     both = typed(pd.concat([old, table], ignore_index=True) if len(old) else table, f'{path}, with what is to be added')
     same = both[both.duplicated(COLUMNS[1:4] + COLUMNS[5:6])]
     if len(same): raise XltError(f'{path if len(old) else "the files"}: there is a score of {" ".join(map(str, same.iloc[0][COLUMNS[1:6]]))} already')
     if both.study.nunique() > 1: raise XltError(f'{path}: it holds study {old.study.iloc[0]!r}; add scores of {table.study.iloc[0]!r} to a table of their own')
     check_versions(both, f'{path}, with what is to be added')
-    write(Path(path), both.astype({'n': 'Int64'}).to_csv(index=False))
+    write(Path(path), safe_table(both.astype({'n': 'Int64'})).to_csv(index=False))
     return len(both), equal_runs(both)
 
 # %% ../../nbs/reporting/02_interop.ipynb #x6d5c957
@@ -310,7 +312,7 @@ def model_card(study: Study, run: Run) -> str:
     config, history = read_json(run.folder / 'checkpoint' / 'config.json'), result(run).get('history') or {}
     after = f'after the intermediate task {run.intermediate}' if run.intermediate not in (None, 'none') else 'before any intermediate task'
     steps = f'{history["steps"]:,} steps, the best development score {history["best"]:.1f} %.' if 'best' in history else 'the starting point of every run.'
-    base = f'\nbase_model: {study.encoder.origin}' if study.encoder.origin else ''
+    base = f'\nbase_model: {json.dumps(study.encoder.origin)}' if study.encoder.origin else ''
     family = {'bert': 'a BERT', 'xlm-roberta': 'an XLM-R'}.get(config['model_type'], f'a {config["model_type"]}')
     return MODEL_CARD.format(license=license_of(study), base=base, name=run.name, study=study.study, after=after, seed=run.seed, family=family, layers=config['num_hidden_layers'], hidden=config['hidden_size'],
                              fingerprint=run.fingerprint, steps=steps)
@@ -335,6 +337,6 @@ def export(study: Study, folder: Path | str,  # a new one
         for path in held(run, 'checkpoint'): shutil.copy(path, folder / 'models' / run.name)
         write(folder / 'models' / run.name / 'README.md', model_card(study, run))
     write(folder / 'params.yaml', yaml.safe_dump(study.published(), sort_keys=False))
-    write(folder / 'README.md', CARD.format(license=license_of(study), study=study.study, codes=', '.join(codes), configs=configs, sentence=summary['conclusion']['sentence'],
+    write(folder / 'README.md', CARD.format(license=license_of(study), study=study.study, codes=', '.join(codes), configs=configs, sentence=for_markdown(summary['conclusion']['sentence']),
                                             commit=summary.get('commit') or 'unknown', columns=', '.join(COLUMNS)))  # last: then all is there
     return done | {'models': len(kept)}
