@@ -45,11 +45,11 @@ class Analysis:
                  pivot: str = 'en',  # the training language, left out
                  notes: list[str] = (),  # what the reader of the table should know
                 ):
-        known = set(scores.language) <= set(languages().index)
+        every = languages(every=True)
         self.scores, self.measure, self.notes = scores, measure, list(notes)
         with catch_warnings():
             filterwarnings('ignore', 'Precision loss occurred')  # where a group hardly varies; the report says so
-            self.data = analyse_scores(scores, measure, groups, pivot, languages() if known else None) | {'notes': self.notes}
+            self.data = analyse_scores(scores, measure, groups, pivot, every if set(scores.language) <= set(every.index) else None) | {'notes': self.notes}
 
     @property
     def primary(self) -> dict: return self.data['primary']  # low minus high: `estimate` in points, interval, p-value, groups
@@ -114,7 +114,7 @@ def reopened(folder: Path | str) -> tuple[pd.DataFrame, pd.Series, pd.DataFrame,
     analysis = json.loads((folder / 'analysis.json').read_text(encoding='utf-8'))
     scores = pd.read_csv(folder / 'scores.csv', keep_default_na=False, na_values={'n': '', 'seed': ''}, dtype={c: str for c in ('study', 'intermediate', 'target', 'language', 'metric')})
     values = pd.read_csv(folder / 'resource.csv', keep_default_na=False, index_col='language').value
-    return scores, values.astype(float).rename(analysis['primary']['measure']), languages(), analysis['pivot'], analysis
+    return scores, values.astype(float).rename(analysis['primary']['measure']), languages(every=True), analysis['pivot'], analysis
 
 def what_was_read(scores: pd.DataFrame, measure: pd.Series, analysis: dict) -> str:  # Markdown
     "What a report on a table is a report of."
@@ -140,7 +140,7 @@ def write_files(found: Analysis, folder: Path) -> None:
     write(folder / 'resource.csv', found.measure.rename_axis('language').rename('value').to_csv())
     write(folder / 'analysis.json', found.to_json())
     for name, table in report_tables(found.data).items(): write(folder / name, table.to_csv(index=False))
-    write(folder / 'explorer.html', explorer(found.scores, found.measure, languages(), found.data['pivot'], None, found.conclusion['sentence']))
+    write(folder / 'explorer.html', explorer(found.scores, found.measure, languages(every=True), found.data['pivot'], None, found.conclusion['sentence']))
     figures.save_all(figures.gallery(found.data, str(found.measure.name)), folder / 'figures', figures.stamp(found.data['study'], found.data['seeds'], None))
 
 # %% ../../nbs/reporting/03_api.ipynb #x9a3301a
