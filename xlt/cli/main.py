@@ -367,7 +367,7 @@ def pack(args) -> int:
     from xlt.runs.store import pack, pack_file
     study = read_study(args)
     told = pack(study)
-    print(f'{shown(pack_file(study.study))}: {told["results"]} results ({told["new"]} new, {told["kept"]} that only the pack holds), {told["bytes"] / 1e6:.1f} MB')
+    print(f'{shown(pack_file(study.study))}: {told["results"]} results ({told["new"]} new, {told["kept"]} that only the pack holds), {told["bytes"] / 1e3:,.0f} kB')
     print('It holds scores, provenance and how right each answer was; the answers themselves and checkpoints stay here.')
     if told['bytes'] > 5e6: print('That is much for a repository, which keeps every version; test_examples in the study\'s file makes it smaller.')
     return 0

@@ -4,20 +4,21 @@
 
 # %% auto #0
 __all__ = ['QUOTED', 'QUORA', 'COSMOS', 'RANKS', 'ISO3', 'ISO2', 'DATED', 'PAIR', 'QUESTIONS', 'FORMATS', 'ENGLISH', 'TESTS',
-           'MNLI_FILES', 'SNLI_TRAIN', 'TRAINING', 'LETTERS', 'FEATURES', 'OPTIMISTIC', 'DEVELOPMENT', 'OFFICIAL',
-           'FORMS', 'TRANSLATED', 'sized', 'columns', 'known', 'full', 'origin', 'quoted_rows', 'split_rows',
-           'pair_row', 'read_pairs', 'read_table', 'read_pair_table', 'read_csv', 'read_mnli_csv', 'read_qqp_csv',
-           'read_qqp_lines', 'incomplete', 'destroyed', 'read_snli', 'nli_lines', 'disagreed', 'read_nli', 'read_anli',
-           'choice_row', 'read_hellaswag_json', 'read_hellaswag', 'read_cosmosqa', 'read_csqa', 'answer_at', 'line_of',
-           'span_row', 'checked_span', 'numbered', 'read_squad', 'tagged', 'without_prefix', 'read_tagged', 'above',
-           'heads_of', 'fused', 'blocks', 'read_conllu', 'read_ccg', 'read_sentences', 'read_gold', 'two_sides',
-           'read_bucc', 'read_plain', 'read_tatoeba', 'read_genre', 'read_text_lines', 'describe', 'read_file',
-           'labelled', 'state', 'find', 'place', 'evaluation_files', 'places', 'shown', 'training_files_of',
-           'training_files', 'no_training', 'Letters', 'key', 'overlap', 'text_digest', 'topic', 'carve', 'unseen',
-           'distinct', 'content', 'merged', 'training_rows', 'training_of', 'training', 'dataset', 'evaluation_rows',
-           'sentences', 'texts', 'evaluated', 'corpus_of', 'form', 'form_notes', 'evaluation_notes', 'same_articles',
-           'left_out', 'training_notes', 'Files', 'held_of', 'held', 'available', 'unread', 'load', 'read_translated',
-           'translations', 'translated', 'evaluations', 'known_facts', 'folder_digest', 'notes']
+           'MNLI_FILES', 'SNLI_TRAIN', 'TRAINING', 'LETTERS', 'SIBLINGS', 'FEATURES', 'OPTIMISTIC', 'DEVELOPMENT',
+           'OFFICIAL', 'FORMS', 'TRANSLATED', 'sized', 'columns', 'known', 'full', 'origin', 'quoted_rows',
+           'split_rows', 'pair_row', 'read_pairs', 'read_table', 'read_pair_table', 'read_csv', 'read_mnli_csv',
+           'read_qqp_csv', 'read_qqp_lines', 'incomplete', 'destroyed', 'read_snli', 'nli_lines', 'disagreed',
+           'read_nli', 'read_anli', 'choice_row', 'read_hellaswag_json', 'read_hellaswag', 'read_cosmosqa', 'read_csqa',
+           'answer_at', 'line_of', 'span_row', 'checked_span', 'numbered', 'read_squad', 'tagged', 'without_prefix',
+           'read_tagged', 'above', 'heads_of', 'fused', 'blocks', 'read_conllu', 'read_ccg', 'read_sentences',
+           'read_gold', 'two_sides', 'read_bucc', 'read_plain', 'read_tatoeba', 'read_genre', 'read_text_lines',
+           'describe', 'read_file', 'labelled', 'state', 'find', 'place', 'evaluation_files', 'places', 'shown',
+           'training_files_of', 'training_files', 'no_training', 'Letters', 'key', 'overlap', 'text_digest', 'topic',
+           'carve', 'unseen', 'distinct', 'content', 'merged', 'training_rows', 'split', 'without', 'apart',
+           'training_of', 'training', 'dataset', 'evaluation_rows', 'sentences', 'texts', 'evaluated', 'corpus_of',
+           'form', 'form_notes', 'evaluation_notes', 'same_articles', 'left_out', 'training_notes', 'Files', 'held_of',
+           'held', 'available', 'unread', 'load', 'read_translated', 'translations', 'translated', 'evaluations',
+           'known_facts', 'folder_digest', 'notes']
 
 # %% ../../nbs/data/01_files.ipynb #c003
 import json, csv, hashlib, io, os, re, unicodedata
@@ -733,14 +734,40 @@ def training_rows(root: Path, task: str, files: list[Path]) -> list[dict]:
     rows = merged([read_file(root, f) for f in files])
     return unseen(rows, root) if task in ('squad_v1', 'squad_v2') else rows
 
+# %% ../../nbs/data/01_files.ipynb #sib00002
+SIBLINGS = {'squad_v1': 'squad_v2', 'squad_v2': 'squad_v1', 'mnli': 'anli_plus', 'anli_plus': 'mnli'}  # made of the same paragraphs or premises
+
+@lru_cache(maxsize=8)
+def split(root: Path, task: str, share: float, state: str) -> tuple[list[dict], list[dict]]:
+    "Training and development rows of a task by itself."
+    train, dev = (training_rows(root, task, files) for files in training_files(root, task))
+    try: return (train, dev) if dev else carve(train, share)
+    except XltError as e: raise XltError(f'{root}: {task}: {e}') from None
+
+def without(rows: list[dict], others: list[dict]) -> list[dict]:
+    "The rows whose topic none of the others has."
+    taken = {key(t) for t in {topic(r) for r in others}}
+    kept = {t for t in {topic(r) for r in rows} if key(t) not in taken}
+    return [r for r in rows if topic(r) in kept]
+
+def apart(root: Path, task: str, share: float, state: str) -> tuple[list[dict], list[dict]]:
+    "Training and development rows of a task, neither of which has a topic that a sibling has on the other side."
+    (train, dev), sibling = split(root, task, share, state), SIBLINGS.get(task)
+    if not sibling: return train, dev
+    carved, also = (not training_files(root, t)[1] for t in (task, sibling))
+    if no_training(root, sibling): return train if carved else without(train, dev), dev
+    if carved and (not also or task in ('mnli', 'anli_plus')): return train, dev  # the sibling gives way, or one hash has split both alike
+    other_train, other_dev = split(root, sibling, share, state)
+    if also and not carved: dev = without(dev, other_train)
+    if not dev: raise XltError(f'{root}: {task}: {sibling} is trained on every development paragraph of it; add training files of {sibling}, or more development files of {task}')
+    return without(train, dev + other_dev), dev
+
 # %% ../../nbs/data/01_files.ipynb #c114
 @lru_cache(maxsize=4)
 def training_of(root: Path, task: str, share: float, state: str) -> tuple[list[dict], list[dict]]:
     "As `training`, read once for each state of the folder."
     if why := no_training(root, task): raise XltError(why)
-    train, dev = (training_rows(root, task, files) for files in training_files(root, task))
-    try: train, dev = (train, dev) if dev else carve(train, share)
-    except XltError as e: raise XltError(f'{root}: {task}: {e}') from None
+    train, dev = apart(root, task, share, state)
     return sorted(train, key=lambda r: text_digest(r['id'])), sorted(dev, key=lambda r: text_digest(r['id']))
 
 def training(root: Path, task: str,  # a key of `TRAINING`
@@ -861,11 +888,13 @@ def same_articles(root: Path, train: list[dict]) -> int:
 
 def left_out(root: Path, task: str, files: list[Path], kept: int) -> list[str]:  # kept: examples
     "Sentences that count what was read but is neither trained nor checked on, and what was damaged."
-    rows = [read_file(root, f) for f in files]
+    rows, sides = [read_file(root, f) for f in files], training_files(root, task)
+    alone = sum(len(training_rows(root, task, side)) for side in sides if side)  # without looking at its sibling
     why = 'their paragraph is tested on' if TASKS[task].kind == 'span' else 'they stand in two of the files'
     counts = {'Left out because their annotators did not agree on a label (-)': sum(map(disagreed, files)),
               'Left out because they have no question or no label': sum(map(incomplete, files)),
-              f'Left out because {why}': sum(map(len, rows)) - kept,
+              f'Left out because {why}': sum(map(len, rows)) - alone,
+              f'Left out because {SIBLINGS.get(task)} has their paragraph or premise on the other side': alone - kept,
               'Read with a destroyed character (U+FFFD)': sum(map(destroyed, rows))}
     return [f'{what}: {n:,} example{"s" * (n != 1)}.' for what, n in counts.items() if n]
 
