@@ -92,7 +92,7 @@ lab-seeds: install
 	mkdir -p runs/lab-seeds
 	$(BIN)/papermill nbs/study/resource.ipynb runs/lab-seeds/report.ipynb --no-progress-bar
 	cp runs/lab-seeds/report.ipynb reports/lab-seeds/report.ipynb
-	$(BIN)/jupyter nbconvert --to html --no-input --log-level WARN --TemplateExporter.extra_template_basedirs=xlt --template page reports/lab-seeds/report.ipynb
+	$(BIN)/python -c 'import sys; from xlt.reporting.pages import write_page; write_page(*sys.argv[1:])' reports/lab-seeds/report.ipynb reports/lab-seeds/report.html lab-seeds
 
 clean:
 	rm -rf runs .snakemake .pytest_cache .hypothesis build _docs _proc *.egg-info

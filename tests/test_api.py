@@ -63,6 +63,7 @@ def test_the_notebook_of_a_table_needs_nothing_of_a_study():
 
 
 IMAGE, FORMULA, CELL = '<img src=x onerror=alert(1)>', 'a$b$_{[c](d)', '=1+1'
+MEASURE = f'*gib* | $g$ `h` {IMAGE}'
 
 
 @pytest.fixture(scope='module')
@@ -71,8 +72,8 @@ def written(tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp('report')
     names = {'intermediate': {'anli_plus': IMAGE}, 'target': {'panx': CELL}, 'language': {'sw': FORMULA}}
     TABLE.replace(names).assign(study=f'{IMAGE}$x$').to_csv(place / 'scores.csv', index=False)
-    resource().rename('value').rename(index=names['language']).rename_axis('language').to_csv(place / '$gib$.csv')
-    assert main(['analyse', str(place / 'scores.csv'), '--resource', str(place / '$gib$.csv'), '--out', str(place / 'out')]) == 0
+    resource().rename('value').rename(index=names['language']).rename_axis('language').to_csv(place / f'{MEASURE}.csv')
+    assert main(['analyse', str(place / 'scores.csv'), '--resource', str(place / f'{MEASURE}.csv'), '--out', str(place / 'out')]) == 0
     return place / 'out'
 
 
@@ -111,7 +112,16 @@ def test_names_stay_names(written):
         reader.feed((written / name).read_text())
         assert [i for i in reader.images if 'onerror' in i or i.get('src') == 'x'] == []
         assert IMAGE in reader.words, f'{name} shows the name'
+        if name == 'report.html': assert f'tenfold smaller value of {MEASURE}' in ' '.join(reader.words.split()), 'in sentences, too'
     assert FORMULA in reader.words or FORMULA in (written / 'report.html').read_text()
+
+
+def test_no_table_is_executed_by_a_spreadsheet(written):
+    "And what is written so is read as it was."
+    import csv
+    cells = [cell for path in written.glob('*.csv') for line in csv.reader(path.read_text().splitlines()) for cell in line]
+    assert f"'{CELL}" in cells and [c for c in cells if c[:1] in '=+@' and c or c.startswith('-') and not c[1:2].isdigit()] == []
+    assert CELL in set(xlt.analyse(written / 'scores.csv', resource=written / 'resource.csv').scores.target)
 
 
 def test_a_notebook_that_fails_is_told_in_one_sentence(tmp_path, monkeypatch):

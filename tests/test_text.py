@@ -2,7 +2,7 @@
 import re
 
 import pytest
-from xlt.common.text import for_html, for_markdown, for_spreadsheet
+from xlt.common.text import for_html, for_markdown, for_spreadsheet, from_spreadsheet
 
 NAMES = ['<img src=x onerror=alert(1)>', '[a](javascript:b)', '![a](http://x/y.png)', '**b** _c_ `d`', '$x$ and $$y$$', '# head', 'a | b', '> quote\n\n# head', '</script><script>', "x' onmouseover='y", '\\<b>', '&lt;b&gt;', 'a\\']
 
@@ -32,3 +32,4 @@ def test_html_shows_a_name_as_it_is(name):
 
 def test_a_spreadsheet_executes_nothing():
     assert [for_spreadsheet(c) for c in ('=1', '+1', '-x', '@S', '\tx', 'a=b', '', "'=1")] == ["'=1", "'+1", "'-x", "'@S", "'\tx", 'a=b', '', "'=1"]
+    for cell in ('=1', '＝1', '\n=1', 'a', "'a", "''=1", ''): assert from_spreadsheet(for_spreadsheet(cell)) == cell

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['NAMES', 'MLQA_DEV', 'MTEB', 'HARNESS', 'TRAINER', 'SUMEVAL', 'READERS', 'SYNONYMS', 'BY_HAND', 'MAKERS', 'CARD',
-           'MODEL_CARD', 'read_json', 'named', 'row', 'validation_examples', 'jiant_rows', 'mteb_entries', 'mteb_rows',
-           'harness_version', 'harness_rows', 'trainer_rows', 'percent', 'score_rows', 'sumeval_rows', 'toolkit_named',
-           'whose', 'read_results', 'tidy', 'grouped', 'add_scores', 'tables', 'license_of', 'model_card', 'export']
+           'MODEL_CARD', 'read_json', 'named', 'row', 'validation_examples', 'jiant_rows', 'names_in', 'mteb_entries',
+           'mteb_rows', 'harness_version', 'harness_rows', 'trainer_rows', 'percent', 'score_rows', 'sumeval_rows',
+           'toolkit_named', 'whose', 'read_results', 'tidy', 'grouped', 'add_scores', 'tables', 'license_of',
+           'model_card', 'export']
 
 # %% ../../nbs/reporting/02_interop.ipynb #xea3166c
 import json
@@ -20,10 +21,13 @@ from ..data.hub import DEV, DEV_IN, MANIFEST, TYDI_ROWS, test_split
 from ..common.errors import XltError, nearest
 from ..languages.measures import language_code, languages
 from ..runs.params import Study, root
-from ..runs.results import COLUMNS, Run, check_files, held, local_result, predictions, result, runs, write
+from ..runs.status import COLUMNS
+from ..runs.graph import Run, runs
+from ..runs.store import check_files, held, local_result, predictions, result
+from ..common.io import write
 from ..stats.scores import EXTRA, check_versions, equal_runs, read_text, typed
 from ..tasks.cards import TARGET
-from ..common.text import for_spreadsheet
+from ..common.text import for_markdown, safe_table
 
 # %% ../../nbs/reporting/02_interop.ipynb #x94ee6e9
 NAMES = {'accuracy': ('accuracy', 'acc'), 'f1': ('f1', 'F1'), 'exact_match': ('exact_match', 'em', 'exact')}  # a metric's names elsewhere
@@ -74,7 +78,11 @@ def jiant_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
         yield row(target, language, score * (1 if TARGET[target].kind == 'span' else 100), f'jiant {target} validation', validation_examples(target, language))
 
 # %% ../../nbs/reporting/02_interop.ipynb #xe4b7417
-MTEB = {'Tatoeba': 'tatoeba', 'BUCC': 'bucc2018', 'BUCC.v2': 'bucc2018'}
+def names_in(toolkit: str) -> dict[str, str]:  # a task's name there → ours
+    "What another toolkit or benchmark calls the target tasks, by their cards."
+    return {name: t.name for t in TARGET.values() for name in t.elsewhere.get(toolkit, ())}
+
+MTEB = names_in('mteb')
 
 def mteb_entries(data: dict) -> dict[str, list[tuple[str, dict]]]:  # split → pairs of languages and their scores
     "The scores of a file of MTEB, in its new or its old form."
@@ -93,11 +101,11 @@ def mteb_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
         there = True
         try: score = named(entry, TARGET[target].metrics[0], pair.replace(' ', '-'))
         except XltError as e: yield str(e); continue
-        yield row(target, language, 100 * score, version, MANIFEST[test_split(target, language)] if target == 'tatoeba' else None)
+        yield row(target, language, 100 * score, version, MANIFEST[test_split(target, language)] if not TARGET[target].mined else None)
     if not there: yield f'no test scores in a language of {target}; there is {", ".join(splits) or "nothing"}'
 
 # %% ../../nbs/reporting/02_interop.ipynb #xf1180da
-HARNESS = {'xnli': 'xnli', 'paws': 'pawsx', 'pawsx': 'pawsx', 'xquad': 'xquad', 'mlqa': 'mlqa'}
+HARNESS = names_in('lm-eval')
 
 def harness_version(data: dict, key: str) -> str:
     "Which version of a task, with how many examples in the prompt, on which split."
@@ -150,7 +158,7 @@ def score_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
             n = data.get('examples', {}).get(target, {}).get(language)
             yield row(target, language, score, f'XTREME {target} test', n)
 
-SUMEVAL = {'XNLI': 'xnli', 'UDPOS': 'udpos', 'WikiANN': 'panx', 'TyDiQA': 'tydiqa'}
+SUMEVAL = names_in('litmus')
 
 def sumeval_rows(data: list, where: str, asked: dict) -> Iterator[dict | str]:
     "The scores of one record of SumEval."
@@ -231,14 +239,13 @@ def grouped(left_out: list[tuple[Path, str]]) -> list[str]:  # of `key: reason`
 # %% ../../nbs/reporting/02_interop.ipynb #x631fdf7
 def add_scores(table: pd.DataFrame, path: Path) -> tuple[int, list[str]]:  # rows in the file then; what its reader should know
     "Write rows of the tidy table to a file, after those that are there."
-    table = table.assign(**{c: table[c].map(for_spreadsheet) for c in (*COLUMNS[:5], *EXTRA) if c in table})
     old = typed(read_text(path), str(path)) if Path(path).exists() else table[:0]
     both = typed(pd.concat([old, table], ignore_index=True) if len(old) else table, f'{path}, with what is to be added')
     same = both[both.duplicated(COLUMNS[1:4] + COLUMNS[5:6])]
     if len(same): raise XltError(f'{path if len(old) else "the files"}: there is a score of {" ".join(map(str, same.iloc[0][COLUMNS[1:6]]))} already')
     if both.study.nunique() > 1: raise XltError(f'{path}: it holds study {old.study.iloc[0]!r}; add scores of {table.study.iloc[0]!r} to a table of their own')
     check_versions(both, f'{path}, with what is to be added')
-    write(Path(path), both.astype({'n': 'Int64'}).to_csv(index=False))
+    write(Path(path), safe_table(both.astype({'n': 'Int64'})).to_csv(index=False))
     return len(both), equal_runs(both)
 
 # %% ../../nbs/reporting/02_interop.ipynb #x6d5c957
@@ -305,7 +312,7 @@ def model_card(study: Study, run: Run) -> str:
     config, history = read_json(run.folder / 'checkpoint' / 'config.json'), result(run).get('history') or {}
     after = f'after the intermediate task {run.intermediate}' if run.intermediate not in (None, 'none') else 'before any intermediate task'
     steps = f'{history["steps"]:,} steps, the best development score {history["best"]:.1f} %.' if 'best' in history else 'the starting point of every run.'
-    base = f'\nbase_model: {study.encoder.origin}' if study.encoder.origin else ''
+    base = f'\nbase_model: {json.dumps(study.encoder.origin)}' if study.encoder.origin else ''
     family = {'bert': 'a BERT', 'xlm-roberta': 'an XLM-R'}.get(config['model_type'], f'a {config["model_type"]}')
     return MODEL_CARD.format(license=license_of(study), base=base, name=run.name, study=study.study, after=after, seed=run.seed, family=family, layers=config['num_hidden_layers'], hidden=config['hidden_size'],
                              fingerprint=run.fingerprint, steps=steps)
@@ -330,6 +337,6 @@ def export(study: Study, folder: Path | str,  # a new one
         for path in held(run, 'checkpoint'): shutil.copy(path, folder / 'models' / run.name)
         write(folder / 'models' / run.name / 'README.md', model_card(study, run))
     write(folder / 'params.yaml', yaml.safe_dump(study.published(), sort_keys=False))
-    write(folder / 'README.md', CARD.format(license=license_of(study), study=study.study, codes=', '.join(codes), configs=configs, sentence=summary['conclusion']['sentence'],
+    write(folder / 'README.md', CARD.format(license=license_of(study), study=study.study, codes=', '.join(codes), configs=configs, sentence=for_markdown(summary['conclusion']['sentence']),
                                             commit=summary.get('commit') or 'unknown', columns=', '.join(COLUMNS)))  # last: then all is there
     return done | {'models': len(kept)}

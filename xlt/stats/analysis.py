@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['MARGIN', 'KIN', 'OF', 'FLOORED', 'equivalence', 'effect_size', 'minimum_detectable_effect', 'adjust', 'by_task',
-           'rank_test', 'rank_correlation', 'cells', 'rate', 'family_alarms', 'number', 'p_text', 'evidence', 'side',
-           'verdict', 'lost_by', 'depends', 'could_have', 'means_line', 'alarm_line', 'lack', 'unseen_line',
-           'seed_line', 'conclusion', 'by_kind', 'half_width', 'against_plain', 'variant_line', 'pairing', 'gaps',
-           'shape', 'per_language', 'beside', 'of_unseen', 'measures_for', 'unvarying', 'analyse', 'plain', 'to_json',
-           'slope_text', 'slope_line', 'spread_line', 'task_line', 'headline']
+           'rank_test', 'rank_correlation', 'cells', 'rate', 'family_alarms', 'evidence', 'side', 'verdict', 'lost_by',
+           'depends', 'could_have', 'means_line', 'alarm_line', 'lack', 'unseen_line', 'seed_line', 'conclusion',
+           'by_kind', 'half_width', 'against_plain', 'variant_line', 'pairing', 'gaps', 'shape', 'per_language',
+           'beside', 'of_unseen', 'measures_for', 'unvarying', 'analyse', 'plain', 'to_json', 'slope_text',
+           'slope_line', 'spread_line', 'without_each', 'rests_line', 'task_line', 'headline']
 
 # %% ../../nbs/stats/05_analysis.ipynb #c003
 import json
@@ -18,6 +18,7 @@ from math import comb
 import numpy as np
 import pandas as pd
 from ..common.errors import XltError
+from ..common.text import number, p_text, percent
 from ..languages.measures import MEASURES, resource
 from ..tasks.cards import VARIANTS
 from .degradation import CELL, FEW, average_loss, comparable, compare, connected, degradations, effects_beside, language_effects, paired, permutation_null, primary, split
@@ -167,17 +168,6 @@ def family_alarms(effects: pd.Series, level: pd.Series,  # language effects of t
     return dict(correlation=kin, primary=rate(hits),
                 level_adjusted=None if fair is None else rate(fair['p_value'] < alpha))
 
-# %% ../../nbs/stats/05_analysis.ipynb #c026
-def number(x: float,  # points, or another unit
-           digits: int = 2) -> str:  # with a true minus sign
-    "A number for prose."
-    return f'{x:.{digits}f}'.replace('-', '−') if round(x, digits) else f'{0:.{digits}f}'
-
-# %% ../../nbs/stats/05_analysis.ipynb #c027
-def p_text(p: float) -> str:  # such as `p = 0.03`
-    "A p-value for prose: two significant digits, never 0."
-    return 'p < 0.0001' if p < 1e-4 else f'p = {float(f"{p:.2g}"):.4f}'.rstrip('0').rstrip('.')
-
 # %% ../../nbs/stats/05_analysis.ipynb #c029
 def evidence(found: dict,  # with interval, p-value and, from `compare`, numbers of languages
             ) -> str:
@@ -239,7 +229,7 @@ def alarm_line(found: dict | None,  # from `family_alarms`
     names = {'primary': 'the comparison in points', 'level_adjusted': 'the comparison at the same level'}
     over = {k: found[k]['rate'] for k in names if found and found[k] and found[k]['mc_low'] > .05}
     if not over: return ''
-    said = ' and '.join(f'{names[k]} in {100 * v:.0f} %' for k, v in over.items())
+    said = ' and '.join(f'{names[k]} in {percent(v)}' for k, v in over.items())
     return f'If languages of one family were alike (correlation {found["correlation"]:g}), scattering as they do here, a false alarm would be raised not in 5 % of studies, but by {said}.'
 
 def lack(measure: str | None) -> str:
@@ -388,7 +378,7 @@ def per_language(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
     scales = {'effect' if k == 'points' else f'effect_{k}': effects(f) for k, f in SCALES.items()} | {'level': effects(lambda d: level_of(d, share))}
     out = out.assign(**scales, resource=measure, cells=every.groupby('language').size())
     out['group'] = [group.get(c, 'unknown' if pd.isna(r) else 'unseen') for c, r in out.resource.items()]
-    if facts is not None: out = out.join(facts[['family', 'script']])
+    if facts is not None: out = out.join(facts[[k for k in ('name', 'family', 'script') if k in facts]])
     return out.reset_index().sort_values(['resource', 'language']).to_dict('records')
 
 # %% ../../nbs/stats/05_analysis.ipynb #x1a20021
@@ -520,8 +510,31 @@ def spread_line(rows: list[dict],  # `by_target` of an analysis
     clear = [r['target'] for r in there if r['p_value_holm'] < alpha]
     text = (f'Low minus high runs from {number(there[0]["estimate"])} points in {there[0]["target"]} to {number(there[-1]["estimate"])} in {there[-1]["target"]}; '
             f'after Holm\'s correction over {len(there)} targets, {"none is" if not clear else ", ".join(clear) + (" is" if len(clear) == 1 else " are")} significant.')
-    floored = [f'{r["target"]} ({r["baseline_low"]:.0f} %)' for r in there if r['baseline_low'] < FLOORED]
+    floored = [f'{r["target"]} ({number(r["baseline_low"], 0)} %)' for r in there if r['baseline_low'] < FLOORED]
     return text + (f' The low-resource languages start near zero in {", ".join(floored)}, where they have little to lose.' if floored else '')
+
+# %% ../../nbs/stats/05_analysis.ipynb #pg12d002
+def without_each(scores: pd.DataFrame,  # a checked tidy table
+                 measure: pd.Series,  # resource, indexed by language code
+                 how: str = 'tertiles', pivot: str = 'en',
+                ) -> list[dict]:  # one per target: the primary comparison without it; none where there is one target
+    "The primary comparison with each target left out."
+    rows, targets = [], sorted(scores.target[scores.intermediate != 'none'].unique())
+    for target in targets if len(targets) > 1 else []:
+        try: found = primary(scores[scores.target != target], measure, how, pivot)
+        except XltError: continue  # too few languages are left
+        rows.append(dict(target=target, **{k: found[k] for k in ('estimate', 'ci_low', 'ci_high', 'p_value', 'n_low', 'n_high')}))
+    return rows
+
+def rests_line(found: dict,  # `primary` of an analysis
+               rows: list[dict],  # from `without_each`
+              ) -> str:  # empty: no single target decides
+    "Which target the answer rests on, if it does."
+    other = [r for r in rows if side(r) != side(found) and r['ci_low'] is not None]
+    told = ' and '.join(f'without {r["target"] if len(other) > 1 or not side(found) else "it"} the difference is {number(r["estimate"])} points (95 % interval {number(r["ci_low"])} to {number(r["ci_high"])})' for r in other)
+    if not other: return '' if rows else 'It rests on a single target task.'
+    if side(found): return f'That rests on {" and on ".join(r["target"] for r in other)}: {told}.'
+    return f'One target decides: {told}.' if len(other) == 1 else f'It depends on the targets: {told}.'
 
 # %% ../../nbs/stats/05_analysis.ipynb #c052
 def task_line(tasks: list[dict],  # `by_intermediate` of an analysis

@@ -20,8 +20,9 @@ import numpy as np
 import pandas as pd
 from ..common.errors import XltError, nearest
 from ..languages.measures import code_hint, is_average, language_code
-from ..runs.results import COLUMNS
+from ..runs.status import COLUMNS
 from ..tasks.cards import TARGET
+from ..common.text import from_spreadsheet
 
 # %% ../../nbs/stats/00_scores.ipynb #x116f6aa
 def refuse(bad: pd.Series,  # boolean, one per row of the table; its index or its positions give the line numbers
@@ -185,6 +186,7 @@ def typed(table: pd.DataFrame,  # columns `COLUMNS`, possibly all text
     if twice := [c for c in COLUMNS if list(table.columns).count(c) > 1]: raise XltError(f'{where}: two columns {twice[0]}')
     out = complete(table, where, 'table')
     out = out.copy() if out.index.name == 'line' else out.reset_index(drop=True)
+    for c in out: out[c] = out[c].map(lambda v: from_spreadsheet(v) if isinstance(v, str) else v)  # as `xlt convert` and reports write it
     blank = out.isna() | (out.astype(str).apply(lambda c: c.str.strip()) == '')
     for c in COLUMNS[:-1]: refuse(blank[c], where, f'{c} is empty' + ' (the baseline is called none)' * (c == 'intermediate'))
     for c in COLUMNS[:5]: refuse(out[c].astype(str) != out[c].astype(str).str.strip(), where, f'{c} has white space around it')
