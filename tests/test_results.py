@@ -370,7 +370,7 @@ def test_a_language_that_is_gone_is_said(filed, capsys):
         file.unlink()
     now = Study.read(FILE)
     if lost in now.evaluated('tatoeba'):  # files are named by three letters
-        from xlt.data.files import ISO3
+        from xlt.data.layout import ISO3
         for file in folder.glob(f'tatoeba/**/*.{ISO3[lost]}-eng.*'): file.unlink()
     assert lost not in now.evaluated('tatoeba') and lost_languages(now) == {'tatoeba': [lost]}
     assert cli.main(['status', FILE]) == 0 and f'tatoeba is without {lost}, which it had when tiny last ran' in capsys.readouterr().err

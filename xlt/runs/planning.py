@@ -15,7 +15,7 @@ from contextlib import suppress
 from statistics import median
 import pandas as pd, psutil
 from ..common.digests import stamp
-from ..data.files import texts
+from ..data.examples import texts
 from .params import Study, extent, root, devices
 from .provenance import machine
 from .graph import Run, fingerprint, runs
