@@ -18,7 +18,8 @@ from xlt.data import files
 from xlt.reporting.interop import tables
 from xlt.common.errors import XltError
 from xlt.stats.paired import compare_all
-from xlt.runs.params import Study, root
+from xlt.runs.params import Study
+from xlt.runs.project import root
 from xlt.runs.worker import FINISHED, begin, check_history, fail, is_alive, take_device, this_process, track
 from xlt.common.digests import checksum
 from xlt.runs.store import (chosen_again, forget, graded, is_published, lost_languages, mixed_makers, note_languages,
