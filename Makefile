@@ -51,7 +51,7 @@ real: xtreme-files install
 xtreme-files:
 	@test -d '$(XTREME)' || { printf '%s\n' \
 	  "make real: no folder $(XTREME). Either put the files of XTREME's scripts/download_data.sh and of the intermediate tasks into a folder," \
-	  '  laid out as nbs/data/01_files.ipynb says, and name it: XLT_FILES=/that/folder make real' \
+	  '  laid out as nbs/data/04_layout.ipynb says, and name it: XLT_FILES=/that/folder make real' \
 	  '  or let the hub provide data and encoder (needs the network once): make study PARAMS=params/e5-hub.yaml'; exit 2; }
 
 test: install
@@ -92,7 +92,7 @@ lab-seeds: install
 	mkdir -p runs/lab-seeds
 	$(BIN)/papermill nbs/study/resource.ipynb runs/lab-seeds/report.ipynb --no-progress-bar
 	cp runs/lab-seeds/report.ipynb reports/lab-seeds/report.ipynb
-	$(BIN)/jupyter nbconvert --to html --no-input --log-level WARN --TemplateExporter.extra_template_basedirs=xlt --template page reports/lab-seeds/report.ipynb
+	$(BIN)/python -c 'import sys; from xlt.reporting.pages import write_page; write_page(*sys.argv[1:])' reports/lab-seeds/report.ipynb reports/lab-seeds/report.html lab-seeds
 
 clean:
 	rm -rf runs .snakemake .pytest_cache .hypothesis build _docs _proc *.egg-info

@@ -2,6 +2,7 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from xlt.reporting import figures
@@ -35,8 +36,8 @@ def test_every_figure_has_units_and_says_n(drawn):
         ax = fig.axes[0]
         text = ' '.join([ax.get_title(loc='left'), *(t.get_text() for t in ax.texts)])
         assert ('n = ' in text or 'languages' in text or 'specifications' in text), name
-        assert fig.axes[0].get_ylabel() or name == 'forest', name
-        assert any(unit in a.get_xlabel() + a.get_ylabel() for a in fig.axes for unit in ('points', 'score', 's.d.')), name
+        assert fig.axes[0].get_ylabel() or name in ('targets', 'intermediates', 'families'), name
+        assert any(unit in text + a.get_xlabel() + a.get_ylabel() for a in fig.axes for unit in ('points', 'score', 's.d.')), name
 
 
 def test_every_language_is_labelled_once_and_no_label_hides_another(drawn):
@@ -52,9 +53,9 @@ def test_every_language_is_labelled_once_and_no_label_hides_another(drawn):
 def test_saved_twice_the_same(drawn, tmp_path):
     stamp = figures.stamp('s', [0, 1], 'abcdef0123456789', True)
     assert stamp == 's · seeds 0, 1 · commit abcdef0123, changed'
-    first = {p: p.read_bytes() for p in figures.save(drawn['forest'], tmp_path, 'forest', stamp)}
+    first = {p: p.read_bytes() for p in figures.save(drawn['targets'], tmp_path, 'targets', stamp)}
     assert sorted(p.suffix for p in first) == ['.png', '.svg'] and stamp in next(v.decode() for p, v in first.items() if p.suffix == '.svg')
-    assert first == {p: p.read_bytes() for p in figures.save(draw(study())['forest'], tmp_path, 'forest', stamp)}
+    assert first == {p: p.read_bytes() for p in figures.save(draw(study())['targets'], tmp_path, 'targets', stamp)}
 
 
 def test_importing_and_drawing_change_nobody_elses_figures(drawn):
@@ -72,7 +73,73 @@ def test_names_with_a_dollar_sign_are_drawn_as_they_are(tmp_path):
     measure = resource().rename('$r$ and $')
     found = analyse(scores, measure.rename(index={'sw': '$s$w^{'}))
     drawn = figures.gallery(found, measure.name)
-    for picture in drawn.values(): assert picture._repr_png_()
+    for picture in drawn.values(): assert picture.svg()
     written = figures.save_all(drawn, tmp_path, figures.stamp(found['study'], found['seeds'], None))
     shown = re.sub('<!--.*?-->', '', ''.join(p.read_text() for p in written if p.suffix == '.svg'), flags=re.DOTALL)
     for name in ('a$b$_{', 'm$n$li^_', r'x$\frac{$', '$s$w^{', '$r$ and $'): assert name in shown
+
+
+def test_an_axis_that_compares_groups_says_which_way_is_which(drawn):
+    for name in ('targets', 'intermediates', 'permutation'):
+        label = drawn[name].axes[0].get_xlabel()
+        assert '← low-resource languages lost less' in label and 'low-resource languages lost more →' in label, name
+    for name, label in (('resource', drawn['resource'].axes[0].get_ylabel()), ('families', drawn['families'].axes[0].get_xlabel()), ('specifications', drawn['specifications'].axes[0].get_ylabel())):
+        assert '← lost less' in label and 'lost more →' in label, name
+    assert 'red, positive: low-resource languages lost more' in drawn['cells'].axes[0].get_title('left')
+
+
+def test_marks_and_greys_are_explained_where_they_are(drawn):
+    assert '•' in drawn['cells'].axes[0].get_xlabel() and 'grey' in drawn['cells'].axes[0].get_xlabel()
+    legend = ' '.join(t.get_text() for t in drawn['resource'].axes[0].get_legend().get_texts())
+    assert 'no text at all' in legend and 'Yoruba (yo)' in legend
+
+
+def test_an_axis_holds_one_quantity(drawn):
+    rows = figures.forest_rows(study())
+    assert {'target task', 'intermediate task', 'family', 'script'} < set(rows.part)
+    for name, parts in (('targets', {'all', 'target task'}), ('intermediates', {'all', 'intermediate task'}), ('families', {'family', 'script'})):
+        shown = [t.get_text() for t in drawn[name].axes[0].get_yticklabels()]
+        assert shown == list(rows[rows.part.isin(parts) & rows.estimate.notna() & (rows.n > 1)].name), name
+
+
+def test_intervals_of_languages_are_drawn_where_they_are_known():
+    found = study(9)
+    half = pd.Series({row['language']: 1.5 for row in found['per_language']})
+    for name in ('resource', 'dumbbells'):
+        legends = [[t.get_text() for t in figures.gallery(found, 'cc100_gib', known)[name].axes[0].get_legend().get_texts()] for known in (half, None)]
+        assert any('interval' in text for text in legends[0]) and not any('interval of' in text for text in legends[1]), name
+
+
+def test_alternative_texts_say_what_is_seen(drawn):
+    found = study()
+    told = {name: repr(fig) for name, fig in drawn.items()}
+    assert all(len(text) > 60 and re.search(r'\d', text) for text in told.values())
+    assert f'{found["primary"]["estimate"]:.2f}' in told['targets'] and f'{found["primary"]["estimate"]:.2f}' in told['permutation']
+    worst = max(found['per_language'], key=lambda row: row['effect'])
+    assert f'Most was lost by {worst["name"]} ({worst["language"]})' in told['resource']
+    cells = [c for c in found['cells'] if c['estimate'] is not None]
+    most = max(cells, key=lambda c: c['estimate'])
+    assert f'{most["intermediate"]} × {most["target"]}, {most["estimate"]:.1f}' in told['cells']
+
+
+def test_a_dark_screen_gets_other_colours_for_ink_and_paper(drawn):
+    for name, fig in drawn.items():
+        svg, data = fig.svg(), fig._repr_mimebundle_()
+        dark = re.search(r'<style>@media \(prefers-color-scheme: dark\)(.*?)</style>', svg)[1]
+        for light in set(re.findall(r'(?:fill|stroke): (#262626|#303030|#ffffff)', svg)): assert f'{light}"]' in dark, (name, light)
+        assert data[1]['image/svg+xml']['alt'] == repr(fig)
+
+
+def test_numbers_on_the_heat_map_can_be_read_on_a_dark_screen_too(drawn):
+    "They stand on their cells, whose colours stay: so they must not be among the colours that change."
+    assert {t.get_color() for t in drawn['cells'].axes[0].texts}.isdisjoint(figures.DARK)
+
+
+def test_every_picture_of_a_report_is_signed(drawn):
+    signed = figures.gallery(study(9), 'cc100_gib', made_by='s · seed 0 · commit abc')
+    assert all([t.get_text() for t in fig.texts] == ['s · seed 0 · commit abc'] for fig in signed.values())
+
+
+def test_groups_differ_in_grey(drawn):
+    "By their markers, which no printer takes away."
+    assert len({marker for _, marker, _ in figures.GROUPS.values()}) == 3

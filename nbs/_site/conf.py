@@ -34,6 +34,7 @@ html_title = 'xlt'
 html_baseurl = SETTINGS['doc_host'] + SETTINGS['doc_baseurl'] + '/'
 html_static_path = [str(HERE / 'static')]
 html_css_files = ['site.css']
+html_search_scorer = str(HERE / 'scorer.js')  # pages before functions
 html_favicon = str(HERE / 'static' / 'icon.svg')
 html_domain_indices = html_show_sourcelink = html_copy_source = html_show_sphinx = False
 html_theme_options = {'footer_icons': [{'name': 'GitHub', 'url': SETTINGS['git_url'], 'html': 'source'}]}

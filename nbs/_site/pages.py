@@ -201,6 +201,9 @@ def outside_code(text: str, change) -> str:
     return ''.join(part if part.startswith('```') else change(part) for part in re.split(r'(?ms)(^```.*?^```[^\n]*$)', text))
 
 
+KEPT = ('.html', '.svg', '.png', '.csv', '.json', '.yaml', '.pack')  # files that come along: a link to them stays on the site
+
+
 class Page:
     "A notebook on its way to being a page."
     def __init__(self, name: str, path: Path, pages: dict[str, Path], exported: dict[str, set[str]], out: Path):
@@ -219,7 +222,7 @@ class Page:
         named = [n for n in self.pages if n.split('/')[-1] == at.name] if url.startswith(HOME) else []  # reports that were made before a page moved
         if page := by_path.get(at) or short.get(at) or (len(named) == 1 and named[0]): return place(page, self.name) + '.ipynb' + hash_ + anchor
         if not path.exists(): raise SystemExit(f'{self.path.relative_to(REPO)}: a link leads to {target}, which is not there')
-        if path.suffix in ('.html', '.svg', '.png'): return self.keep(path)
+        if path.suffix in KEPT and path.stat().st_size < 2e6: return self.keep(path)
         return f'{BLOB}/{path.relative_to(REPO).as_posix()}'
 
     def keep(self, path: Path) -> str:
@@ -282,7 +285,10 @@ class Page:
         alt = ' '.join(directives.get('fig-alt', []))
         made = nbformat.v4.new_code_cell(source, metadata=meta, outputs=[nbformat.from_dict(o) for o in cell.get('outputs', [])])
         for output in made.outputs:
-            if 'image/png' in output.get('data', {}): made.metadata.setdefault('mystnb', {})['image'] = {'alt': alt or self.alternative(output)}
+            data = output.get('data', {})
+            if 'text/markdown' in data: data['text/markdown'] = self.prose(data['text/markdown'])
+            for kind in ('image/svg+xml', 'image/png'):
+                if kind in data: made.metadata.setdefault('mystnb', {})['image'] = {'alt': alt or output.metadata.get(kind, {}).get('alt') or self.alternative(output)}
         return [*before, made]
 
     def alternative(self, output) -> str:

@@ -15,6 +15,7 @@ from math import factorial
 import numpy as np
 import pandas as pd
 from ..tasks.cards import TARGET
+from ..common.text import percent
 from .degradation import CELL, FEW, compare, effects_of, language_effects, split
 
 # %% ../../nbs/stats/04_robustness.ipynb #c006
@@ -332,9 +333,9 @@ def curve_summary(rows: list[dict],  # from `specifications`
     groups = [[r for r in rows if (r['left_out'] == 'nothing') == whole] for whole in (True, False)]
     if not groups[0]: return dict(n=0, sentence='No specification can be estimated.')
     whole, less = (counted(g) if g else dict(n=0) for g in groups)
-    more, sure_more, sure_less = (f'{whole[k]:.0%}' for k in ('positive', 'significant_positive', 'significant_negative'))
+    more, sure_more, sure_less = (percent(whole[k]) for k in ('positive', 'significant_positive', 'significant_negative'))
     text = (f'Of {whole["n"]:,} specifications of all the data, {more} say that low-resource languages lost more ({sure_more} at p < 0.05), '
-            f'{1 - whole["positive"]:.0%} that they did not ({sure_less} that they lost less, at p < 0.05).')
-    if less['n']: text += (f' With one language, family or task left out at a time ({less["n"]:,} more), {less["positive"]:.0%} say that they lost more '
-                           f'({less["significant_positive"]:.0%} at p < 0.05; {less["significant_negative"]:.0%} less).')
+            f'{percent(1 - whole["positive"])} that they did not ({sure_less} that they lost less, at p < 0.05).')
+    if less['n']: text += (f' With one language, family or task left out at a time ({less["n"]:,} more), {percent(less["positive"])} say that they lost more '
+                           f'({percent(less["significant_positive"])} at p < 0.05; {percent(less["significant_negative"])} less).')
     return whole | dict(leave_one_out=less, sentence=text)
