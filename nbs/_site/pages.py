@@ -230,6 +230,9 @@ class Page:
         name = path.relative_to(REPO).as_posix().replace('/', '-')
         (self.out / 'files').mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, self.out / 'files' / name)
+        if path.name == 'explorer.html':  # its report is a page of the site
+            text = path.read_text(encoding='utf-8').replace('href="report.html"', f'href="../reports/{path.parent.name}.html"')
+            (self.out / 'files' / name).write_text(text, encoding='utf-8')
         return place(f'files/{name}', self.name)
 
     def refer(self, match: re.Match) -> str:
