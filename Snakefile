@@ -7,7 +7,7 @@
     snakemake --config study=params/xlmr-base.yaml --resources gpu=4                   # on four GPUs of this machine
     snakemake --config study=params/e5.yaml --resources mem_mb=16000 --cores 2          # on a processor: as many runs as fit into 16 GB
 
-What has to run, and where its result goes, is said by `xlt.runs.results`: a result lies in a folder named by the fingerprint
+What has to run, and where its result goes, is said by `xlt.runs.graph`: a result lies in a folder named by the fingerprint
 of everything that determines it. So a result that is there is up to date, and dates of files decide nothing.
 """
 import os
@@ -17,7 +17,9 @@ import sys
 from snakemake.exceptions import WorkflowError
 from xlt.runs.params import Study, root
 from xlt.runs.planning import memory
-from xlt.runs.results import FINISHED, is_published, leash, needed_again, put_aside_outdated, reopen, result, runs
+from xlt.runs.worker import FINISHED, leash
+from xlt.runs.store import is_published, needed_again, put_aside_outdated, reopen, result
+from xlt.runs.graph import runs
 
 leash()  # when `xlt run` started this and has died, so does this
 
@@ -101,7 +103,7 @@ def shell_command(then: str = 'true') -> str:
     {{ """ + PAPERMILL + """ {params.given} --log-output --no-progress-bar --start-timeout 300 &&
       test -s {params.proof:q} && """ + then + """ ; }} > {params.log:q} 2>&1 ||
     {{ grep -q ' """ + FINISHED + """;' {params.log:q} && test -s {params.proof:q} ; }} ||
-    {{ """ + PYTHON + """ -c 'import sys; from xlt.runs.results import fail; fail(*sys.argv[1:])' {params.folder:q} {params.log:q}; exit 1; }}
+    {{ """ + PYTHON + """ -c 'import sys; from xlt.runs.worker import fail; fail(*sys.argv[1:])' {params.folder:q} {params.log:q}; exit 1; }}
     """
 
 
@@ -166,4 +168,4 @@ rule report:
     resources: mem_mb=doubling(2000, 4000), runtime=doubling(30, 60)
     shell:
         shell_command(PAGE + f' {{params.executed:q}} {{params.folder:q}}/report.html {verbatim(STUDY.study)}'
-                      f" && {PYTHON} -c 'import sys; from xlt.runs.results import publish; publish(*sys.argv[1:])' {{params.folder:q}} {{params.executed:q}} reports/{STUDY.study}")
+                      f" && {PYTHON} -c 'import sys; from xlt.runs.store import publish; publish(*sys.argv[1:])' {{params.folder:q}} {{params.executed:q}} reports/{STUDY.study}")

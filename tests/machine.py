@@ -7,7 +7,9 @@ from pathlib import Path
 import nbformat
 
 from xlt.runs.params import Study
-from xlt.runs.results import result, runs, status
+from xlt.runs.store import result
+from xlt.runs.graph import runs
+from xlt.runs.status import status
 
 FILE = 'params/tiny.yaml'
 XLT = [sys.executable, '-c', 'import sys; from xlt.cli.main import main; sys.exit(main())']
@@ -39,20 +41,20 @@ PARAMETERS = {'study': "'params/tiny.yaml'", 'intermediate': "'none'", 'target':
 
 ENCODER = """\
 import os, time
-from xlt.runs.results import begin
+from xlt.runs.worker import begin
 run = begin(study, 'encoder', history=In)
 run.finish()"""
 
 INTERMEDIATE = """\
 import os, time
-from xlt.runs.results import begin
+from xlt.runs.worker import begin
 run = begin(study, 'intermediate', intermediate, seed=seed, history=In)
 run.finish()"""
 
 PAIR = """\
 import json, os, signal, time, zlib
 from pathlib import Path
-from xlt.runs.results import begin
+from xlt.runs.worker import begin
 from xlt.tasks.cards import TASKS
 run = begin(study, 'pair', intermediate, target, seed, history=In)
 fault = json.loads(Path('faults.json').read_text()).get(run.run.name) if Path('faults.json').exists() else None
@@ -77,7 +79,9 @@ run.finish([{'language': c, 'metric': TASKS[target].metrics[0], 'n': 10, 'score'
 REPORT = """\
 import json
 from xlt.runs.params import root
-from xlt.runs.results import begin, collect, write
+from xlt.runs.worker import begin
+from xlt.runs.status import collect
+from xlt.common.io import write
 run = begin(study, 'report', history=In)
 scores, metrics, missing = collect(run.study)
 folder = root() / 'reports' / run.study.study

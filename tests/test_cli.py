@@ -14,7 +14,7 @@ from xlt.cli import main as cli
 from xlt.runs import planning as plan
 from xlt.common.errors import XltError
 from xlt.runs.params import Study
-from xlt.runs.results import runs
+from xlt.runs.graph import runs
 
 FILE = 'params/tiny.yaml'
 

@@ -16,7 +16,7 @@ import pytest
 from machine import FILE, XLT, play, states, write_stubs, xlt
 
 from xlt.runs.params import Study
-from xlt.runs.results import runs
+from xlt.runs.graph import runs
 
 SIX = """\
 study: six

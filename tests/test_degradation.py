@@ -8,7 +8,7 @@ from xlt.stats.degradation import (CELL, average_loss, check_scores, compare, co
                              permutation_null, permutation_p, primary, read_scores, resource_measure, split, welch_interval)
 from xlt.common.errors import XltError
 from xlt.languages.measures import languages, resource
-from xlt.runs.results import COLUMNS
+from xlt.runs.status import COLUMNS
 from xlt.stats.simulation import simulate
 
 GOOD = [('s', 'none', 'xnli', 'sw', 'accuracy', 0, 60, 100), ('s', 'none', 'xnli', 'de', 'accuracy', 0, 70, 100),

@@ -124,14 +124,14 @@ def test_an_entry_has_all_its_parts(site):
 def test_a_link_to_nothing_stops_the_build(tmp_path):
     sys.path.insert(0, str(REPO / 'nbs' / '_site'))
     from pages import Page, sources
-    page = Page('tasks/cards', REPO / 'nbs' / 'tasks' / '00_cards.ipynb', sources(), {'tasks.cards': {'find_task'}}, tmp_path)
+    page = Page('tasks/cards', REPO / 'nbs' / 'tasks' / '90_cards.ipynb', sources(), {'tasks.cards': {'find_task'}}, tmp_path)
     page.module = 'tasks.cards'
     assert page.prose('[a](../languages/00_measures.ipynb) [b](../explanations/validation.ipynb#x) [c](../../params/lab.yaml) [d](https://x.org)').split() == [
         '[a](../languages/measures.ipynb)', '[b](../explanations/validation.ipynb#x)',
         '[c](../files/params-lab.yaml)', '[d](https://x.org)']
     assert page.prose('`find_task`, `nothing`') == '{py:obj}`find_task <xlt.tasks.cards.find_task>`, `nothing`'
     assert page.prose('```\n[x](nowhere.ipynb) `find_task`\n```') == '```\n[x](nowhere.ipynb) `find_task`\n```'
-    with pytest.raises(SystemExit, match='00_cards.ipynb: a link leads to 99_nothing.ipynb'):
+    with pytest.raises(SystemExit, match='90_cards.ipynb: a link leads to 99_nothing.ipynb'):
         page.prose('[a](99_nothing.ipynb)')
 
 

@@ -14,15 +14,16 @@ from transformers import BertConfig, BertForMaskedLM, BertModel, XLMRobertaConfi
 
 from xlt.models import encoders
 from xlt.cli.main import main
-from xlt.models.encoders import PARCELS, Folder, Packaged, located
+from xlt.models.encoders import PARCELS, Folder, Packaged, located, unsearched
 from xlt.models.features import train_tokenizer
 from xlt.common.errors import XltError
 from xlt.models.heads import (HEADS, MASKED_HEAD, first_position, load_encoder, load_masked, load_tuned, open_encoder, save_encoder, save_tuned, with_head,
                         with_masked_head)
 from xlt.models.packaged import BLOCK, PARTS, bert_name, dequantised, unpacked, unpacked_model
 from xlt.runs.params import Study
-from xlt.runs.results import runs
+from xlt.runs.graph import runs
 from xlt.models.training import packed
+from xlt.tasks.cards import Recipe
 
 SMALL = dict(vocab_size=400, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, hidden_dropout_prob=0., attention_probs_dropout_prob=0.)
 KINDS = {'bert': (BertForMaskedLM, BertConfig(max_position_embeddings=128, **SMALL)),
@@ -339,7 +340,7 @@ def tatoeba(project) -> Path:
     (project / 'data' / 'xnli').mkdir()
     (project / 'data' / 'xnli' / 'train-en.tsv').write_text(''.join(f'a dog {n}\tan animal {n}\tentailment\n' for n in range(20)))
     (project / 'params' / 'e5.yaml').write_text('study: e5\nsource: {kind: files, folder: data}\nencoder: {kind: packaged}\nintermediates: [mnli]\ntargets: [tatoeba]\n'
-                                               'languages: [de, sw]\nretrieval: {layer: 2}\n')
+                                               'languages: [de, sw]\nretrieval: {layer: 2}\nanalysis: {groups: median}\n')
     assert Files(folder=str(project / 'data')).languages('tatoeba') == ['de', 'sw']
     return project
 
@@ -376,3 +377,9 @@ def test_a_report_measures_once_and_says_where_it_cannot(tatoeba, stand_in, monk
     (tatoeba / 'data/tatoeba/v1/tatoeba.swh-eng.swh').write_text('\n'.join(f'other {n}' for n in range(20)) + '\n')
     assert replication.encoder_fidelity(study) == (said.split(' On Tatoeba')[0] + ' Its accuracies on Tatoeba were not measured again here: not installed', None)
     assert replication.encoder_fidelity(Study.read('params/tiny.yaml')) == ('', None)
+
+
+def test_what_cannot_be_searched_is_said():
+    assert unsearched(Recipe()) == '' and 'NLI' in unsearched(Packaged()) and 'not known' in unsearched(Packaged())
+    other = unsearched(Folder(path='/'))
+    assert 'not known' in other and 'NLI' not in other

@@ -9,8 +9,12 @@ from xlt.cli.main import main
 from xlt.stats.degradation import read_scores
 from xlt.reporting.interop import export, tidy
 from xlt.common.errors import XltError
-from xlt.runs.params import Study
-from xlt.runs.results import begin, collect, find_run, held, root, write
+from xlt.runs.params import Study, root
+from xlt.runs.worker import begin
+from xlt.runs.status import collect
+from xlt.runs.graph import find_run
+from xlt.runs.store import held
+from xlt.common.io import write
 from xlt.tasks.cards import TARGET
 
 
@@ -49,7 +53,7 @@ def test_from_jiant_to_an_analysis(tmp_path, capsys):
 @pytest.mark.parametrize('toolkit, text, message', [
     ('jiant', '{"xnli_sw": {"metrics": {"minor": {"mcc": 1}}}}', 'xnli_sw: no accuracy; there is mcc'), ('jiant', '{"cola": {}}', 'no score of a task of XTREME'),
     ('jiant', '{"xnli_sw": {"metrics": {"minor": [0.5]}}}', "not in the form of jiant's results"), ('mteb', '{"task_name": "BUCC", "scores": {"test": [{}]}}', "not in the form of mteb's"),
-    ('jiant', '[1]', 'a JSON object is wanted, not a list'), ('mteb', '{', 'not JSON'), ('mteb', '{"task_name": "STS17"}', "task 'STS17' is none of Tatoeba"),
+    ('jiant', '[1]', 'a JSON object is wanted, not a list'), ('mteb', '{', 'not JSON'), ('mteb', '{"task_name": "STS17"}', "task 'STS17' is none of BUCC"),
     ('mteb', '{"task_name": "BUCC", "scores": {"train": []}}', 'no test scores in a language of bucc2018; there is train'),
     ('jiant', '{"results": {"xnli_sw": {"acc": 0.4}}}', 'a file of lm-eval, not of jiant: xlt convert lm-eval r.json'), ('lm-eval', '[{"name": "xnli", "stats": []}]', 'a file of HELM, not of lm-eval: make a table'),
     (None, '[{"name": "xnli:language=sw", "metrics": []}]', 'a file of HELM, which is not read; make a table of it'), (None, '{"config_general": {}, "results": {}}', 'a file of lighteval, which is not read'),

@@ -7,7 +7,7 @@ import nbformat
 from machine import FILE, XLT, states, xlt
 
 from xlt.runs.params import Study
-from xlt.runs.results import find_run
+from xlt.runs.graph import find_run
 
 # The first pair that trains is killed at its fourth step, once; every step is saved, so that the next attempt goes on from the third.
 KILL = """\

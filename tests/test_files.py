@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from xlt.data.files import (ISO3, NER, NLI, UPOS, Files, carve, describe, digest, evaluated, evaluation_files, evaluation_rows, fused, incomplete, key, listed, overlap,
-                       read_anli, read_bucc, read_ccg, read_conllu, read_cosmosqa, read_csqa, read_file, read_hellaswag, read_json, read_lines,
-                       read_pair_table, read_pairs, read_qqp_csv, read_qqp_lines, read_snli, read_squad, read_tagged, read_tatoeba, read_text, sentences,
-                       split_rows, training, training_files)
+from xlt.data.files import (ISO3, Files, carve, describe, text_digest, evaluated, evaluation_files, evaluation_rows, fused,
+    incomplete, key, overlap, read_anli, read_bucc, read_ccg, read_conllu, read_cosmosqa, read_csqa,
+    read_file, read_hellaswag, read_pair_table, read_pairs, read_qqp_csv, read_qqp_lines, read_snli,
+    read_squad, read_tagged, read_tatoeba, sentences, split_rows, training, training_files)
+from xlt.tasks.cards import NER, NLI, UPOS, INTERMEDIATE, TARGET, TASKS
+from xlt.common.digests import listed
+from xlt.common.io import read_json, read_lines, read_text
 from xlt.common.errors import XltError
-from xlt.tasks.cards import INTERMEDIATE, TARGET, TASKS
 
 
 @pytest.fixture
@@ -438,8 +440,48 @@ def test_development_data_are_held_out(sample):
         train, dev = training(sample, t, .1)
         field = next(f for f in ('context', 'sentence1', 'question', 'tokens') if train[0].get(f))
         if t != 'csqa': assert not {str(r[field]) for r in train} & {str(r[field]) for r in dev}, t
-        assert [r['id'] for r in train] == sorted((r['id'] for r in train), key=digest)
+        assert [r['id'] for r in train] == sorted((r['id'] for r in train), key=text_digest)
     assert not {r['sentence1'] for r in training(sample, 'mnli', .1)[1]} & {r['sentence1'] for r in training(sample, 'anli_plus', .1)[0]}, 'held out of both'
+
+
+def paragraphs(*contexts: str, version: str = '1.1') -> str:
+    "A SQuAD file with a question about each of these paragraphs."
+    return json.dumps({'version': version, 'data': [{'title': 'T', 'paragraphs': [
+        {'context': c, 'qas': [{'id': f'{version} {c}', 'question': 'Who?', 'answers': [{'text': c.split()[0], 'answer_start': 0}]}]} for c in contexts]}]})
+
+
+def contexts(rows: list[dict]) -> set[str]:
+    return {r['context'] for r in rows}
+
+
+@pytest.mark.parametrize('files', [
+    {'train-v1.1': range(40, 50), 'dev-v1.1': range(40), 'dev-v2.0': range(30)},  # SQuAD 2.0 has to be trained on its development paragraphs
+    {'dev-v1.1': range(40), 'dev-v2.0': range(10, 50)},  # both are carved
+    {'dev-v1.1': range(40), 'train-v2.0': range(20, 50), 'dev-v2.0': range(50, 60)},
+    {'train-v1.1': range(30), 'dev-v1.1': range(30, 40), 'train-v2.0': range(35), 'dev-v2.0': range(25, 45)}])
+def test_no_task_is_trained_on_what_another_stops_early_by(folder, put, files):
+    for name, numbers in files.items():
+        put(f'squad/{name}.json', paragraphs(*(f'Word{n} stands in paragraph {n}.' for n in numbers), version=name[-3:]))
+    train, dev = ([contexts(folder.load(t, part)) for t in ('squad_v1', 'squad_v2')] for part in ('train', 'dev'))
+    assert all([*train, *dev]) and not set.union(*train) & set.union(*dev)
+    here = sum(len(folder.load(t, part)) for t in ('squad_v1', 'squad_v2') for part in ('train', 'dev'))
+    said = [int(re.search(r'other side: (\d+)', n)[1]) for t in ('squad_v1', 'squad_v2') for n in folder.notes(t) if 'other side' in n]
+    assert here + sum(said) == sum(map(len, files.values())), 'what is left out is counted'
+
+
+def test_nothing_left_to_check_on_is_said(folder, put):
+    words = [f'Word{n} stands in paragraph {n}.' for n in range(40)]
+    put('squad/dev-v2.0.json', paragraphs(*words, version='2.0'))
+    held = contexts(folder.load('squad_v2', 'dev'))
+    put('squad/train-v1.1.json', paragraphs('Another one.')), put('squad/dev-v1.1.json', paragraphs(*(w for w in words if w not in held)))
+    with pytest.raises(XltError, match='squad_v1: squad_v2 is trained on every development paragraph of it'): folder.load('squad_v1', 'dev')
+
+
+def test_siblings_of_the_sample_are_apart(sample):
+    data = {t: training(sample, t, .1) for t in ('squad_v1', 'squad_v2', 'mnli', 'anli_plus')}
+    for one, other in (('squad_v1', 'squad_v2'), ('squad_v2', 'squad_v1'), ('mnli', 'anli_plus'), ('anli_plus', 'mnli')):
+        texts = lambda rows: [r.get('context') or r['sentence1'] for r in rows]
+        assert overlap(texts(data[one][0]), texts(data[other][1]))['shared'] == 0, (one, other)
 
 
 def test_the_corpus_holds_nothing_that_is_evaluated(sample):

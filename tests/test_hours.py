@@ -15,7 +15,9 @@ from xlt.models.heads import load_tokenizer, new_model, save_encoder
 from xlt.runs.params import Study
 from xlt.runs.planning import done_here, expectations, sized, to_read
 from xlt.common.progress import count_work
-from xlt.runs.results import begin, find_run, result, runs
+from xlt.runs.worker import begin
+from xlt.runs.graph import find_run, runs
+from xlt.runs.store import result
 from xlt.data.door import load
 from xlt.tasks.cards import TASKS, Recipe
 from xlt.models.tokenised import tokenised

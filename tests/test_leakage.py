@@ -11,7 +11,7 @@ from xlt.data.lab import Lab, Speaker, hidden, reserved
 from xlt.common.errors import XltError
 from xlt.data.leakage import LIMIT, SHORT, Exam, examine, exams_of, is_short, leakage_table, read_before, said_in, save_read, touched
 from xlt.runs.params import Study
-from xlt.runs.results import runs
+from xlt.runs.graph import runs
 from xlt.data.door import dealt, load
 from xlt.tasks.cards import INTERMEDIATE, TARGET, TASKS
 
@@ -116,12 +116,12 @@ def line(tmp_path, read):
 
 def test_a_target_added_later_is_compared_with_what_its_ancestors_read(tmp_path):
     run = line(tmp_path, {'intermediate mnli: mnli train': pairs(('A premise.', SAID))})
-    with pytest.raises(XltError, match='intermediate mnli: mnli train holds .*mnli--s0, trained before this was tested: repeat that run'):
+    with pytest.raises(XltError, match='intermediate mnli: mnli train holds .*mnli--s0, trained before this was tested; to repeat it: xlt run STUDY --remake mnli--s0'):
         examine([exam(sides(SAID))], {}, 'remove', read_before(run))
     with pytest.raises(XltError, match='set `leakage: remove`'): examine([exam(sides(SAID))], {}, 'refuse', read_before(run))
     assert not len(examine([exam(sides('Another sentence of the test.'))], {}, 'refuse', read_before(run)).table)
     (tmp_path / 'read.npz').unlink()
-    with pytest.raises(XltError, match='what mnli--s0 has read is not known; repeat that run'): read_before(run)
+    with pytest.raises(XltError, match='what mnli--s0 has read is not known; to repeat that run: xlt run STUDY --remake mnli--s0'): read_before(run)
 
 
 def test_a_message_has_at_most_five_tests():
@@ -141,7 +141,7 @@ def specs(*settings):
 
 def test_removing_makes_targets_and_languages_part_of_what_a_run_is(monkeypatch, repo):
     monkeypatch.setenv('XLT_ROOT', str(repo))
-    remove, more, fewer = 'leakage=remove', 'targets=[xnli, xquad, mlqa]', 'languages=[qaa, qab, qac]'
+    remove, more, fewer = 'leakage=remove', 'targets=[xnli, xquad, mlqa]', 'languages=[qaa, qab, qac, qad]'
     assert specs()['mnli--s0'] == specs(more)['mnli--s0'] == specs(fewer)['mnli--s0'], 'what is refused is not trained otherwise'
     for name in ('encoder', 'mnli--s0', 'mnli--xnli--s0'): assert specs()[name] != specs(remove)[name], 'what is removed is not read'
     for setting in (more, fewer): assert specs(remove)['mnli--s0'] != specs(remove, setting)['mnli--s0']

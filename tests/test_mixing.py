@@ -8,7 +8,7 @@ from xlt.data.lab import Lab
 from xlt.common.errors import XltError
 from xlt.models.multitask import Batches, Part, proportions, turns
 from xlt.runs.params import Study
-from xlt.runs.results import runs
+from xlt.runs.graph import runs
 from xlt.data.door import dealt
 from xlt.tasks.cards import INTERMEDIATE, find_variant
 

@@ -11,7 +11,8 @@ from test_pipeline import STUB
 from xlt.cli.main import main, shortened
 from xlt.common.errors import XltError, brief
 from xlt.runs.params import Study, parse, root
-from xlt.runs.results import note, runs, status
+from xlt.runs.status import note, status
+from xlt.runs.graph import runs
 
 
 @pytest.mark.skipif(os.name != 'posix', reason='such names are not allowed elsewhere')
@@ -97,7 +98,7 @@ def test_a_damaged_note_hides_nothing_of_a_study(project, text):
 
 
 def test_whatever_else_goes_wrong_is_one_line(project, capsys, monkeypatch):
-    monkeypatch.setattr('xlt.runs.results.status', lambda study: {}[('x' * 10_000,)])
+    monkeypatch.setattr('xlt.runs.status.status', lambda study: {}[('x' * 10_000,)])
     assert main(['status', 'params/tiny.yaml']) == 2
     said = capsys.readouterr().err
     assert said.startswith('xlt: unexpected KeyError in test_names.py, line') and said.count('\n') == 1 and len(said) < 3000

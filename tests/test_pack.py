@@ -16,9 +16,11 @@ from xlt.cli import main as cli
 from xlt.common.errors import XltError
 from xlt.stats.paired import compare_all
 from xlt.runs.params import Study
-from xlt.runs.results import (begin, collect, find_run, forget, local_result, needed_again, pack, pack_file, predictions, removed, reopen, result,
-                         runs, status)
-from xlt.runs.store import compact, expanded, pack_bytes, unpacked
+from xlt.runs.worker import begin
+from xlt.runs.status import collect, status
+from xlt.runs.graph import find_run, runs
+from xlt.runs.store import forget, local_result, needed_again, pack, pack_file, predictions, removed, reopen, result
+from xlt.runs.packs import compact, restored, pack_bytes, unpacked
 from xlt.tasks.cards import TASKS
 
 
@@ -150,7 +152,7 @@ def test_a_pack_is_small(study):
                              'correct': (rng.random(3000) < .3 + .6 * right).astype(float)})
         examples, values, which = compact(rows)
         members |= {f'examples/{hashlib.sha256(examples).hexdigest()}': examples, f'{i}/values': values, f'{i}/which': which}
-        assert expanded(examples, values, which).correct.tolist() == rows.correct.tolist()
+        assert restored(examples, values, which).correct.tolist() == rows.correct.tolist()
     size = len(pack_bytes(members))
     print(f'{size:,} bytes, {8 * size / 630_000:.2f} bits an answer')
     assert size < 630_000 / 8 * 1.4 and sum(n.startswith('examples/') for n in members) == 1

@@ -163,8 +163,8 @@ def test_recipe_fits_the_encoder(project):
 
 
 def test_languages_keep_the_order_of_the_source(project):
-    study = Study.read(FILE, set=['languages=[qac, qab]'])
-    assert study.evaluated('xquad') == ['qab', 'qac']
+    study = Study.read(FILE, set=['languages=[qad, qac, qab]'])
+    assert study.evaluated('xquad') == ['qab', 'qac', 'qad']
 
 
 def test_overrides_are_phase():
@@ -191,7 +191,7 @@ def test_override_makes_mappings():
 
 
 def test_reading_a_study_imports_no_torch(project):
-    code = f'import sys; from xlt.runs.params import Study; from xlt.runs.results import status; status(Study.read({FILE!r})); print("torch" in sys.modules)'
+    code = f'import sys; from xlt.runs.params import Study; from xlt.runs.status import status; status(Study.read({FILE!r})); print("torch" in sys.modules)'
     out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=os.environ)
     assert out.stdout.strip() == 'False', out.stderr
 
@@ -240,3 +240,19 @@ def test_device_and_precision_are_resolved(kind, device, precision, gpus, wanted
     assert (plain.get('arithmetic') == 'portable') == (kind == 'scratch' and wanted == ('cpu', 'fp32'))
     monkeypatch.setenv('XLT_DEVICES', '')  # as in a run that hides the GPUs it does not use
     assert study.execution()['device'] == wanted[0], 'once looked up, it stays'
+
+
+@pytest.mark.parametrize('settings, said', [
+    (['languages=[qaa, qab, qac]'], 'tertiles need 3 at least'), (['languages=[qab]', 'analysis.groups=median'], 'median need 2 at least'),
+    (['languages=[qaa, qab, qac]', 'analysis.groups=median'], None)])
+def test_languages_that_make_no_groups_are_refused_before_anything_runs(project, settings, said):
+    if said is None: assert Study.read(FILE, set=settings).study == 'tiny'
+    else:
+        with pytest.raises(XltError, match=said): Study.read(FILE, set=settings)
+
+
+def test_a_measure_that_draws_no_line_is_refused(project, monkeypatch):
+    from xlt.data.lab import Lab
+    facts = Lab.facts
+    monkeypatch.setattr(Lab, 'facts', lambda self: facts(self).assign(corpus_sentences=7.))
+    with pytest.raises(XltError, match='corpus_sentences is 7 for languages of both groups'): Study.read(FILE)

@@ -17,7 +17,9 @@ import pytest
 from machine import FILE, launch, states, write_stubs, written, xlt
 
 from xlt.runs.params import Study
-from xlt.runs.results import find_run, result, runs, status
+from xlt.runs.graph import find_run, runs
+from xlt.runs.store import result
+from xlt.runs.status import status
 
 STUB = """\
 study: tiny

@@ -18,7 +18,10 @@ from xlt.common import progress
 from xlt.models.checkpoints import seal, trained_once
 from xlt.runs.params import Study
 from xlt.common.progress import amount, show_progress, tell, told
-from xlt.runs.results import begin, doing, find_run, result, status
+from xlt.runs.worker import begin
+from xlt.runs.status import doing, status
+from xlt.runs.graph import find_run
+from xlt.runs.store import result
 
 FILE = 'params/tiny.yaml'
 STUDY = """\

@@ -13,7 +13,7 @@ from xlt.data.hub import CHECKPOINTS, DEV, DEV_IN, MANIFEST, REPOSITORIES, TEST,
 from xlt.common.errors import XltError
 from xlt.runs.params import Study
 from xlt.paper.published import carried
-from xlt.runs.results import runs
+from xlt.runs.graph import runs
 from xlt.tasks.cards import INTERMEDIATE, TARGET, VARIANTS
 
 FILES = {'xlmr-base': 5, 'xlmr-large': 1}  # seeds

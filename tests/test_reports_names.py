@@ -14,7 +14,9 @@ from test_pack import answer
 
 from xlt.reporting.api import executed
 from xlt.runs.params import Study
-from xlt.runs.results import begin, note_languages, runs
+from xlt.runs.worker import begin
+from xlt.runs.store import note_languages
+from xlt.runs.graph import runs
 
 ODD = '<img src=x onerror=alert(1)> *b* | $x$ `c` [d](e)'
 

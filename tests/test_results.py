@@ -19,9 +19,13 @@ from xlt.reporting.interop import tables
 from xlt.common.errors import XltError
 from xlt.stats.paired import compare_all
 from xlt.runs.params import Study, root
-from xlt.runs.results import (FINISHED, begin, check_history, checksum, chosen_again, collect, fail, find_run, forget, graded, is_alive, is_published,
-                         lost_languages, mixed_makers, note_languages, predictions, publish, put_aside_outdated, result, runs, status, take_device, this_process,
-                         to_pack, track, write)
+from xlt.runs.worker import FINISHED, begin, check_history, fail, is_alive, take_device, this_process, track
+from xlt.common.digests import checksum
+from xlt.runs.store import (chosen_again, forget, graded, is_published, lost_languages, mixed_makers, note_languages,
+    predictions, publish, put_aside_outdated, result, to_pack)
+from xlt.common.io import write
+from xlt.runs.status import collect, status
+from xlt.runs.graph import find_run, runs
 from xlt.paper.submission import write_task
 
 FILE = 'params/tiny.yaml'
@@ -275,14 +279,14 @@ def test_a_result_written_meanwhile_is_not_set_aside(study, monkeypatch):
     def then_written(path, stamp):
         write(path, good)
         return None
-    monkeypatch.setattr('xlt.runs.results.verified', then_written)
+    monkeypatch.setattr('xlt.runs.store.verified', then_written)
     assert result(run) is None
     monkeypatch.undo()
     assert result(run) and not list(run.folder.glob('result.set-aside-*'))
 
 
 def test_leash(project):
-    code = f'from xlt.runs.results import begin; import time; begin({FILE!r}, "encoder"); print("begun", flush=True); time.sleep(60)'
+    code = f'from xlt.runs.worker import begin; import time; begin({FILE!r}, "encoder"); print("begun", flush=True); time.sleep(60)'
     driver = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])
     env = os.environ | {'XLT_DRIVER': f'{os.uname().nodename}:{driver.pid}'}
     child = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True, env=env)
@@ -301,9 +305,9 @@ def test_a_tracker_is_named_or_refused(project, monkeypatch):
     study = Study.read('params/tiny.yaml', ['track=mlflow'])
     assert {r.name: r.fingerprint for r in runs(study)} == names, 'the results are the same'
     with monkeypatch.context() as m:
-        m.setattr('xlt.runs.results.find_spec', lambda name: None)
+        m.setattr('xlt.runs.worker.find_spec', lambda name: None)
         with pytest.raises(XltError, match='track: mlflow is not installed'): track(study, runs(study)[0])
-    monkeypatch.setattr('xlt.runs.results.find_spec', lambda name: name)
+    monkeypatch.setattr('xlt.runs.worker.find_spec', lambda name: name)
     for name in ('XLT_TRACK', 'XLT_TRACK_NAME', 'WANDB_PROJECT', 'MLFLOW_EXPERIMENT_NAME', 'TENSORBOARD_LOGGING_DIR'): monkeypatch.setenv(name, '')
     track(study, runs(study)[0])
     assert os.environ['XLT_TRACK'] == 'mlflow' and os.environ['XLT_TRACK_NAME'] == 'tiny/encoder' and os.environ['MLFLOW_EXPERIMENT_NAME'] == 'tiny'
@@ -493,8 +497,8 @@ def test_mixed_makers_are_listed(study, monkeypatch):
     play(study, 'encoder')
     assert mixed_makers(study).empty
     with monkeypatch.context() as m:
-        m.setattr('xlt.runs.results.versions', lambda: {'python': '3.11', 'torch': '1.0'})
-        m.setattr('xlt.runs.results.machine', lambda: {'processor': 'Abacus'})
+        m.setattr('xlt.runs.worker.versions', lambda: {'python': '3.11', 'torch': '1.0'})
+        m.setattr('xlt.runs.worker.machine', lambda: {'processor': 'Abacus'})
         play(study, 'intermediate', 'mnli')
     found = mixed_makers(study)
     assert {'torch', 'processor', 'numpy'} <= set(found.what) and 'Abacus' in set(found.value) and (found.runs == 1).all()
@@ -514,7 +518,7 @@ def test_a_page_that_is_cut_or_gone_is_not_published(study):
 
 def test_locks_of_gpus_lie_in_a_folder_of_ones_own(tmp_path, monkeypatch, capsys):
     "Not in one that somebody else has put there; and a user needs no name, as in a container."
-    monkeypatch.setattr('xlt.runs.results.tempfile.gettempdir', lambda: str(tmp_path))
+    monkeypatch.setattr('xlt.runs.worker.tempfile.gettempdir', lambda: str(tmp_path))
     monkeypatch.setattr('pwd.getpwuid', lambda uid: (_ for _ in ()).throw(KeyError(uid)))
     for name in ('LOGNAME', 'USER', 'LNAME', 'USERNAME', 'SLURM_JOB_ID'): monkeypatch.delenv(name, raising=False)
     for name, value in (('XLT_DEVICES', '0'), ('XLT_GPUS', '1'), ('CUDA_VISIBLE_DEVICES', '')): monkeypatch.setenv(name, value)

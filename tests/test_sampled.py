@@ -9,7 +9,7 @@ from xlt.data.lab import Lab
 from xlt.common.errors import XltError
 from xlt.models.heads import new_model, save_encoder, with_head
 from xlt.runs.params import Study
-from xlt.runs.results import runs
+from xlt.runs.graph import runs
 from xlt.data.door import drawn, item, load
 from xlt.paper.submission import submission
 from xlt.tasks.cards import TASKS, Phase, Recipe

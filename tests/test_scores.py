@@ -8,7 +8,7 @@ from xlt.cli.main import main
 from xlt.stats.degradation import degradations, measured, primary, resource_measure, split
 from xlt.common.errors import XltError
 from xlt.languages.measures import code_hint, is_average, language_code, language_forms, languages, resource
-from xlt.runs.results import COLUMNS
+from xlt.runs.status import COLUMNS
 from xlt.stats.scores import check_scores, open_scores, read_scores, read_text
 from xlt.stats.simulation import simulate
 

@@ -5,7 +5,7 @@ import pytest
 
 from xlt.stats.degradation import check_scores
 from xlt.runs.params import Study
-from xlt.runs.results import begin
+from xlt.runs.worker import begin
 from xlt.paper.selection import DEV, RULES, best_of, chosen, dev_scores, gains, optimism, picks, regression, resamples, task_scores, weighted_means
 from xlt.tasks.cards import TARGET
 

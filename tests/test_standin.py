@@ -11,7 +11,8 @@ import pytest
 import standin
 from hub import SmallHub
 from xlt.runs.params import Study
-from xlt.runs.results import result, runs
+from xlt.runs.store import result
+from xlt.runs.graph import runs
 from xlt.tasks.cards import TARGET, VARIANTS
 
 ROWS, NAME = 40, 'FacebookAI/xlm-roberta-base'

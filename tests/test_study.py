@@ -12,7 +12,7 @@ from machine import FILE, XLT, written, xlt
 from nbconvert import HTMLExporter
 
 from xlt.runs.params import Study
-from xlt.runs.results import restarts
+from xlt.runs.status import restarts
 
 # Every sentence of the lab's text begins with a program, and so does the name of every language.
 POISON = """\
@@ -107,6 +107,15 @@ def test_two_pairs_for_real(checkout, repo, monkeypatch):
     explorer = (reports / 'explorer.html').read_text()  # there the text is inside a script, as a string with its < escaped
     assert active(page) == [] and 'xlt-poison' in explorer and '<script>document.title' not in explorer
     for name in ('report.html', 'explorer.html'): assert title(reports / name) != 'xlt-poison', name
+
+    kept = {name: (reports / name).read_text() for name in ('scores.csv', 'metrics.csv', 'dev.csv', 'paired.csv')}  # and from the pack alone
+    assert xlt('pack', FILE).returncode == 0
+    shutil.rmtree('runs')
+    for name in (*kept, 'report.html'): (reports / name).unlink()
+    said = xlt('run', FILE, command=XLT)
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert {p.parent.parent.name for p in Path('runs').rglob('result.json')} == {'report'}, 'nothing else was run'
+    assert {name: (reports / name).read_text() for name in kept} == kept and (reports / 'report.html').is_file()
     if title(reports / 'report.html') is None: pytest.skip('no browser to open the pages with: all else passed')
 
 

@@ -12,9 +12,9 @@ from xlt.data.hub import CHECKPOINTS
 from xlt.common.errors import XltError
 from xlt.models.metrics import id_pairs, label_lines, score_submission, tag_sentences
 from xlt.runs.params import Study
-from xlt.runs.results import begin
+from xlt.runs.worker import begin
 from xlt.data.door import load
-from xlt.paper.submission import choose, lines, submission, tatoeba_lines
+from xlt.paper.submission import choose, lines, submission, number_lines
 from xlt.tasks.cards import TARGET
 
 NAME = 'FacebookAI/xlm-roberta-large'
@@ -158,5 +158,5 @@ def test_tatoeba_is_in_the_order_of_xtremes_script(sample, mock, language):
     "The first labels of the official example are those of the real sentences."
     data = load(Files(folder=str(sample)), 'tatoeba', 'test', language).to_list()
     rows = pd.DataFrame([dict(id=r['id'], gold=r['matches'][0]) for r in data if r['side'] == 'english'])
-    ours, official = tatoeba_lines(rows, data, 'gold'), label_lines(mock / 'labels' / 'tatoeba' / f'test-{language}.tsv')
+    ours, official = number_lines(rows, data, 'gold'), label_lines(mock / 'labels' / 'tatoeba' / f'test-{language}.tsv')
     assert ours[:len(official)] == official and sorted(map(int, ours)) == list(range(len(rows)))

@@ -11,7 +11,7 @@ import pytest
 from machine import FILE, write_stubs, xlt
 from test_pipeline import STUB
 
-from xlt.runs.results import temporary_folder
+from xlt.runs.worker import temporary_folder
 
 PLAIN = {'LC_ALL': 'C', 'LANG': 'C', 'PYTHONCOERCECLOCALE': '0', 'PYTHONUTF8': '0', 'PYTHONIOENCODING': 'ascii'}
 SILENT = 'raise SystemExit("a start-up script of the user")\n'
@@ -71,7 +71,7 @@ def test_a_low_limit_that_may_be_raised_is_raised():
 
 def test_what_a_killed_process_left_is_removed_at_the_next_start(project, monkeypatch, tmp_path):
     monkeypatch.setenv('TMPDIR', str(tmp_path))
-    code = ('import os, signal; from pathlib import Path; from xlt.runs.results import temporary_folder\n'
+    code = ('import os, signal; from pathlib import Path; from xlt.runs.worker import temporary_folder\n'
             'with temporary_folder(Path("runs/tiny")) as place: (place / "left").touch(); print(place, flush=True); os.kill(os.getpid(), signal.SIGKILL)')
     said = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     left = Path(said.stdout.strip()) / 'left'

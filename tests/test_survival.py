@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 from machine import FILE, play, states, write_stubs, written, xlt
 
-from xlt.runs import results
+from xlt.runs import worker
 from xlt.cli.main import main
 from xlt.common.errors import XltError
 from xlt.runs.params import Study
-from xlt.runs.results import begin, find_run, in_use, publish, reopen, removed, result, runs, status
+from xlt.runs.worker import begin
+from xlt.runs.graph import find_run, runs
+from xlt.runs.store import in_use, publish, reopen, removed, result
+from xlt.runs.status import status
 
 STUDY = """\
 study: tiny
@@ -211,14 +214,14 @@ def test_removed_and_needed_again_is_done_again(small, monkeypatch):
 
 
 def test_signs_of_life_from_another_machine(small, monkeypatch):
-    monkeypatch.setattr(results.show_life, '__defaults__', (.05,))
+    monkeypatch.setattr(worker.show_life, '__defaults__', (.05,))
     study = Study.read(FILE)
     active = begin(study, 'encoder')
     note = active.folder / 'running.json'
     os.utime(note, (1e9, 1e9))
     while note.stat().st_mtime == 1e9:
         pass
-    monkeypatch.setattr(results.socket, 'gethostname', lambda: 'login')
+    monkeypatch.setattr(worker.socket, 'gethostname', lambda: 'login')
     assert status(study)[0]['state'] == 'running'
     active.life.set()
     os.utime(note, (1e9, 1e9))

@@ -53,7 +53,7 @@ def expected(row: dict, done: list[dict]) -> float | None:  # seconds; None: not
     return sum(alike) / len(alike) if alike else None
 
 # %% ../../nbs/cli/00_main.ipynb #c006
-def time_left(rows: list[dict],  # from `xlt.runs.results.status`
+def time_left(rows: list[dict],  # from `xlt.runs.status.status`
               at_once: int,  # runs that this machine can do
              ) -> float | None:  # seconds; None: not known yet
     "How long the rest of a study will take."
@@ -98,7 +98,8 @@ def only_driver(study):
     "Hold a study; if another process does, an `XltError` says which."
     from filelock import FileLock, Timeout
     from xlt.runs.params import root
-    from xlt.runs.results import canonical, this_process, write
+    from xlt.common.io import canonical, write
+    from xlt.runs.worker import this_process
     place = root() / 'runs' / study.study
     place.mkdir(parents=True, exist_ok=True)
     lock, note = FileLock(place / '.driver.lock'), place / 'driver.json'
@@ -152,7 +153,7 @@ def start(study, cores: int, *arguments: str,
     "Start Snakemake on a study."
     from xlt.runs.params import root
     from xlt.runs.planning import shared
-    from xlt.runs.results import write
+    from xlt.common.io import write
     where = ['--workflow-profile', snakefile().parent / 'profiles' / profile] if profile else ['--cores', cores]
     if not profile and (limits := shared(study)): where += ['--resources', *(f'{name}={n}' for name, n in limits.items())]
     log = root() / 'runs' / study.study / 'logs' / 'snakemake.log'
@@ -172,7 +173,7 @@ QUIET = 600  # seconds after which a log that is no terminal hears again from th
 def watch(process: subprocess.Popen, study, cores: int) -> int:  # its exit status
     "Show how far a study is until its process ends."
     from xlt.runs.planning import at_a_time
-    from xlt.runs.results import status
+    from xlt.runs.status import status
     at_once = at_a_time(study, cores)
     terminal, before, ended, height, said = sys.stdout.isatty(), None, False, 0, 0.
     while not ended:
@@ -236,7 +237,9 @@ def drive(study, cores: int, *arguments: str, profile: str | None = None,
     "Let Snakemake do what is missing, and show how far it is."
     from xlt.reporting.doctor import check_files
     from xlt.runs.params import root
-    from xlt.runs.results import forget, note_languages, runs, temporary_folder
+    from xlt.runs.store import forget, note_languages
+    from xlt.runs.graph import runs
+    from xlt.runs.worker import temporary_folder
     from xlt.runs.kernel_pool import IMPORTS, warm_kernels
     check_files()
     writable(study)
@@ -280,7 +283,7 @@ def failures(rows: list[dict], logs: Path) -> list[str]:
 def conclude(study, returned: int) -> int:  # exit status
     "Say how a run ended."
     from xlt.runs.params import root, shown
-    from xlt.runs.results import status
+    from xlt.runs.status import status
     rows, logs = status(study), Path(shown(root() / 'runs' / study.study / 'logs'))
     if returned == 130: print('stopped; what is done is kept, and the same command goes on from there'); return 130
     if returned < 0: print(f'Snakemake was killed (signal {-returned}), so its runs were ended; what is done is kept, and the same command goes on from there'); return 1
@@ -295,7 +298,7 @@ def conclude(study, returned: int) -> int:  # exit status
 def read_study(args):
     "The study that a command names, with its `--set`; what its source lacks is said."
     from xlt.runs.params import Study
-    from xlt.runs.results import lost_languages
+    from xlt.runs.store import lost_languages
     study = Study.read(args.params, args.set or ())
     for task, why in study.absent.items(): print(f'xlt: without {task}: {why}', file=sys.stderr)
     for target, codes in lost_languages(study).items():
@@ -305,7 +308,8 @@ def read_study(args):
 # %% ../../nbs/cli/00_main.ipynb #e1500001
 def check_start(study) -> None:
     "An `XltError` if a study has yet to make its encoder and what it is made of is not here."
-    from xlt.runs.results import result, runs
+    from xlt.runs.store import result
+    from xlt.runs.graph import runs
     if not result(runs(study)[0]): study.encoder.check()
 
 # %% ../../nbs/cli/00_main.ipynb #1e606e07
@@ -313,7 +317,8 @@ def resolved(args):
     "The study that a command names; with `--set`, from a copy that holds the settings."
     import yaml
     from xlt.runs.params import Study, root
-    from xlt.runs.store import checksum, write
+    from xlt.common.digests import checksum
+    from xlt.common.io import write
     study = read_study(args)
     if not args.set: return study
     copy = root() / 'runs' / study.study / 'params' / f'{checksum(study.dump())[:10]}.yaml'
@@ -324,7 +329,9 @@ def resolved(args):
 def check_hardware(study, profile: str | None, again: list = ()) -> None:
     "What is missing can be run here, or in the jobs of a profile; or an `XltError`."
     from xlt.runs.params import slow
-    from xlt.runs.results import check_device, result, runs
+    from xlt.runs.worker import check_device
+    from xlt.runs.store import result
+    from xlt.runs.graph import runs
     todo = [r for r in runs(study) if r in again or not result(r)]
     if profile is None:
         if todo and (why := slow(study)): print(f'warning: {why}', file=sys.stderr)
@@ -335,7 +342,8 @@ def check_hardware(study, profile: str | None, again: list = ()) -> None:
 # %% ../../nbs/cli/00_main.ipynb #c030
 def run(args) -> int:
     "run a study, or what of it is missing"
-    from xlt.runs.results import chosen_again, is_published, status
+    from xlt.runs.store import chosen_again, is_published
+    from xlt.runs.status import status
     known = sorted(p.parent.name for p in (snakefile().parent / 'profiles').glob('*/config.yaml'))
     if args.profile not in (None, *known): raise XltError(f'there is no profile {args.profile!r}; there is {", ".join(known)}')
     wants = {'slurm': 'sbatch', 'kubernetes': 'kubectl'}.get(args.profile)
@@ -356,10 +364,10 @@ def run(args) -> int:
 def pack(args) -> int:
     "put the results of a study into one small file beside its report, to be committed and picked up elsewhere"
     from xlt.runs.params import shown
-    from xlt.runs.results import pack, pack_file
+    from xlt.runs.store import pack, pack_file
     study = read_study(args)
     told = pack(study)
-    print(f'{shown(pack_file(study.study))}: {told["results"]} results ({told["new"]} new, {told["kept"]} that only the pack holds), {told["bytes"] / 1e6:.1f} MB')
+    print(f'{shown(pack_file(study.study))}: {told["results"]} results ({told["new"]} new, {told["kept"]} that only the pack holds), {told["bytes"] / 1e3:,.0f} kB')
     print('It holds scores, provenance and how right each answer was; the answers themselves and checkpoints stay here.')
     if told['bytes'] > 5e6: print('That is much for a repository, which keeps every version; test_examples in the study\'s file makes it smaller.')
     return 0
@@ -370,7 +378,7 @@ def overview(study, rows: list[dict]) -> str:
     import pandas as pd
     from xlt.runs.params import absent_data
     from xlt.runs.planning import at_a_time
-    from xlt.runs.results import restarts
+    from xlt.runs.status import restarts
     absent, table = absent_data(study), pd.DataFrame(rows)[['run', 'phase', 'state', 'seconds', 'fingerprint']]
     twice, at_once = (pd.DataFrame(), os.cpu_count()) if absent else (restarts(study), at_a_time(study, os.cpu_count()))
     lines = [table.assign(seconds=table.seconds.map(lambda s: '' if pd.isna(s) else duration(s))).to_string(index=False), progress(rows, at_once)]
@@ -406,7 +414,7 @@ def plan(args) -> int:
 # %% ../../nbs/cli/00_main.ipynb #c031
 def report(args) -> int:
     "make a study's report again, from the pairs that are there"
-    from xlt.runs.results import collect
+    from xlt.runs.status import collect
     study = resolved(args)
     scores, _, missing = collect(study)
     if scores.empty: raise XltError(f'{study.file}: no pair has a result yet; xlt run {study.file}')
@@ -417,7 +425,7 @@ def report(args) -> int:
 def status(args) -> int:
     "how each run of a study stands, also while it is going on, here or on another machine"
     from xlt.runs.params import absent_data
-    from xlt.runs.results import status, status_by_name
+    from xlt.runs.status import status, status_by_name
     study, before = unless_absent(args), None
     look = status_by_name if absent_data(study) else status
     while True:

@@ -11,7 +11,7 @@ from itertools import zip_longest
 from typing import Annotated
 from datasets import Dataset
 from pydantic import Field
-from .files import Files, digest
+from .files import Files, text_digest
 from .hub import Hub
 from .lab import Lab
 from ..common.errors import XltError
@@ -50,7 +50,7 @@ def drawn(data: Dataset,
          ) -> Dataset:  # in the order of `data`
     "The examples of a test set that come first by the hash of their `item`."
     if n is None or n >= len(data): return data
-    order = [digest(item(id)) for id in data['id']]
+    order = [text_digest(item(id)) for id in data['id']]
     return data.select(sorted(sorted(range(len(data)), key=order.__getitem__)[:n]))
 
 # %% ../../nbs/data/03_door.ipynb #x15c0a03

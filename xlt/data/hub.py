@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 import pandas as pd
 from pydantic import Field
-from .files import FEATURES, ISO3, answer_at, choice_row, digest, find, fingerprint, full, key, known, numbered, read_bucc, read_ccg, read_lines, sentences, texts, two_sides
+from .files import (FEATURES, ISO3, answer_at, choice_row, text_digest, find, folder_digest, full, key, known, numbered,
+    read_bucc, read_ccg, sentences, texts, two_sides)
+from ..common.io import read_lines, expand_path
 from .files import dataset as rows_as_dataset
-from ..common.errors import XltError, expanded
+from ..common.errors import XltError
 from ..languages.measures import MEASURES, languages, resource
 from ..common.records import Strict
 from ..tasks.cards import NLI, TASKS, find_task
@@ -243,7 +245,7 @@ def canonical(task: str, split: Split, part: slice = slice(None)):  # a `dataset
     convert = reader(task, data)
     def one(row: dict, n: int) -> dict: return convert(row, f'{split.config}/{split.split}:{rows[n]}')
     data = data.map(one, with_indices=True, remove_columns=[c for c in data.column_names if c not in FEATURES[kind]], features=schema(kind),
-                    new_fingerprint=digest(f'{task} {split} {REPOSITORIES[split.repository].revision} {rows} {len(data)} {VERSION}')[:16])
+                    new_fingerprint=text_digest(f'{task} {split} {REPOSITORIES[split.repository].revision} {rows} {len(data)} {VERSION}')[:16])
     return data.select_columns(list(FEATURES[kind]))
 
 # %% ../../nbs/data/02_hub.ipynb #c046
@@ -323,7 +325,7 @@ def available(hub: Hub, task: str) -> str | None:  # None: it is there
     "Why a task cannot be run."
     folder = {'ccg': hub.ccg_folder, 'bucc2018': hub.bucc_folder}.get(task, '.')
     if folder is None: return MISSING[task]
-    return None if expanded(folder).is_dir() else f'no folder {folder!r}: {MISSING[task]}'
+    return None if expand_path(folder).is_dir() else f'no folder {folder!r}: {MISSING[task]}'
 
 # %% ../../nbs/data/02_hub.ipynb #c063
 TYDI_TRAIN = 3696  # English rows of the training split
@@ -339,14 +341,14 @@ def tydi(split: Split, language: str, expected: int | None):  # a `datasets.Data
 # %% ../../nbs/data/02_hub.ipynb #c065
 def held_out(data, share: float, dev: bool):  # a part of the rows, no paragraph on both sides
     "Development rows, or the rest."
-    contexts = sorted(set(data['context']), key=digest)
+    contexts = sorted(set(data['context']), key=text_digest)
     chosen = set(contexts[:max(1, round(share * len(contexts)))])
     return data.select([i for i, c in enumerate(data['context']) if (c in chosen) == dev])
 
 # %% ../../nbs/data/02_hub.ipynb #c066
 def by_hash(data):  # a `datasets.Dataset`
     "Rows in the order of a hash of their ids; those of a parallel set in the same order in every language."
-    order = [(digest(id.rpartition(':')[2]), digest(id)) for id in data['id']]  # first by the line in its file
+    order = [(text_digest(id.rpartition(':')[2]), text_digest(id)) for id in data['id']]  # first by the line in its file
     return data.select(sorted(range(len(data)), key=order.__getitem__))
 
 def joined(task: str, splits: list[Split]):  # a `datasets.Dataset`
@@ -360,7 +362,7 @@ def joined(task: str, splits: list[Split]):  # a `datasets.Dataset`
 # %% ../../nbs/data/02_hub.ipynb #c067
 def training(hub: Hub, task: str, split: str):  # a `datasets.Dataset`
     "English training or development data."
-    if task == 'ccg': return rows_as_dataset(ccg_rows(expanded(hub.ccg_folder), split), 'tagging')
+    if task == 'ccg': return rows_as_dataset(ccg_rows(expand_path(hub.ccg_folder), split), 'tagging')
     if task == 'tydiqa': return held_out(tydi(*TRAIN['tydiqa'], 'en', TYDI_TRAIN), hub.dev_share, split == 'dev')
     data = joined(task, list((TRAIN if split == 'train' else DEV)[task]))
     if split == 'train' or not task.startswith('squad'): return data
@@ -386,7 +388,7 @@ def load(hub: Hub, task, split: str, language: str):  # a `datasets.Dataset`
 # %% ../../nbs/data/02_hub.ipynb #c069
 def bucc(hub: Hub, split: str, language: str):  # a `datasets.Dataset`
     "BUCC from the user's own folder."
-    root = expanded(hub.bucc_folder)
+    root = expand_path(hub.bucc_folder)
     path = next((p for p in (root / f'{language}-en.{split}.gold', root / 'bucc2018' / f'{language}-en.{split}.gold') if p.is_file()), None)
     if path is None: raise XltError(f'{root}: no {language}-en.{split}.gold; {MISSING["bucc2018"]}')
     return rows_as_dataset(read_bucc(path), 'retrieval')
@@ -423,7 +425,7 @@ def facts() -> pd.DataFrame:  # indexed by code: name, family, script and the me
 # %% ../../nbs/data/02_hub.ipynb #c073
 def identity(hub: Hub) -> dict:
     "What of the source determines the data."
-    own = {name: fingerprint(expanded(folder)) for name, folder in (('ccg', hub.ccg_folder), ('bucc2018', hub.bucc_folder))
+    own = {name: folder_digest(expand_path(folder)) for name, folder in (('ccg', hub.ccg_folder), ('bucc2018', hub.bucc_folder))
            if folder and not available(hub, name)}
     return dict(kind=hub.kind, dev_share=hub.dev_share, version=VERSION, own=own, revisions={r.name: r.revision for r in REPOSITORIES.values()})
 

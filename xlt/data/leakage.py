@@ -157,9 +157,9 @@ def refuse(table: pd.DataFrame,
     if not len(bad): return
     said, tests = [refusal(r) for r in bad.to_dict('records')], set(zip(bad.target, bad.language))
     by = {name for name, touched, *test in table[['read_by', 'touched', 'target', 'language']].itertuples(index=False) if touched and tuple(test) in tests}
-    runs = ', '.join(sorted({before[name] for name in by & before.keys()}))
+    runs = sorted({before[name] for name in by & before.keys()})
     todo = {'refuse': 'take the target or the language out of the study, train on something else, or set `leakage: remove` to train without these rows',
-            'remove': f'the model descends from {runs}, trained before this was tested: repeat that run'}[leakage]
+            'remove': f'the model descends from {", ".join(runs)}, trained before this was tested; to repeat it: xlt run STUDY --remake {" ".join(runs)}'}[leakage]
     more = f'; and {len(said) - 5} more' if said[5:] else ''
     raise XltError(f'the test has been read: {"; ".join(said[:5])}{more}. At most {LIMIT:g} % is allowed: {todo}')
 
@@ -191,7 +191,7 @@ def read_before(run,  # has a `parent`, which has a `name`, a `folder` and a `pa
     found = {}
     while run := run.parent:
         path = run.folder / 'read.npz'
-        if not path.is_file(): raise XltError(f'{path}: no such file: what {run.name} has read is not known; repeat that run')
+        if not path.is_file(): raise XltError(f'{path}: no such file: what {run.name} has read is not known; to repeat that run: xlt run STUDY --remake {run.name}')
         with np.load(path) as kept: found[run.name] = {name: kept[name] for name in kept.files}
     return found
 

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import Trainer, TrainerCallback
-from ..data.files import sha256
+from ..common.digests import sha256
 from ..common.progress import EVERY, count_work, tell
 
 # %% ../../nbs/models/05_checkpoints.ipynb #xe78403f

@@ -95,7 +95,7 @@ def predict(task: Task, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFa
     "Predictions as `xlt.models.metrics.score` takes them: labels, numbers of choices, tags, or answers."
     features = tokenised(task, data, tokenizer, recipe, labels, folder)
     logits = outputs(model, tokenizer, task.kind, features, precision=precision)
-    if task.kind == 'span': return answers(data, features.select_columns(['example', 'offsets']), logits, task.name == 'squad_v2')
+    if task.kind == 'span': return answers(data, features.select_columns(['example', 'offsets']), logits, task.no_answer)
     if task.kind == 'tagging': return tags(data, features.select_columns(['example', 'words', 'starts']), logits, labels)
     best = [int(l.argmax()) for l, in logits]
     return best if task.kind == 'multiple_choice' else [labels[i] for i in best]
@@ -251,9 +251,9 @@ def evaluate_retrieval(source, task: Task, model: PreTrainedModel, tokenizer: Pr
     "Scores and predictions of an encoder, without any training, in each language."
     how = (model, tokenizer, layer, max_length, folder, prefix, precision)
     def one(language):
-        sets = [load(source, task.name, split, language) for split in (('dev', 'test') if task.name == 'bucc2018' else ('test',))]
+        sets = [load(source, task.name, split, language) for split in (('dev', 'test') if task.mined else ('test',))]
         def make():
-            if task.name == 'bucc2018': return mined_rows(task, language, *sets, k, *how)
+            if task.mined: return mined_rows(task, language, *sets, k, *how)
             ids, golds, found = nearest_translations(drawn_queries(sets[0], examples), *how)
             return score_rows(task, language, score(task.name, golds, found, language), len(golds)), example_rows(task, language, ids, golds, found)
         return [task.name, [content(s) for s in sets] if keep else '', layer, max_length, k, examples, prefix, precision], make

@@ -114,7 +114,7 @@ def loaded(kind: type,  # one of the `AutoModel…` classes
 
 # %% ../../nbs/models/04_heads.ipynb #c012
 def device() -> str:
-    "Where models work: the GPU, if this process sees one (`xlt.runs.results` gives each run one of its own)."
+    "Where models work: the GPU, if this process sees one (`xlt.runs.worker` gives each run one of its own)."
     return 'cuda' if torch.cuda.is_available() else 'cpu'
 
 def load_encoder(folder: Path | str, revision: str | None = None,

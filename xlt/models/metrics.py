@@ -14,9 +14,9 @@ import codecs, json, re, string, unicodedata
 from collections import Counter
 from itertools import chain
 from pathlib import Path
-from ..data.files import read_json, read_text
+from ..common.io import read_json, read_text
 from ..common.errors import XltError
-from ..tasks.cards import TARGET, find_task
+from ..tasks.cards import TARGET, TASKS, find_task
 
 # %% ../../nbs/models/09_metrics.ipynb #c005
 def same_length(gold, predicted,  # two sequences
@@ -152,11 +152,12 @@ def answer_scores(task: str,  # a span task
                   predicted: str,  # the answer given; '' for none
                   language: str) -> tuple[float, float]:  # F1 and exact match, 0 to 1
     "The best F1 and the best exact match over the acceptable answers."
-    normal = (lambda a: mlqa_normal(a, language)) if task == 'mlqa' else squad_normal
+    card = TASKS[task]
+    normal = (lambda a: mlqa_normal(a, language)) if card.normaliser == 'per_language' else squad_normal
     golds, guess = [normal(g) for g in gold], normal(predicted)
-    if task == 'squad_v2': golds = [g for g in golds if g] or ['']
+    if card.no_answer: golds = [g for g in golds if g] or ['']
     if not golds: raise XltError(f'{task}, {language}: a question without an acceptable answer')
-    return max(word_f1(g, guess, task == 'squad_v2') for g in golds), float(guess in golds)
+    return max(word_f1(g, guess, card.no_answer) for g in golds), float(guess in golds)
 
 # %% ../../nbs/models/09_metrics.ipynb #c044
 def pair_f1(gold, predicted,  # collections of (foreign id, English id)
@@ -180,8 +181,8 @@ def score(task: str,  # as in `xlt.tasks.cards.TASKS`
     "The official scores of one task in one language."
     t = find_task(task)
     if t.kind == 'span': scores = span_scores(task, gold, predicted, language)
-    elif t.kind == 'tagging': scores = tag_scores(gold, predicted, task == 'panx', f'{task}, {language}')
-    elif task == 'bucc2018': scores = pair_f1(gold, predicted)
+    elif t.kind == 'tagging': scores = tag_scores(gold, predicted, t.entities, f'{task}, {language}')
+    elif t.mined: scores = pair_f1(gold, predicted)
     else:
         same_length(gold, predicted, f'{task}, {language}')
         scores = {'accuracy': accuracy(gold, predicted)}
@@ -191,18 +192,18 @@ def score(task: str,  # as in `xlt.tasks.cards.TASKS`
 def correct(task: str, gold, predicted, language: str,  # as for `score`
            ) -> list[float]:  # one per example, 0 to 1
     "How right each prediction is."
-    kind = find_task(task).kind
-    if task == 'bucc2018':
+    card = find_task(task)
+    if card.mined:
         found = {tuple(p) for p in predicted}
         return [float(tuple(g) in found) for g in gold]
     same_length(gold, predicted, f'{task}, {language}')
-    if kind == 'span': return [answer_scores(task, g, p, language)[0] for g, p in zip(gold, predicted)]
-    if kind == 'tagging': return [accuracy(g, p) / 100 for g, p in zip(gold, predicted)]
+    if card.kind == 'span': return [answer_scores(task, g, p, language)[0] for g, p in zip(gold, predicted)]
+    if card.kind == 'tagging': return [accuracy(g, p) / 100 for g, p in zip(gold, predicted)]
     return [float(g == p) for g, p in zip(gold, predicted)]
 
 # %% ../../nbs/models/09_metrics.ipynb #c055
-GROUPS = {'classification': ('pawsx', 'xnli'), 'tagging': ('udpos', 'panx'), 'qa': ('xquad', 'mlqa', 'tydiqa'),
-          'retrieval': ('bucc2018', 'tatoeba')}
+GROUPS = {group: tuple(t.name for t in TARGET.values() if t.kind == kind) for kind, group in
+          {'sentence_pair': 'classification', 'tagging': 'tagging', 'span': 'qa', 'retrieval': 'retrieval'}.items()}
 
 # %% ../../nbs/models/09_metrics.ipynb #c056
 def label_lines(path: Path) -> list[str]:
@@ -266,7 +267,7 @@ def judge_tags(task: str, gold: list, given: list, where: Path) -> tuple[dict[st
     "F1 of tags, also where a sentence has too many or too few: then every later position is shifted, as for XTREME."
     same_length(gold, given, str(where), 'sentences')
     uneven = [n for n, (g, p) in enumerate(zip(gold, given), 1) if len(g) != len(p)]
-    scores = chunk_f1(gold, given) if uneven else tag_scores(gold, given, task == 'panx', str(where))
+    scores = chunk_f1(gold, given) if uneven else tag_scores(gold, given, TASKS[task].entities, str(where))
     said = [f'{where}: sentence {n} has {len(given[n - 1])} tags, but {len(gold[n - 1])} gold ones' + f', and so {len(uneven) - 1} more' * (len(uneven) > 1) for n in uneven[:1]]
     return {m: scores[m] for m in ('f1', 'precision', 'recall')}, said
 
@@ -275,18 +276,18 @@ def judge_file(task: str, language: str, predictions: Path, labels: Path,
                known: set[str] | None = None,  # labels or tags there are; None: those of the gold file
               ) -> tuple[dict[str, float], int, list[str]]:  # scores in percent; gold examples; what is odd
     "One file of a submission against its labels, in the form XTREME reports it."
-    kind = TARGET[task].kind
+    kind, mined = TARGET[task].kind, TARGET[task].mined
     if kind == 'span':
         gold, given, said = answers_of(predictions, labels)
         return span_scores(task, gold, given, language), len(gold), said
-    read = id_pairs if task == 'bucc2018' else tag_sentences if kind == 'tagging' else label_lines
+    read = id_pairs if mined else tag_sentences if kind == 'tagging' else label_lines
     gold, given, lines = read(labels), read(predictions), label_lines(predictions)
-    if task == 'bucc2018':
+    if mined:
         twice = [f'{predictions}: {len(given) - len(set(given)):,} pairs are given more than once and count once'] * (len(given) > len(set(given)))
         return pair_f1(gold, given), len(gold), odd_lines(lines, lambda line: line.count('\t') != 1, predictions, 'is no pair of ids with a tab between, counted wrong') + twice
     known = known or set(label_lines(labels))
-    strange = (lambda line: not line.isdigit()) if task == 'tatoeba' else lambda line: line not in known and (line != '' or kind != 'tagging')
-    what = 'number' if task == 'tatoeba' else 'tag of the gold files' if kind == 'tagging' else 'label of the gold file'
+    strange = (lambda line: not line.isdigit()) if kind == 'retrieval' else lambda line: line not in known and (line != '' or kind != 'tagging')
+    what = 'number' if kind == 'retrieval' else 'tag of the gold files' if kind == 'tagging' else 'label of the gold file'
     said = odd_lines(lines, strange, predictions, f'is no {what}, counted wrong')
     if kind == 'tagging':
         scores, uneven = judge_tags(task, gold, given, predictions)

@@ -18,7 +18,7 @@ from datasets import Dataset, Features, List, Value, concatenate_datasets
 from filelock import FileLock
 from transformers import PreTrainedTokenizerFast
 from .features import features
-from ..data.files import sha256
+from ..common.digests import sha256
 from ..tasks.cards import Phase, Task
 
 # %% ../../nbs/models/01_tokenised.ipynb #c558ccc3

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from ..stats.degradation import paired
 from ..runs.params import Study
-from ..runs.results import Run, result, runs
+from ..runs.graph import Run, runs
+from ..runs.store import result
 from ..tasks.cards import TARGET
 
 # %% ../../nbs/paper/00_selection.ipynb #xf21aaca

@@ -14,11 +14,11 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from pydantic import ValidationError
 from ..models.encoders import Packaged
-from ..common.errors import XltError, expanded
+from ..common.errors import XltError
+from ..common.io import expand_path, write
 from ..tasks.cards import TASKS
 from ..data.door import missing
 from ..runs.params import Study, explain, find, parse, root, shown
-from ..runs.results import write
 
 # %% ../../nbs/reporting/05_doctor.ipynb #x362de31
 def renamed(text: str,  # a study's file
@@ -184,7 +184,7 @@ def xtreme_files() -> dict:
     "Does the environment name a folder of XTREME's files?"
     files = os.environ.get('XLT_FILES')
     if not files: return finding('XTREME files', 'XLT_FILES names no folder; a study may name its own', 'note')
-    there = expanded(files).is_dir()
+    there = expand_path(files).is_dir()
     return finding('XTREME files', f'{files}{"" if there else ": no such folder"}', 'ok' if there else 'note')
 
 CHECKS = {'packages': packages, 'machine': machine, 'home folder': home_folder, 'GPU': gpu, 'hub': hub, 'packaged encoder': packaged, 'XTREME files': xtreme_files}

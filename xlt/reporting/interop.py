@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['NAMES', 'MLQA_DEV', 'MTEB', 'HARNESS', 'TRAINER', 'SUMEVAL', 'READERS', 'SYNONYMS', 'BY_HAND', 'MAKERS', 'CARD',
-           'MODEL_CARD', 'read_json', 'named', 'row', 'validation_examples', 'jiant_rows', 'mteb_entries', 'mteb_rows',
-           'harness_version', 'harness_rows', 'trainer_rows', 'percent', 'score_rows', 'sumeval_rows', 'toolkit_named',
-           'whose', 'read_results', 'tidy', 'grouped', 'add_scores', 'tables', 'license_of', 'model_card', 'export']
+           'MODEL_CARD', 'read_json', 'named', 'row', 'validation_examples', 'jiant_rows', 'names_in', 'mteb_entries',
+           'mteb_rows', 'harness_version', 'harness_rows', 'trainer_rows', 'percent', 'score_rows', 'sumeval_rows',
+           'toolkit_named', 'whose', 'read_results', 'tidy', 'grouped', 'add_scores', 'tables', 'license_of',
+           'model_card', 'export']
 
 # %% ../../nbs/reporting/02_interop.ipynb #xea3166c
 import json
@@ -20,7 +21,10 @@ from ..data.hub import DEV, DEV_IN, MANIFEST, TYDI_ROWS, test_split
 from ..common.errors import XltError, nearest
 from ..languages.measures import language_code, languages
 from ..runs.params import Study, root
-from ..runs.results import COLUMNS, Run, check_files, held, local_result, predictions, result, runs, write
+from ..runs.status import COLUMNS
+from ..runs.graph import Run, runs
+from ..runs.store import check_files, held, local_result, predictions, result
+from ..common.io import write
 from ..stats.scores import EXTRA, check_versions, equal_runs, read_text, typed
 from ..tasks.cards import TARGET
 from ..common.text import for_markdown, safe_table
@@ -74,7 +78,11 @@ def jiant_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
         yield row(target, language, score * (1 if TARGET[target].kind == 'span' else 100), f'jiant {target} validation', validation_examples(target, language))
 
 # %% ../../nbs/reporting/02_interop.ipynb #xe4b7417
-MTEB = {'Tatoeba': 'tatoeba', 'BUCC': 'bucc2018', 'BUCC.v2': 'bucc2018'}
+def names_in(toolkit: str) -> dict[str, str]:  # a task's name there → ours
+    "What another toolkit or benchmark calls the target tasks, by their cards."
+    return {name: t.name for t in TARGET.values() for name in t.elsewhere.get(toolkit, ())}
+
+MTEB = names_in('mteb')
 
 def mteb_entries(data: dict) -> dict[str, list[tuple[str, dict]]]:  # split → pairs of languages and their scores
     "The scores of a file of MTEB, in its new or its old form."
@@ -93,11 +101,11 @@ def mteb_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
         there = True
         try: score = named(entry, TARGET[target].metrics[0], pair.replace(' ', '-'))
         except XltError as e: yield str(e); continue
-        yield row(target, language, 100 * score, version, MANIFEST[test_split(target, language)] if target == 'tatoeba' else None)
+        yield row(target, language, 100 * score, version, MANIFEST[test_split(target, language)] if not TARGET[target].mined else None)
     if not there: yield f'no test scores in a language of {target}; there is {", ".join(splits) or "nothing"}'
 
 # %% ../../nbs/reporting/02_interop.ipynb #xf1180da
-HARNESS = {'xnli': 'xnli', 'paws': 'pawsx', 'pawsx': 'pawsx', 'xquad': 'xquad', 'mlqa': 'mlqa'}
+HARNESS = names_in('lm-eval')
 
 def harness_version(data: dict, key: str) -> str:
     "Which version of a task, with how many examples in the prompt, on which split."
@@ -150,7 +158,7 @@ def score_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
             n = data.get('examples', {}).get(target, {}).get(language)
             yield row(target, language, score, f'XTREME {target} test', n)
 
-SUMEVAL = {'XNLI': 'xnli', 'UDPOS': 'udpos', 'WikiANN': 'panx', 'TyDiQA': 'tydiqa'}
+SUMEVAL = names_in('litmus')
 
 def sumeval_rows(data: list, where: str, asked: dict) -> Iterator[dict | str]:
     "The scores of one record of SumEval."

@@ -7,9 +7,9 @@ __all__ = ['OURS', 'Overrides', 'OWN', 'sayable', 'root', 'find', 'shown', 'Load
            'TaskOverrides', 'Phases', 'Retrieval', 'Analysis', 'Mixing', 'Study', 'devices', 'bf16_on_gpu',
            'bf16_on_cpu', 'execution', 'slow', 'extent', 'recipe', 'Mixture', 'lacking', 'mixture', 'evaluated',
            'mined', 'tested', 'members', 'keys', 'within', 'locate', 'explain', 'kinds', 'oddities', 'find_trained',
-           'check_intermediate', 'problem', 'check_asked', 'check_names', 'check_source', 'check_resource', 'set_aside',
-           'trainings', 'set_by', 'check_encoder', 'check_windows', 'locate_encoder', 'locate_source', 'read',
-           'absent_data']
+           'check_intermediate', 'problem', 'check_asked', 'check_names', 'check_source', 'check_groups',
+           'check_resource', 'set_aside', 'trainings', 'set_by', 'check_encoder', 'check_windows', 'locate_encoder',
+           'locate_source', 'read', 'absent_data']
 
 # %% ../../nbs/runs/00_params.ipynb #x6ae51c9
 import math, os, re, shutil, subprocess
@@ -17,11 +17,12 @@ from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal, Union, get_args, get_origin
+import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from typing_extensions import TypedDict, get_type_hints, is_typeddict
 from ..common.errors import XltError, brief, nearest
-from ..languages.measures import GROUPINGS, MEASURES, resource
+from ..languages.measures import GROUPINGS, MEASURES, groups, resource
 from ..common.records import Strict
 from ..tasks.cards import INTERMEDIATE, TARGET, VARIANTS, MaskedText, Phase, Task, Variant, find_task, find_variant
 from ..data.hub import SHAPES
@@ -437,16 +438,30 @@ def check_source(study: Study) -> list[str]:  # what is wrong
     if not wrong: wrong += [f'languages: none of them is one of {t}\'s' for t in study.targets if study.source.languages(t) and not study.evaluated(t)]
     return wrong or (check_resource(study, known) if known else [])
 
+# %% ../../nbs/runs/00_params.ipynb #chkgrp01
+def check_groups(study: Study, measure: pd.Series,  # of its languages but the pivot
+                ) -> list[str]:  # what is wrong
+    "The languages make a low-resource and a high-resource group."
+    how = study.analysis.groups
+    low, high = groups(resource('joshi').reindex(measure.index) if how == 'joshi' else measure, how)
+    if not low or not high: return [f'languages: {", ".join(measure.index)} make no two groups by {how} (low: {", ".join(low) or "none"}; high: {", ".join(high) or "none"}); add languages, or change analysis.groups']
+    if how != 'joshi' and measure[low].max() >= measure[high].min():
+        return [f'analysis.resource: {measure.name} is {measure[low].max():g} for languages of both groups, so it draws no line between low and high; add languages, or choose another measure']
+    return []
+
 # %% ../../nbs/runs/00_params.ipynb #c048
 def check_resource(study: Study, codes) -> list[str]:  # what is wrong
     "The resource measure knows the study's languages."
     name, others = study.analysis.resource, [c for c in codes if c != study.source.pivot and (study.languages is None or c in study.languages)]
-    if len(others) < 2: return [f'languages: {", ".join(others) or "none"} beside the pivot {study.source.pivot}; two groups of languages need two at least']
+    least = 3 if study.analysis.groups == 'tertiles' else 2
+    if len(others) < least:
+        return [f'languages: {", ".join(others) or "none"} beside the pivot {study.source.pivot}; two groups of languages by {study.analysis.groups} need {least} at least']
     if study.analysis.groups == 'joshi' and (unknown := sorted(set(others) - set(resource('joshi').dropna().index))):
         return [f"analysis.groups is 'joshi', but Joshi et al. (2020) have no class for {', '.join(unknown[:5])}; choose from {', '.join(g for g in GROUPINGS if g != 'joshi')}"]
-    if name in MEASURES and set(codes) <= set(resource(name).dropna().index): return []
-    measures = list(study.source.facts().select_dtypes('number').columns)
-    return [] if name in measures else [f'analysis.resource is {name!r}{nearest(name, measures)}; choose from {", ".join(measures)}']
+    own = name in MEASURES and set(codes) <= set(resource(name).dropna().index)
+    facts = None if own else study.source.facts().select_dtypes('number')
+    if not own and name not in facts: return [f'analysis.resource is {name!r}{nearest(name, facts.columns)}; choose from {", ".join(facts.columns)}']
+    return check_groups(study, (resource(name) if own else facts[name]).reindex(others).dropna())
 
 # %% ../../nbs/runs/00_params.ipynb #x533d199
 def set_aside(study: Study) -> Study:  # another one; its `absent` says why
@@ -486,7 +501,8 @@ def check_encoder(study: Study) -> list[str]:  # what is wrong
     if variants: asked['mixing.masked_lm'] = study.mixing.masked_lm.max_length
     wrong = [f'{key}.max_length is {n}, but the encoder reads {longest} sub-words' for key, n in asked.items() if n > longest]
     if retrieves and study.retrieval.layer > layers: wrong.append(f'retrieval.layer is {study.retrieval.layer}, but the encoder has {layers} layers')
-    if variants and encoder.masked is False: wrong += [f'intermediates: {i}: the encoder comes without a head for masked language modelling' for i in variants]
+    if variants and encoder.masked is False: wrong += [f'intermediates: {i}: the encoder comes without a head for masked language modelling, so there is nothing to go on with, whatever text there is; '
+                                                        f'leave {i} out, or take an encoder that has one (scratch, or a checkpoint of XLM-R or BERT with its head)' for i in variants]
     return wrong
 
 # %% ../../nbs/runs/00_params.ipynb #c051

@@ -16,9 +16,9 @@ from importlib.resources import files
 from pathlib import Path
 import pandas as pd
 from ..common.arithmetic import arithmetic
-from ..data.files import stamp
+from ..common.digests import stamp
 from .params import root
-from .store import canonical
+from ..common.io import canonical
 
 # %% ../../nbs/runs/02_provenance.ipynb #p04
 PACKAGES = 'xlt torch transformers tokenizers datasets numpy pandas scipy scikit-learn statsmodels faiss-cpu papermill snakemake'.split()
@@ -119,7 +119,7 @@ def modules(names: Iterable[str],  # full names
     return found
 
 # %% ../../nbs/runs/02_provenance.ipynb #p18
-BOOKKEEPING = frozenset({'runs.params', 'runs.provenance', 'runs.results', 'runs.store'})  # what they decide of a score is in the run's spec
+BOOKKEEPING = frozenset(f'runs.{m}' for m in 'params packs provenance graph store worker status'.split())  # what they decide of a score is in the run's spec
 
 def notebook_file(phase: str) -> Path | None:
     "The notebook of a phase: the project's own, else the one beside this package."

@@ -14,7 +14,8 @@ from .analysis import adjust
 from .degradation import paired
 from ..common.errors import XltError
 from ..runs.params import Study
-from ..runs.results import graded, result, runs
+from ..runs.store import graded, result
+from ..runs.graph import runs
 
 # %% ../../nbs/stats/08_paired.ipynb #x87bbf40
 def answers(study: Study, target: str) -> pd.DataFrame:  # index (language, id); a column for each intermediate task

@@ -19,7 +19,7 @@ def coverage() -> pd.DataFrame:  # `target`, `language`: one row per XTREME test
 
 # %% ../../nbs/stats/02_simulation.ipynb #c008
 SCATTER = dict(language=.5, pair=2., rest=1., place=0., noise=.5, level=5.)  # standard deviations, points
-GAINS = {'tatoeba': 30., 'bucc2018': 20.}  # points that any intermediate task adds
+GAINS = {t.name: 20. if t.mined else 30. for t in TARGET.values() if t.kind == 'retrieval'}  # points that any intermediate task adds
 
 # %% ../../nbs/stats/02_simulation.ipynb #c009
 def levels(x: np.ndarray,  # log10 resource of each language

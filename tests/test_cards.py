@@ -1,0 +1,60 @@
+"A card is all that the library knows of a task: no module asks for one by name."
+import importlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import xlt.tasks
+from xlt.common.errors import XltError
+from xlt.tasks.cards import INTERMEDIATE, TARGET, TASKS, collect
+
+REPO = Path(__file__).resolve().parent.parent
+PUBLISHED = {'paper/published.py'}  # names the columns of other people's tables
+
+
+def code(path: Path) -> str:
+    "A module's code without comments and docstrings, and without the index that nbdev writes."
+    import ast
+    tree = ast.parse(path.read_text(encoding='utf-8'))
+    for node in ast.walk(tree):
+        body = getattr(node, 'body', None)
+        if isinstance(body, list): node.body = [n for n in body if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+@pytest.fixture(scope='module')
+def modules() -> dict[str, str]:
+    return {p.relative_to(REPO / 'xlt').as_posix(): code(p) for p in sorted((REPO / 'xlt').rglob('*.py')) if p.name != '_modidx.py'}
+
+
+@pytest.mark.parametrize('name', TASKS)
+def test_a_task_stands_in_its_own_module_and_notebook(name):
+    notebook, = (REPO / 'nbs' / 'tasks').glob(f'[0-9]*_{name}.ipynb')
+    cells = json.loads(notebook.read_text(encoding='utf-8'))['cells']
+    text = '\n'.join(''.join(c['source']) for c in cells)
+    for heading in ('## The card', '## Score'): assert heading in text, f'{notebook.name} lacks {heading}'
+    assert getattr(importlib.import_module(f'xlt.tasks.{name}'), name.upper()) is TASKS[name]
+
+
+def test_every_card_is_complete():
+    for t in TASKS.values():
+        assert t.licence and t.citation.startswith('https://'), t.name
+        assert (t.choices > 1) == (t.kind == 'multiple_choice') and (t.recipe is None) == (t.kind == 'retrieval')
+    assert [t.place for t in INTERMEDIATE.values()] == [t.place for t in TARGET.values()] == list(range(9))
+    names = [(toolkit, n) for t in TASKS.values() for toolkit, of in t.elsewhere.items() for n in of]
+    assert len(set(names)) == len(names), 'two tasks have the same name in another toolkit'
+
+
+def test_a_new_card_is_collected_without_a_list(tmp_path, monkeypatch):
+    (tmp_path / 'rte.py').write_text("from xlt.tasks.card import intermediate\nRTE = intermediate('rte', 'sentence_pair', 24, 3, ('yes', 'no'))\n")
+    (tmp_path / 'notacard.py').write_text('x = 1\n')
+    monkeypatch.setattr(xlt.tasks, '__path__', [*xlt.tasks.__path__, str(tmp_path)])
+    assert list(collect('intermediate')) == [*INTERMEDIATE, 'rte'] and list(collect('target')) == list(TARGET)
+
+
+def test_a_card_of_another_name_than_its_module_is_refused(tmp_path, monkeypatch):
+    (tmp_path / 'wrong.py').write_text("from xlt.tasks.card import intermediate\nWRONG = intermediate('mnli', 'sentence_pair', 24, 3, ('yes', 'no'))\n")
+    monkeypatch.setattr(xlt.tasks, '__path__', [*xlt.tasks.__path__, str(tmp_path)])
+    with pytest.raises(XltError, match="wrong.*'mnli'"): collect('intermediate')
