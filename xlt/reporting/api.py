@@ -19,7 +19,7 @@ from ..common.errors import XltError
 from ..languages.measures import language_code, languages
 from .pages import on_site, to_html
 from ..runs.params import root
-from ..runs.results import write
+from ..common.io import write
 from ..stats.scores import open_scores, read_text, source_name
 from ..common.text import for_html, for_markdown, from_spreadsheet, safe_table
 

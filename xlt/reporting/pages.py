@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 import pandas as pd
 from ..stats.analysis import number, side, verdict
-from ..runs.results import write
+from ..common.io import write
 from ..common.text import for_html, for_markdown, p_text
 
 # %% ../../nbs/reporting/03_pages.ipynb #pg14a005
