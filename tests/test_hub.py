@@ -12,7 +12,9 @@ from datasets import Dataset
 
 import xlt.data.hub as module
 from hub import SmallHub, every_split, span, write
-from xlt.data.files import ISO3, read_plain, read_squad
+from xlt.data.layout import ISO3
+from xlt.data.corpora import read_plain
+from xlt.data.readers import read_squad
 from xlt.data.hub import CHECKPOINTS, DEV, DEV_IN, MANIFEST, REPOSITORIES, TEST, TRAIN, TRANSLATED, TYDI, TYDI_ALL, UNLABELLED, Hub, Split, pins, test_split as where
 from xlt.common.errors import XltError
 from xlt.languages.measures import languages

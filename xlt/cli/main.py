@@ -97,7 +97,7 @@ def progress(rows: list[dict], at_once: int) -> str:
 def only_driver(study):
     "Hold a study; if another process does, an `XltError` says which."
     from filelock import FileLock, Timeout
-    from xlt.runs.params import root
+    from xlt.runs.project import root
     from xlt.common.io import canonical, write
     from xlt.runs.worker import this_process
     place = root() / 'runs' / study.study
@@ -116,7 +116,7 @@ def only_driver(study):
 def writable(study) -> None:
     "The folders for runs and reports can be written, or an `XltError` says which cannot."
     from tempfile import TemporaryFile
-    from xlt.runs.params import root
+    from xlt.runs.project import root
     for place in (root() / 'runs' / study.study, root() / 'reports' / study.study):
         try:
             place.mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ def writable(study) -> None:
 # %% ../../nbs/cli/00_main.ipynb #c013
 def snakefile() -> Path:
     "The project's Snakefile: in the root, or beside the installed code."
-    from xlt.runs.params import root
+    from xlt.runs.project import root
     for place in (root(), Path(str(files('xlt'))).resolve().parent):
         if (place / 'Snakefile').is_file(): return place / 'Snakefile'
     raise XltError(f'no Snakefile in {root()}: run xlt from the project\'s folder, or name it in XLT_ROOT')
@@ -136,7 +136,7 @@ def own_places(temporary: Path | None = None,  # a folder on this machine; None:
               ) -> dict[str, str]:  # for the environment of jobs
     "Where a study's processes keep caches and temporary files, so that they need no home folder."
     import tempfile
-    from xlt.runs.params import root
+    from xlt.runs.project import root
     cache = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
     places = {'XDG_CACHE_HOME': root() / 'runs' / '.cache', 'HF_HOME': os.environ.get('HF_HOME') or Path(cache) / 'huggingface',  # downloads stay where they are
               'MPLCONFIGDIR': root() / 'runs' / '.cache' / 'matplotlib', 'PYTHONUTF8': 1, 'PYTHONIOENCODING': 'utf-8'}
@@ -151,7 +151,7 @@ def start(study, cores: int, *arguments: str,
           env: dict[str, str] = {},  # for its jobs, besides this process's
          ) -> subprocess.Popen:  # its output goes to logs/snakemake.log
     "Start Snakemake on a study."
-    from xlt.runs.params import root
+    from xlt.runs.project import root
     from xlt.runs.planning import shared
     from xlt.common.io import write
     where = ['--workflow-profile', snakefile().parent / 'profiles' / profile] if profile else ['--cores', cores]
@@ -236,7 +236,7 @@ def drive(study, cores: int, *arguments: str, profile: str | None = None,
          ) -> int:  # Snakemake's exit status; 130: interrupted
     "Let Snakemake do what is missing, and show how far it is."
     from xlt.reporting.doctor import check_files
-    from xlt.runs.params import root
+    from xlt.runs.project import root
     from xlt.runs.store import forget, note_languages
     from xlt.runs.graph import runs
     from xlt.runs.worker import temporary_folder
@@ -258,7 +258,7 @@ def drive(study, cores: int, *arguments: str, profile: str | None = None,
 # %% ../../nbs/cli/00_main.ipynb #c023
 def headline(study) -> list[str]:
     "The answer, in the report's own words."
-    from xlt.runs.params import root, shown
+    from xlt.runs.project import root, shown
     summary = root() / 'reports' / study.study / 'summary.json'
     try: return json.loads(summary.read_text(encoding='utf-8'))['headline']
     except (OSError, ValueError, KeyError, TypeError, RecursionError): raise XltError(f'{shown(summary)}: there is no report with a headline yet; xlt run {study.file}') from None
@@ -282,7 +282,7 @@ def failures(rows: list[dict], logs: Path) -> list[str]:
 # %% ../../nbs/cli/00_main.ipynb #c025
 def conclude(study, returned: int) -> int:  # exit status
     "Say how a run ended."
-    from xlt.runs.params import root, shown
+    from xlt.runs.project import root, shown
     from xlt.runs.status import status
     rows, logs = status(study), Path(shown(root() / 'runs' / study.study / 'logs'))
     if returned == 130: print('stopped; what is done is kept, and the same command goes on from there'); return 130
@@ -316,7 +316,8 @@ def check_start(study) -> None:
 def resolved(args):
     "The study that a command names; with `--set`, from a copy that holds the settings."
     import yaml
-    from xlt.runs.params import Study, root
+    from xlt.runs.params import Study
+    from xlt.runs.project import root
     from xlt.common.digests import checksum
     from xlt.common.io import write
     study = read_study(args)
@@ -363,7 +364,7 @@ def run(args) -> int:
 # %% ../../nbs/cli/00_main.ipynb #x1packcmd
 def pack(args) -> int:
     "put the results of a study into one small file beside its report, to be committed and picked up elsewhere"
-    from xlt.runs.params import shown
+    from xlt.runs.project import shown
     from xlt.runs.store import pack, pack_file
     study = read_study(args)
     told = pack(study)
@@ -464,7 +465,7 @@ def languages(args) -> int:
 # %% ../../nbs/cli/00_main.ipynb #x81897ef
 def new(args) -> int:
     "write a file of parameters for a study of your own"
-    from xlt.runs.params import shown
+    from xlt.runs.project import shown
     from xlt.reporting.doctor import new_study
     path = shown(new_study(args.name, args.origin))
     print(f'{path} is yours to edit; then: xlt run {path}')

@@ -9,8 +9,8 @@ __all__ = ['COLOURS', 'QUIET', 'SHAPES', 'PAGE', 'ways', 'answers', 'matrix', 'o
 # %% ../../nbs/reporting/01_explorer.ipynb #xe6ba775
 import json
 import pandas as pd
-from ..stats.analysis import measures_for
-from ..stats.degradation import CELL, compare, connected, degradations, language_effects, split
+from ..stats.analysis import beside, measures_for
+from ..stats.degradation import CELL, comparable, compare, connected, degradations, language_effects, split
 from ..common.errors import XltError
 from ..languages.measures import GROUPINGS
 from ..common.text import for_html
@@ -55,6 +55,7 @@ def of_languages(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
                  lines: dict, measure: pd.Series,
                  facts: pd.DataFrame,  # `name`, `family` and `script`, indexed by code
                  paired: pd.DataFrame | None = None,  # from `xlt.stats.paired.compare_all`: intervals over examples
+                 unseen: list[str] = (),  # codes of a group of their own
                 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # one row per cell and language; one per language, with its group in every way
     "What is known of each language, and what happened to it in each cell."
     rows = lost[[*CELL, 'language', 'baseline', 'score', 'degradation']].round(2)
@@ -65,13 +66,13 @@ def of_languages(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
     codes = sorted(lost.language.unique(), key=lambda c: (measure[c], c))
     known = facts.reindex(codes)[['name', 'family', 'script']].assign(order=range(len(codes)))
     for name, values in measures_for(codes, measure).items(): known[name] = values.reindex(codes)
-    for way, groups in lines.items(): known[way] = ['low' if c in groups[0] else 'high' if c in groups[1] else 'middle' for c in codes]
+    for way, groups in lines.items(): known[way] = ['low' if c in groups[0] else 'high' if c in groups[1] else 'unseen' if c in unseen else 'middle' for c in codes]
     return rows, known.rename_axis('language').reset_index()
 
 # %% ../../nbs/reporting/01_explorer.ipynb #xa2aac5d
-COLOURS = {'low': '#d55e00', 'middle': '#8c8c8c', 'high': '#0072b2'}  # as in the figures
-QUIET = '#858585'  # lines, on light and on dark
-SHAPES = {'low': 'triangle-down', 'middle': 'circle', 'high': 'triangle-up'}
+COLOURS = {'low': '#d55e00', 'middle': '#8c8c8c', 'high': '#0072b2', 'unseen': '#9467bd'}  # on light and on dark
+QUIET = '#858585'  # lines
+SHAPES = {'low': 'triangle-down', 'middle': 'circle', 'high': 'triangle-up', 'unseen': 'diamond'}
 
 def answer_chart(over: pd.DataFrame):  # from `answers`; gives an Altair chart
     "Low minus high over all cells, for the chosen way."
@@ -110,7 +111,8 @@ def language_chart(rows: pd.DataFrame, known: pd.DataFrame,  # from `of_language
                    ways: list[str]):  # gives an Altair chart
     "Each language of the chosen cell, coloured by its group in the chosen way."
     import altair as alt
-    def by_group(channel, values): return channel('group:N', scale=alt.Scale(domain=list(COLOURS), range=list(values.values())), legend=alt.Legend(title='resource', orient='bottom'))
+    there = [g for g in COLOURS if g != 'unseen' or known[ways].isin(['unseen']).any(axis=None)]
+    def by_group(channel, values): return channel('group:N', scale=alt.Scale(domain=there, range=[values[g] for g in there]), legend=alt.Legend(title='resource', orient='bottom'))
     base = alt.Chart(rows, title=['Points lost by each language in the chosen cell (most resource at the top)', '← gained · lost →']).transform_filter({'param': 'cell'}).transform_lookup(
         'language', alt.LookupData(known, 'language', [c for c in known if c != 'language'])).transform_calculate(group='datum[way]').encode(
         y=alt.Y('language:N', sort=list(known.language)[::-1], title=None))
@@ -153,8 +155,10 @@ def explorer(scores: pd.DataFrame,  # a checked tidy table
             ) -> str:  # HTML
     "A study as one interactive page that needs nothing but a browser."
     import vl_convert
-    lost = connected(degradations(scores, pivot))[0]
-    lines = ways(lost, measure)
-    spec = json.dumps(chart(answers(lost, lines), matrix(lost, lines), *of_languages(lost, lines, measure, facts, paired)).to_dict(), allow_nan=False)
+    seen, unseen, _ = comparable(scores, measure, pivot)
+    lost = connected(degradations(seen, pivot))[0]
+    lines, others = ways(lost, measure), beside(scores, unseen, lost, pivot)
+    shown = lost if others is None else pd.concat([lost, others])
+    spec = json.dumps(chart(answers(lost, lines), matrix(lost, lines), *of_languages(shown, lines, measure, facts, paired, unseen)).to_dict(), allow_nan=False)
     title = for_html(f'Explorer: {scores.study.iloc[0]}')
     return PAGE.format(title=title, said=for_html(said), script=vl_convert.javascript_bundle(), spec=spec.replace('<', '\\u003c'))

@@ -20,7 +20,8 @@ import yaml
 from ..data.hub import DEV, DEV_IN, MANIFEST, TYDI_ROWS, test_split
 from ..common.errors import XltError, nearest
 from ..languages.measures import language_code, languages
-from ..runs.params import Study, root
+from ..runs.params import Study
+from ..runs.project import root
 from ..runs.status import COLUMNS
 from ..runs.graph import Run, runs
 from ..runs.store import check_files, held, local_result, predictions, result

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from ..common.errors import nearest, XltError
 from ..tasks.cards import TARGET
-from .params import root, Study
+from .project import root
+from .params import Study
 from ..common.io import canonical
 
 # %% ../../nbs/runs/03_graph.ipynb #c005

@@ -15,8 +15,9 @@ from contextlib import suppress
 from statistics import median
 import pandas as pd, psutil
 from ..common.digests import stamp
-from ..data.files import texts
-from .params import Study, extent, root, devices
+from ..data.examples import texts
+from .params import Study, extent, devices
+from .project import root
 from .provenance import machine
 from .graph import Run, fingerprint, runs
 from ..common.io import canonical, write

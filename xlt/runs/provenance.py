@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 from ..common.arithmetic import arithmetic
 from ..common.digests import stamp
-from .params import root
+from .project import root
 from ..common.io import canonical
 
 # %% ../../nbs/runs/02_provenance.ipynb #p04

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, TrainerCallback, XLMRobertaConfig, XLM
 from ..models.evaluation import outputs
 from ..models.features import train_tokenizer
 from ..models.heads import device
-from .params import root
+from .project import root
 from .provenance import commit, versions
 from .worker import peak_memory
 from ..common.io import write

@@ -13,7 +13,8 @@ import pandas as pd
 from ..tasks.cards import TARGET, TASKS
 from ..common.digests import stamp
 from .graph import Run, run_name, runs
-from .params import root, Study
+from .project import root
+from .params import Study
 from .store import code_changed, in_pack, needed_again, pack_file, result, verified
 from .packs import read_pack
 from .worker import is_alive

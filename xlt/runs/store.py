@@ -20,7 +20,8 @@ from ..common.errors import nearest, XltError
 from ..tasks.cards import TASKS
 from ..common.digests import stamp, checksum, file_digest, intact, verified_bytes
 from .graph import fingerprint, Run, runs
-from .params import root, Study
+from .project import root
+from .params import Study
 from .provenance import code, differences, makers
 from ..common.io import canonical, write
 from .packs import compact, judged, pack_bytes, read_pack, restored

@@ -18,7 +18,8 @@ from ..common.errors import nearest, XltError
 from ..common.progress import WORK, show_progress, tell
 from ..tasks.cards import TASKS
 from .graph import find_run, Run, runs
-from .params import devices, find, root, slow, Study
+from .params import devices, slow, Study
+from .project import find, root
 from .provenance import code_in_use, commit, machine, versions
 from ..common.io import canonical, write
 from .store import check_files, read_by, remove_unneeded, removed, result

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['FEW', 'paired', 'degradations', 'coverage_inverse', 'effects_of', 'language_effects', 'connected', 'average_loss',
-           'measure_from_file', 'resource_measure', 'measured', 'is_classes', 'split', 'classes_of', 'dealings',
-           'permutation_null', 'permutation_p', 'permutation_interval', 'welch_interval', 'compare', 'remarks',
-           'primary']
+           'measure_from_file', 'resource_measure', 'measured', 'split', 'classes_of', 'set_apart', 'comparable',
+           'effects_beside', 'dealings', 'permutation_null', 'permutation_p', 'permutation_interval', 'welch_interval',
+           'compare', 'remarks', 'primary']
 
 # %% ../../nbs/stats/01_degradation.ipynb #c003
 from functools import lru_cache
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from ..common.errors import XltError
-from ..languages.measures import GROUPINGS, MEASURES, code_hint, groups, is_average, language_code, resource
+from ..languages.measures import GROUPINGS, MEASURES, code_hint, groups, is_average, is_classes, language_code, resource, without_text
 from .scores import CELL, check_scores, read_scores, numbers, read_text, refuse, renamed, typed
 
 # %% ../../nbs/stats/01_degradation.ipynb #c021
@@ -114,7 +114,7 @@ def resource_measure(name: str,  # a column of `facts`, one of `xlt.languages.me
     "Find a resource measure by its name."
     own = [] if facts is None else list(facts.select_dtypes('number'))
     if name in own: return facts[name].astype(float).rename(name)
-    if name in MEASURES: return resource(name)
+    if name in MEASURES: return resource(name, every=True)
     if str(name).endswith('.csv'): return measure_from_file(name)
     known = list(dict.fromkeys(own + list(MEASURES)))
     raise XltError(f'resource measure {name!r} is unknown; choose from {", ".join(known)}, or give a FILE.csv (columns language, value)')
@@ -131,10 +131,6 @@ def measured(languages,  # codes that need a measure
     raise XltError(f'resource measure {measure.name!r} has no value for {", ".join(c + hint for c, hint in hints.items())}{advice}')
 
 # %% ../../nbs/stats/01_degradation.ipynb #c036
-def is_classes(measure: pd.Series) -> bool:  # resource of each language
-    "Are these the classes of Joshi et al., 0 to 5?"
-    return bool(measure.isin(range(6)).all())
-
 def split(languages,  # codes
           measure: pd.Series,  # indexed by language code
           how: str = 'tertiles',  # one of `xlt.languages.measures.GROUPINGS`
@@ -153,10 +149,41 @@ def classes_of(languages,  # codes
               ) -> pd.Series:  # 0 to 5
     "The classes for the grouping `joshi`: the measure itself if it has such values for all, else those that come with xlt."
     if (measure.name == 'joshi' or measure.name not in MEASURES) and is_classes(measured(languages, measure)): return measure
-    lacking = [c for c in languages if c not in resource('joshi')]
-    if not lacking: return resource('joshi')
+    classes = resource('joshi', every=True)
+    lacking = [c for c in languages if pd.isna(classes.get(c))]
+    if not lacking: return classes
     raise XltError(f'groups by joshi are classes 0 to 5: {measure.name!r} holds other values, and the classes that come with xlt have no value for {", ".join(lacking)}; '
                    'give them as --resource FILE.csv (columns language, value), or choose other groups')
+
+# %% ../../nbs/stats/01_degradation.ipynb #x1a20011
+def set_apart(codes,  # of languages
+              measure: pd.Series,  # resource, indexed by language code
+             ) -> tuple[list[str], list[str]]:  # without text, if enough for a group of their own; with unknown resource
+    "The languages that are neither low nor high."
+    there = measure[measure.index.isin(list(codes))]
+    none = [c for c in without_text(measure) if c in there]
+    return none if len(none) >= FEW else [], sorted(there.index[there.isna()])
+
+def comparable(scores: pd.DataFrame,  # a checked tidy table
+               measure: pd.Series,  # resource, indexed by language code
+               pivot: str = 'en',  # the training language
+              ) -> tuple[pd.DataFrame, list[str], list[str]]:  # the scores of the others; and who is set apart, as of `set_apart`
+    "Leave out the languages that are neither low nor high; if none is left, an `XltError`."
+    codes = set(scores.language) - {pivot}
+    none, unknown = set_apart(codes, measure)
+    if codes and not codes - {*none, *unknown}:
+        raise XltError(f'no language beside the pivot {pivot!r} has any {measure.name!r}: low and high cannot be told apart')
+    return (scores[~scores.language.isin([*none, *unknown])] if none or unknown else scores), none, unknown
+
+def effects_beside(others: pd.DataFrame,  # rows as of `degradations`, of languages set apart
+                   lost: pd.DataFrame,  # rows of the languages that were fitted
+                   effects: pd.Series,  # their `language_effects`
+                   column: str = 'degradation',  # of what
+                  ) -> pd.Series:  # indexed by language code; without those that share no cell
+    "How much more languages set apart lost than the average fitted one in the same cells."
+    cell = (lost[column] - lost.language.map(effects)).groupby([lost[c] for c in CELL]).mean().rename('cell')
+    rows = others.join(cell, on=CELL, how='inner')
+    return (rows[column] - rows.cell).groupby(rows.language).mean().rename('effect')
 
 # %% ../../nbs/stats/01_degradation.ipynb #c038
 @lru_cache(16)
@@ -237,6 +264,7 @@ def compare(values: pd.Series,  # one per language, positive: lost more
 # %% ../../nbs/stats/01_degradation.ipynb #c045
 def remarks(values: pd.Series,  # one per language compared
             apart: list[str],  # languages left out, from `connected`
+            unknown: list[str],  # from `comparable`
             low: list[str], high: list[str], measure: pd.Series, how: str,  # as in `primary`
            ) -> list[str]:
     "What a reader must know of the groups: equals divided, languages left out."
@@ -247,6 +275,7 @@ def remarks(values: pd.Series,  # one per language compared
                           'the line between equals goes by code')
     if apart: said.append(f'{", ".join(apart)} left out, for no chain of shared cells connects '
                           f'{"it" if len(apart) == 1 else "them"} with the other languages')
+    if unknown: said.append(f'{", ".join(unknown)} left out, for how much {measure.name} there was of {"it" if len(unknown) == 1 else "them"} is not known')
     return said
 
 def primary(scores: pd.DataFrame,  # a checked tidy table
@@ -256,9 +285,10 @@ def primary(scores: pd.DataFrame,  # a checked tidy table
             seed: int = 0,  # of the random dealings
            ) -> dict:  # as in `compare`; points
     "How much more the low-resource languages lost than the high-resource ones."
+    scores, _, unknown = comparable(scores, measure, pivot)
     lost, apart = connected(degradations(scores, pivot))
     values = language_effects(lost)
     low, high = split(values.index, measure, how)
     found = compare(values + average_loss(lost, values), low, high, seed)
-    note = '; '.join(filter(None, [found['note'], *remarks(values, apart, low, high, measure, how)]))
+    note = '; '.join(filter(None, [found['note'], *remarks(values, apart, unknown, low, high, measure, how)]))
     return dict(found, measure=str(measure.name), grouping=how, note=note)
