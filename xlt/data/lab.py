@@ -144,6 +144,7 @@ ORDERS = ('SVO', 'SOV', 'VSO')
 PIVOT = 'qaa'
 
 # %% ../../nbs/data/00_lab.ipynb #c031
+@lru_cache(maxsize=8)
 def invent(seed: int, n: int, largest: int, smallest: int) -> dict[str, Language]:
     "The pivot and `n` other languages, resource level assigned by lot and balanced over script and order."
     rng, sizes = draw(seed, 'languages'), np.geomspace(largest, smallest, n).round().astype(int)
@@ -187,10 +188,20 @@ class Token(NamedTuple):
 
 # %% ../../nbs/data/00_lab.ipynb #xd673225
 class Speaker:
-    "Says meanings in one language, with slips if they are asked for."
-    def __init__(self, seed: int, language: Language, slips: float = 0., rng: Random | None = None):
-        self.seed, self.language, self.slips, self.rng = seed, language, slips, rng
+    "Says meanings in one language, with slips or borrowed words if they are asked for."
+    def __init__(self, seed: int, language: Language, slips: float = 0., rng: Random | None = None,
+                 borrowed: float = 0.,  # share of the words that come from another language
+                 lenders: tuple[Language, ...] = ()):  # the other languages
+        self.seed, self.language, self.slips, self.rng, self.borrowed, self.lenders = seed, language, slips, rng, borrowed, lenders
         self.words = lexicon(seed, language.code, language.script)
+
+# %% ../../nbs/data/00_lab.ipynb #lab5b0001
+@patch
+def word(self: Speaker, concept: str) -> str:
+    "The word for a concept: the language's own, or now and then that of a lender."
+    if not self.borrowed or self.rng.random() >= self.borrowed: return self.words[concept]
+    lender = self.rng.choices(self.lenders, [l.sentences for l in self.lenders])[0]
+    return lexicon(self.seed, lender.code, lender.script)[concept]
 
 # %% ../../nbs/data/00_lab.ipynb #c039
 @patch
@@ -214,7 +225,7 @@ KIND_TAGS = {'noun': 'NOUN', 'verb': 'VERB', 'adj': 'ADJ', 'name': 'PROPN', 'num
 def token(self: Speaker, concept: str, ccg: str, part: str = '', ner: str = 'O') -> Token:
     "A word for a concept."
     kind, _, which = concept.partition('.')
-    return Token(self.words[concept], concept, FUNCTION[which] if kind == 'fn' else KIND_TAGS[kind], ner, ccg, part)
+    return Token(self.word(concept), concept, FUNCTION[which] if kind == 'fn' else KIND_TAGS[kind], ner, ccg, part)
 
 # %% ../../nbs/data/00_lab.ipynb #c043
 @patch
@@ -527,6 +538,7 @@ class Lab(Strict):
     smallest: int = Field(100, gt=0)  # sentences of the poorest
     switched: float = Field(1., ge=0, le=1)  # share of the paragraphs that are code-switched
     switch_rate: float = Field(.3, ge=0, le=1)  # share of their words that are the pivot's
+    borrowed: float = Field(0., ge=0, le=1)  # share of the words in the pivot's training sets that other languages lend
     train_examples: int = Field(4000, gt=0)
     dev_examples: int = Field(200, gt=0)
     test_examples: int = Field(200, gt=0)
@@ -571,6 +583,14 @@ def size(self: Lab, task: str, split: str) -> int:
     "How many examples a split has."
     return {'train': int(self.train_examples * SIZES.get(task, 1)), 'dev': self.dev_examples, 'test': self.test_examples}[split]
 
+# %% ../../nbs/data/00_lab.ipynb #lab5b0003
+@patch
+def borrower(self: Lab, task: str, i: int) -> Speaker:
+    "Who says a training example in the pivot: someone who borrows words of the other languages."
+    world = self.world()
+    others = tuple(l for l in world.values() if l.code != PIVOT)
+    return Speaker(self.seed, world[PIVOT], rng=draw(self.seed, 'borrowed', task, 'train', i), borrowed=self.borrowed, lenders=others)
+
 # %% ../../nbs/data/00_lab.ipynb #c097
 @patch
 def rows(self: Lab, task: str, split: str, code: str) -> list[dict]:
@@ -579,7 +599,8 @@ def rows(self: Lab, task: str, split: str, code: str) -> list[dict]:
     speaker, pivot = Speaker(self.seed, world[code]), Speaker(self.seed, world[PIVOT])
     if task == 'tatoeba': return retrieval_rows(self.seed, speaker, pivot, split, size, 0, 0)
     if task == 'bucc2018': return retrieval_rows(self.seed, speaker, pivot, split, size // 3, size // 3, size * 2 // 3)
-    return [lab_example(speaker, task, split, i) for i in range(size)]
+    borrows = self.borrowed and split == 'train' and code == PIVOT
+    return [lab_example(self.borrower(task, i) if borrows else speaker, task, split, i) for i in range(size)]
 
 # %% ../../nbs/data/00_lab.ipynb #c098
 @patch
@@ -607,7 +628,9 @@ def dev_languages(self: Lab, task: str) -> list[str]:
 def translated(self: Lab, task: str, language: str, part: slice = slice(None), noise: float = 0.) -> Dataset:
     "A part of a task's training set in any language, a share `noise` of the words wrong; row i says what the pivot's row i says."
     home, noise = self.world()[language], 0. if language == PIVOT else noise
-    def speaker(i: int): return Speaker(self.seed, home, noise, draw(self.seed, 'slips', task, language, i))
+    def speaker(i: int):
+        if self.borrowed and language == PIVOT: return self.borrower(task, i)
+        return Speaker(self.seed, home, noise, draw(self.seed, 'slips', task, language, i))
     return Dataset.from_list([lab_example(speaker(i), task, 'train', i) for i in range(self.size(task, 'train'))[part]])
 
 # %% ../../nbs/data/00_lab.ipynb #c099
