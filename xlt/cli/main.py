@@ -456,10 +456,11 @@ def tasks(args) -> int:
 
 # %% ../../nbs/cli/00_main.ipynb #c034
 def languages(args) -> int:
-    "the languages of XTREME and how much text each had"
+    "the languages of XTREME, or all that are known, and how much text each had"
     from xlt.languages.measures import MEASURES, languages, resource
-    table = languages()[['name', 'family', 'script']].assign(**{m: resource(m) for m in MEASURES})
-    print(table.sort_values('cc100_gib').reset_index().to_string(index=False))
+    table = languages(args.all)[['name', 'family', 'script']].assign(**{m: resource(m, args.all) for m in MEASURES})
+    table = table.sort_values('cc100_gib').astype({m: object for m in MEASURES}).where(table.notna(), '?') if args.all else table.sort_values('cc100_gib')
+    print(table.rename_axis('iso').reset_index().to_string(index=False))
     return 0
 
 # %% ../../nbs/cli/00_main.ipynb #x81897ef
@@ -495,7 +496,8 @@ def score(args) -> int:
 # %% ../../nbs/cli/00_main.ipynb #x0012812
 def replicate(args) -> int:
     "published scores that need no training, measured again: 40 numbers of XLM-R Large, or 24 of the packaged encoder"
-    chosen = args.languages and args.languages.split(',')
+    from xlt.languages.measures import language_code
+    chosen = args.languages and [language_code(c) or c for c in args.languages.split(',')]
     args.params = args.params or ('params/xlmr-large.yaml' if args.what == 'retrieval' else 'params/e5.yaml')
     return (replicate_xlmr if args.what == 'retrieval' else replicate_packaged)(read_study(args), chosen, args.json)
 
@@ -683,7 +685,8 @@ def parser() -> argparse.ArgumentParser:
     command(plan, 'params', '--cores', '--set').add_argument('--price', type=price, metavar='X', help='what one hour of a GPU costs')
     command(status, 'params', '--set', '--json').add_argument('--watch', action='store_true', help='show it again and again, until all is done')
     command(report, 'params', '--set')
-    command(tasks); command(languages); command(doctor, '--json')
+    command(tasks); command(doctor, '--json')
+    command(languages).add_argument('--all', action='store_true', help='also those beyond XTREME; ?: how much there was is not known')
     sub = command(new)
     sub.add_argument('name', metavar='NAME', help='of the study: params/NAME.yaml is written, never over another')
     sub.add_argument('--from', dest='origin', default='lab-quick', metavar='STUDY', help='the study to begin from (default: %(default)s)')

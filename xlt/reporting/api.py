@@ -90,7 +90,7 @@ def analyse(table: pd.DataFrame | str | Path,  # scores as people have them: a f
 OPEN = """from xlt.reporting.api import reopened
 scores, measure, facts, pivot, analysis = reopened(folder)
 lines, paired, right, made_up = headline(analysis, 'report.html'), None, None, False
-before = 'With one seed:' if len(analysis['seeds']) == 1 else ''"""
+before = 'With one seed,' if len(analysis['seeds']) == 1 else ''"""
 WHAT = """from xlt.reporting.api import what_was_read
 Shown(what_was_read(scores, measure, analysis))"""
 

@@ -6,7 +6,7 @@
 __all__ = ['ANLI_PLUS_HUB', 'ANLI_PLUS']
 
 # %% ../../nbs/tasks/10_anli_plus.ipynb #b1anlipl
-from .card import GLUE, NLI, NLI_COLUMNS, OnHub, Repository, intermediate
+from .card import GLUE, InLab, NLI, NLI_COLUMNS, OnHub, Repository, intermediate
 
 # %% ../../nbs/tasks/10_anli_plus.ipynb #n0anlipl
 ANLI_PLUS_HUB = OnHub(
@@ -21,4 +21,5 @@ ANLI_PLUS_HUB = OnHub(
 # %% ../../nbs/tasks/10_anli_plus.ipynb #c1anlipl
 ANLI_PLUS = intermediate('anli_plus', 'sentence_pair', 24, 2, NLI, place=0,
     licence='ANLI: CC BY-NC 4.0; MNLI: OANC; SNLI: CC BY-SA 4.0', citation='https://arxiv.org/abs/1910.14599',
-    hub=ANLI_PLUS_HUB)
+    hub=ANLI_PLUS_HUB,
+    lab=InLab(maker='long_inference', size=2))

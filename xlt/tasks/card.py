@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'XTREME', 'GLUE', 'NLI_COLUMNS', 'SQUAD_COLUMNS', 'Place', 'NLI', 'UPOS', 'NER', 'Phase', 'Encoder', 'Recipe',
-           'Pretrained', 'MaskedText', 'Repository', 'OnHub', 'Task', 'intermediate', 'target']
+           'Pretrained', 'MaskedText', 'Repository', 'OnHub', 'InLab', 'Task', 'intermediate', 'target']
 
 # %% ../../nbs/tasks/00_card.ipynb #k0000004
 from pathlib import Path
@@ -125,6 +125,13 @@ class OnHub(Strict):
     missing: str = ''  # and what to say without one
     note: str = ''  # what reports say of what is trained on this
 
+# %% ../../nbs/tasks/00_card.ipynb #k0000032
+class InLab(Strict):
+    "Which of the lab's generators makes the examples of a task."
+    maker: str  # of the lab's `MAKERS`
+    options: dict[str, int | float | str] = {}
+    size: float = 1.  # training examples, in units of the lab's `train_examples`
+
 # %% ../../nbs/tasks/00_card.ipynb #c013
 class Task(Strict):
     "The card of one task: what it is, how it is scored, and the paper's recipe for it."
@@ -147,6 +154,7 @@ class Task(Strict):
     tested_by: str | None = None  # span: the target task whose English test is made of this task's paragraphs
     validation_rows: dict[str, int] = {}  # of development sets that are not used here, by language
     hub: OnHub = OnHub()
+    lab: InLab | None = None  # None: parallel sentences
     elsewhere: dict[str, tuple[str, ...]] = {}  # other toolkits and benchmarks, and the task's names there
 
 # %% ../../nbs/tasks/00_card.ipynb #c014

@@ -6,7 +6,7 @@
 __all__ = ['CCG_HUB', 'CCG']
 
 # %% ../../nbs/tasks/16_ccg.ipynb #b1ccg
-from .card import OnHub, intermediate
+from .card import InLab, OnHub, intermediate
 
 # %% ../../nbs/tasks/16_ccg.ipynb #n0ccg
 CCG_HUB = OnHub(
@@ -17,4 +17,5 @@ CCG_HUB = OnHub(
 # %% ../../nbs/tasks/16_ccg.ipynb #c1ccg
 CCG = intermediate('ccg', 'tagging', 24, 15, metric=('accuracy', 'f1'), place=6,
     licence='LDC2005T13: by agreement with the Linguistic Data Consortium', citation='https://aclanthology.org/J07-3004',
-    hub=CCG_HUB)
+    hub=CCG_HUB,
+    lab=InLab(maker='tagged', options=dict(field='ccg')))

@@ -6,7 +6,7 @@
 __all__ = ['COSMOSQA_HUB', 'COSMOSQA']
 
 # %% ../../nbs/tasks/17_cosmosqa.ipynb #b1cosmos
-from .card import OnHub, Repository, intermediate
+from .card import InLab, OnHub, Repository, intermediate
 
 # %% ../../nbs/tasks/17_cosmosqa.ipynb #n0cosmos
 COSMOSQA_HUB = OnHub(
@@ -18,4 +18,5 @@ COSMOSQA_HUB = OnHub(
 # %% ../../nbs/tasks/17_cosmosqa.ipynb #c1cosmos
 COSMOSQA = intermediate('cosmosqa', 'multiple_choice', 4, 15, max_length=256, place=7, choices=4,
     licence='CC BY 4.0', citation='https://arxiv.org/abs/1909.00277',
-    hub=COSMOSQA_HUB)
+    hub=COSMOSQA_HUB,
+    lab=InLab(maker='who_did'))

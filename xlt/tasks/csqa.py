@@ -6,7 +6,7 @@
 __all__ = ['CSQA_HUB', 'CSQA']
 
 # %% ../../nbs/tasks/18_csqa.ipynb #b1csqa
-from .card import OnHub, Repository, intermediate
+from .card import InLab, OnHub, Repository, intermediate
 
 # %% ../../nbs/tasks/18_csqa.ipynb #n0csqa
 CSQA_HUB = OnHub(
@@ -17,4 +17,5 @@ CSQA_HUB = OnHub(
 # %% ../../nbs/tasks/18_csqa.ipynb #c1csqa
 CSQA = intermediate('csqa', 'multiple_choice', 4, 10, place=8, choices=5,
     licence='MIT', citation='https://arxiv.org/abs/1811.00937',
-    hub=CSQA_HUB)
+    hub=CSQA_HUB,
+    lab=InLab(maker='usual_object'))

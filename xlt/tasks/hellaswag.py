@@ -6,7 +6,7 @@
 __all__ = ['HELLASWAG_HUB', 'HELLASWAG']
 
 # %% ../../nbs/tasks/15_hellaswag.ipynb #b1hellas
-from .card import OnHub, Repository, intermediate
+from .card import InLab, OnHub, Repository, intermediate
 
 # %% ../../nbs/tasks/15_hellaswag.ipynb #n0hellas
 HELLASWAG_HUB = OnHub(
@@ -17,4 +17,5 @@ HELLASWAG_HUB = OnHub(
 # %% ../../nbs/tasks/15_hellaswag.ipynb #c1hellas
 HELLASWAG = intermediate('hellaswag', 'multiple_choice', 24, 7, place=5, choices=4,
     licence='MIT', citation='https://arxiv.org/abs/1905.07830',
-    hub=HELLASWAG_HUB)
+    hub=HELLASWAG_HUB,
+    lab=InLab(maker='continuation'))

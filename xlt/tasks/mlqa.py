@@ -6,7 +6,7 @@
 __all__ = ['MLQA_HUB', 'MLQA']
 
 # %% ../../nbs/tasks/25_mlqa.ipynb #b1mlqa
-from .card import OnHub, SQUAD_COLUMNS, XTREME, target
+from .card import InLab, OnHub, SQUAD_COLUMNS, XTREME, target
 
 # %% ../../nbs/tasks/25_mlqa.ipynb #n0mlqa
 MLQA_HUB = OnHub(
@@ -18,4 +18,5 @@ MLQA = target('mlqa', 'span', 'ar de en es hi vi zh', 'squad_v1', 16, 2, place=5
     licence='CC BY-SA 3.0', citation='https://arxiv.org/abs/1910.07475',
     elsewhere={'lm-eval': ('mlqa',)},
     hub=MLQA_HUB,
-    validation_rows=dict(ar=517, de=512, en=1148, es=500, hi=507, vi=511, zh=504))
+    validation_rows=dict(ar=517, de=512, en=1148, es=500, hi=507, vi=511, zh=504),
+    lab=InLab(maker='reading', options=dict(sentences=2)))

@@ -6,7 +6,7 @@
 __all__ = ['MNLI_HUB', 'MNLI']
 
 # %% ../../nbs/tasks/11_mnli.ipynb #b1mnli
-from .card import GLUE, NLI, NLI_COLUMNS, OnHub, intermediate
+from .card import GLUE, InLab, NLI, NLI_COLUMNS, OnHub, intermediate
 
 # %% ../../nbs/tasks/11_mnli.ipynb #n0mnli
 MNLI_HUB = OnHub(
@@ -17,4 +17,5 @@ MNLI_HUB = OnHub(
 # %% ../../nbs/tasks/11_mnli.ipynb #c1mnli
 MNLI = intermediate('mnli', 'sentence_pair', 24, 2, NLI, place=1,
     licence='OANC; fiction: CC BY 3.0 and others', citation='https://arxiv.org/abs/1704.05426',
-    hub=MNLI_HUB)
+    hub=MNLI_HUB,
+    lab=InLab(maker='inference', size=1.5))

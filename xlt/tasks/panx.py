@@ -6,7 +6,7 @@
 __all__ = ['PANX_LANGUAGES', 'PANX_ROWS', 'PANX_HUB', 'PANX']
 
 # %% ../../nbs/tasks/23_panx.ipynb #b1panx
-from .card import NER, OnHub, XTREME, target
+from .card import InLab, NER, OnHub, XTREME, target
 
 # %% ../../nbs/tasks/23_panx.ipynb #n0panx
 PANX_LANGUAGES = ('af ar bg bn de el en es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr ms my nl pt '
@@ -22,4 +22,5 @@ PANX_HUB = OnHub(
 PANX = target('panx', 'tagging', PANX_LANGUAGES, 'panx', 32, 10, NER, place=3, entities=True,
     licence='text: CC BY-SA 3.0 (Wikipedia); none is stated for the tags', citation='https://aclanthology.org/P17-1178',
     elsewhere={'litmus': ('WikiANN',)},
-    hub=PANX_HUB)
+    hub=PANX_HUB,
+    lab=InLab(maker='tagged', options=dict(field='ner', named=.7)))

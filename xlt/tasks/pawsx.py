@@ -6,7 +6,7 @@
 __all__ = ['PAWSX_HUB', 'PAWSX']
 
 # %% ../../nbs/tasks/21_pawsx.ipynb #b1pawsx
-from .card import OnHub, XTREME, target
+from .card import InLab, OnHub, XTREME, target
 
 # %% ../../nbs/tasks/21_pawsx.ipynb #n0pawsx
 PAWSX_HUB = OnHub(
@@ -18,4 +18,5 @@ PAWSX_HUB = OnHub(
 PAWSX = target('pawsx', 'sentence_pair', 'de en es fr ja ko zh', 'pawsx', 32, 5, ('0', '1'), place=1,
     licence='free for any purpose, with acknowledgement of Google LLC', citation='https://arxiv.org/abs/1908.11828',
     elsewhere={'lm-eval': ('paws', 'pawsx')},
-    hub=PAWSX_HUB)
+    hub=PAWSX_HUB,
+    lab=InLab(maker='same_meaning', size=1.5))

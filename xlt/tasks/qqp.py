@@ -6,7 +6,7 @@
 __all__ = ['QQP_HUB', 'QQP']
 
 # %% ../../nbs/tasks/12_qqp.ipynb #b1qqp
-from .card import GLUE, OnHub, intermediate
+from .card import GLUE, InLab, OnHub, intermediate
 
 # %% ../../nbs/tasks/12_qqp.ipynb #n0qqp
 QQP_HUB = OnHub(
@@ -16,4 +16,5 @@ QQP_HUB = OnHub(
 # %% ../../nbs/tasks/12_qqp.ipynb #c1qqp
 QQP = intermediate('qqp', 'sentence_pair', 24, 3, ('0', '1'), place=2,
     licence="Quora's terms of service: non-commercial use", citation='https://quoradata.quora.com/First-Quora-Dataset-Release-Question-Pairs',
-    hub=QQP_HUB)
+    hub=QQP_HUB,
+    lab=InLab(maker='same_question', size=1.5))

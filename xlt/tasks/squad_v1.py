@@ -6,7 +6,7 @@
 __all__ = ['SQUAD_V1_HUB', 'SQUAD_V1']
 
 # %% ../../nbs/tasks/13_squad_v1.ipynb #b1squadv
-from .card import OnHub, Repository, SQUAD_COLUMNS, intermediate
+from .card import InLab, OnHub, Repository, SQUAD_COLUMNS, intermediate
 
 # %% ../../nbs/tasks/13_squad_v1.ipynb #n0squadv
 SQUAD_V1_HUB = OnHub(
@@ -18,4 +18,5 @@ SQUAD_V1_HUB = OnHub(
 SQUAD_V1 = intermediate('squad_v1', 'span', 8, 3, max_length=384, place=3,
     licence='CC BY-SA 4.0', citation='https://arxiv.org/abs/1606.05250',
     hub=SQUAD_V1_HUB,
-    tested_by='xquad')
+    tested_by='xquad',
+    lab=InLab(maker='reading', options=dict(sentences=3), size=1.5))

@@ -6,7 +6,7 @@
 __all__ = ['SQUAD_V2_HUB', 'SQUAD_V2']
 
 # %% ../../nbs/tasks/14_squad_v2.ipynb #b1squadv
-from .card import OnHub, Repository, SQUAD_COLUMNS, intermediate
+from .card import InLab, OnHub, Repository, SQUAD_COLUMNS, intermediate
 
 # %% ../../nbs/tasks/14_squad_v2.ipynb #n0squadv
 SQUAD_V2_HUB = OnHub(
@@ -18,4 +18,5 @@ SQUAD_V2_HUB = OnHub(
 SQUAD_V2 = intermediate('squad_v2', 'span', 8, 3, max_length=384, place=4, no_answer=True,
     licence='CC BY-SA 4.0', citation='https://arxiv.org/abs/1806.03822',
     hub=SQUAD_V2_HUB,
-    tested_by='xquad')
+    tested_by='xquad',
+    lab=InLab(maker='reading', options=dict(sentences=3, unanswerable=1 / 3), size=1.5))

@@ -6,7 +6,7 @@
 __all__ = ['TYDIQA_HUB', 'TYDIQA']
 
 # %% ../../nbs/tasks/26_tydiqa.ipynb #b1tydiqa
-from .card import OnHub, SQUAD_COLUMNS, XTREME, target
+from .card import InLab, OnHub, SQUAD_COLUMNS, XTREME, target
 
 # %% ../../nbs/tasks/26_tydiqa.ipynb #n0tydiqa
 TYDIQA_HUB = OnHub(
@@ -21,4 +21,5 @@ TYDIQA_HUB = OnHub(
 TYDIQA = target('tydiqa', 'span', 'ar bn en fi id ko ru sw te', 'tydiqa', 16, 2, place=6,
     licence='Apache 2.0', citation='https://arxiv.org/abs/2003.05002',
     elsewhere={'litmus': ('TyDiQA',)},
-    hub=TYDIQA_HUB)
+    hub=TYDIQA_HUB,
+    lab=InLab(maker='reading', options=dict(sentences=2, other_words=1.), size=0.75))

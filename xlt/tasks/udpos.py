@@ -6,7 +6,7 @@
 __all__ = ['UDPOS_NAMES', 'UDPOS_ROWS', 'UDPOS_HUB', 'UDPOS']
 
 # %% ../../nbs/tasks/22_udpos.ipynb #b1udpos
-from .card import OnHub, UPOS, XTREME, target
+from .card import InLab, OnHub, UPOS, XTREME, target
 
 # %% ../../nbs/tasks/22_udpos.ipynb #n0udpos
 UDPOS_NAMES = dict(
@@ -28,4 +28,5 @@ UDPOS = target('udpos', 'tagging', 'af ar bg de el en es et eu fa fi fr he hi hu
                'udpos', 32, 10, UPOS, place=2,
     licence='by treebank: mostly CC BY-SA and CC BY-NC-SA', citation='https://arxiv.org/abs/2004.10643',
     elsewhere={'litmus': ('UDPOS',)},
-    hub=UDPOS_HUB)
+    hub=UDPOS_HUB,
+    lab=InLab(maker='tagged', options=dict(field='upos')))

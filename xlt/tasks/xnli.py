@@ -6,7 +6,7 @@
 __all__ = ['XNLI_LANGUAGES', 'XNLI_HUB', 'XNLI']
 
 # %% ../../nbs/tasks/20_xnli.ipynb #b1xnli
-from .card import NLI, NLI_COLUMNS, OnHub, Repository, target
+from .card import InLab, NLI, NLI_COLUMNS, OnHub, Repository, target
 
 # %% ../../nbs/tasks/20_xnli.ipynb #n0xnli
 XNLI_LANGUAGES = 'ar bg de el en es fr hi ru sw th tr ur vi zh'
@@ -19,4 +19,5 @@ XNLI_HUB = OnHub(
 XNLI = target('xnli', 'sentence_pair', XNLI_LANGUAGES, 'mnli', 4, 2, NLI, place=0,
     licence='CC BY-NC 4.0', citation='https://arxiv.org/abs/1809.05053',
     elsewhere={'lm-eval': ('xnli',), 'litmus': ('XNLI',)},
-    hub=XNLI_HUB)
+    hub=XNLI_HUB,
+    lab=InLab(maker='inference'))

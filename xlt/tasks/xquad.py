@@ -6,7 +6,7 @@
 __all__ = ['XQUAD_HUB', 'XQUAD']
 
 # %% ../../nbs/tasks/24_xquad.ipynb #b1xquad
-from .card import OnHub, SQUAD_COLUMNS, XTREME, target
+from .card import InLab, OnHub, SQUAD_COLUMNS, XTREME, target
 
 # %% ../../nbs/tasks/24_xquad.ipynb #n0xquad
 XQUAD_HUB = OnHub(
@@ -16,4 +16,5 @@ XQUAD_HUB = OnHub(
 XQUAD = target('xquad', 'span', 'ar de el en es hi ru th tr vi zh', 'squad_v1', 16, 2, place=4,
     licence='CC BY-SA 4.0', citation='https://arxiv.org/abs/1910.11856',
     elsewhere={'lm-eval': ('xquad',)},
-    hub=XQUAD_HUB)
+    hub=XQUAD_HUB,
+    lab=InLab(maker='reading', options=dict(sentences=4)))
