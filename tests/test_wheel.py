@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from xlt.runs.params import find, project_file, root
+from xlt.runs.project import find, project_file, root
 
 COPIED = ('xlt', 'nbs/study', 'params', 'profiles', 'Snakefile', 'constraints.txt', 'settings.ini', 'setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE')
 
@@ -81,7 +81,7 @@ def test_files_of_others_are_not_taken_for_the_projects(tmp_path, monkeypatch):
         for name in ('Snakefile', 'nbs/study/report.ipynb'): (place / name).write_text('')
     (code / 'project' / 'params' / 'lab-quick.yaml').write_text('')
     monkeypatch.delenv('XLT_ROOT', raising=False)
-    monkeypatch.setattr('xlt.runs.params.files', lambda name: code)
+    monkeypatch.setattr('xlt.runs.project.files', lambda name: code)
     monkeypatch.chdir(tmp_path / 'work')
     assert root() == tmp_path / 'work' and project_file('Snakefile') == code / 'project' / 'Snakefile'
     assert project_file('nbs', 'study', 'report.ipynb').is_relative_to(code / 'project') and project_file('nothing') is None

@@ -18,7 +18,9 @@ from ..common.errors import XltError
 from ..common.io import expand_path, write
 from ..tasks.cards import TASKS
 from ..data.door import missing
-from ..runs.params import Study, explain, find, parse, project_file, root, shown
+from ..runs.params import Study
+from ..runs.config import explain, parse
+from ..runs.project import find, project_file, root, shown
 
 # %% ../../nbs/reporting/05_doctor.ipynb #x362de31
 def renamed(text: str,  # a study's file
