@@ -251,6 +251,6 @@ def test_snakemake_that_gives_up_shows_its_log(project, capsys):
 
 
 def test_no_snakefile(project, monkeypatch, tmp_path_factory):
-    monkeypatch.setattr(drive, 'files', lambda name: tmp_path_factory.mktemp('elsewhere') / 'xlt')
+    monkeypatch.setattr('xlt.runs.project.files', lambda name: tmp_path_factory.mktemp('elsewhere') / 'xlt')
     with pytest.raises(XltError, match='no Snakefile'):
         drive.snakefile()

@@ -9,7 +9,6 @@ __all__ = ['QUIET', 'RAISED', 'only_driver', 'writable', 'snakefile', 'own_place
 # %% ../../nbs/cli/01_drive.ipynb #driimp
 import json, os, re, shutil, signal, socket, subprocess, sys, time
 from contextlib import contextmanager, ExitStack, suppress
-from importlib.resources import files
 from pathlib import Path
 from ..common.errors import XltError
 from .terminal import progress, running, shortened
@@ -47,10 +46,9 @@ def writable(study) -> None:
 
 # %% ../../nbs/cli/01_drive.ipynb #c013
 def snakefile() -> Path:
-    "The project's Snakefile: in the root, or beside the installed code."
-    from xlt.runs.project import root
-    for place in (root(), Path(str(files('xlt'))).resolve().parent):
-        if (place / 'Snakefile').is_file(): return place / 'Snakefile'
+    "The project's Snakefile."
+    from xlt.runs.project import project_file, root
+    if found := project_file('Snakefile'): return found
     raise XltError(f'no Snakefile in {root()}: run xlt from the project\'s folder, or name it in XLT_ROOT')
 
 # %% ../../nbs/cli/01_drive.ipynb #x15oc002
@@ -61,7 +59,8 @@ def own_places(temporary: Path | None = None,  # a folder on this machine; None:
     from xlt.runs.project import root
     cache = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
     places = {'XDG_CACHE_HOME': root() / 'runs' / '.cache', 'HF_HOME': os.environ.get('HF_HOME') or Path(cache) / 'huggingface',  # downloads stay where they are
-              'MPLCONFIGDIR': root() / 'runs' / '.cache' / 'matplotlib', 'PYTHONUTF8': 1, 'PYTHONIOENCODING': 'utf-8'}
+              'MPLCONFIGDIR': root() / 'runs' / '.cache' / 'matplotlib', 'PYTHONUTF8': 1, 'PYTHONIOENCODING': 'utf-8',
+              'PYTHONSAFEPATH': 1, 'MPLBACKEND': 'module://matplotlib_inline.backend_inline'}
     if temporary:
         own = {'JUPYTER_RUNTIME_DIR': 'jupyter', 'JUPYTER_CONFIG_DIR': 'settings', 'IPYTHONDIR': 'ipython'}
         places |= {'TMPDIR': temporary, 'XLT_SHARED_TMP': tempfile.gettempdir()} | {name: temporary / place for name, place in own.items()}
@@ -84,7 +83,8 @@ def start(study, cores: int, *arguments: str,
     write(config, json.dumps({'study': study.file}))
     command = [sys.executable, '-m', 'snakemake', *arguments[:1], '--snakefile', snakefile(), '--directory', root(), *where,
                '--nolock', '--quiet', '--nocolor', '--configfile', config, *arguments[1:]]
-    env = os.environ | own_places() | env | {'XLT_ROOT': str(root()), 'XLT_DRIVER': f'{socket.gethostname()}:{os.getpid()}'}
+    shell = {name: value for name, value in os.environ.items() if name != 'SNAKEMAKE_PROFILE'}
+    env = shell | own_places() | env | {'XLT_ROOT': str(root()), 'XLT_DRIVER': f'{socket.gethostname()}:{os.getpid()}'}
     with open(log, 'w') as out:
         return subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env,
                                 cwd=root(), start_new_session=True)

@@ -30,8 +30,10 @@ def replaced(error: UnicodeError) -> tuple[str, int]:
     return ''.join(PLAIN.get(c, '?') for c in error.object[error.start:error.end]), error.end
 
 def print_anything() -> None:
-    "Let the standard streams replace what they cannot encode."
+    "Let the standard streams replace what they cannot encode; a closed one swallows all."
     codecs.register_error('xlt', replaced)
+    if sys.stdout is None: sys.stdout = open(os.devnull, 'w')  # closed by whoever started this
+    if sys.stderr is None: sys.stderr = open(os.devnull, 'w')
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='xlt')
 

@@ -109,12 +109,13 @@ if __name__ == '__main__' and '__file__' in globals():  # as `python -m xlt.runs
 
 # %% ../../nbs/runs/11_kernel_pool.ipynb #x474c089
 @contextmanager
-def warm_kernels(folder: Path | str,  # an empty one, of a short name: a socket's address has at most 100 characters
+def warm_kernels(folder: Path | str,  # an empty one; its name must be short, for a socket's address has at most 100 characters
                  imports: Iterable[str],  # modules, `IMPORTS` for the study's notebooks
                  env: dict[str, str] = {},  # of the process that is copied, besides this one's
                 ) -> Iterator[dict[str, str]]:  # for the environment of whoever starts kernels
     "For as long as this lasts, `python3` kernels that see its environment start as copies of one process."
     command, address, spec = [sys.executable, '-m', 'xlt.runs.kernel_pool'], str(Path(folder) / 'socket'), Path(folder) / 'kernels' / 'python3' / 'kernel.json'
+    if len(os.fsencode(address)) > 100: yield {}; return  # kernels start as usual
     from ipykernel.kernelspec import get_kernel_dict
     spec.parent.mkdir(parents=True)
     spec.write_text(json.dumps(get_kernel_dict() | {'argv': [*command, 'kernel', address, '-f', '{connection_file}']}))

@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 from ..common.arithmetic import arithmetic
 from ..common.digests import stamp
-from .project import root
+from .project import project_file
 from ..common.io import canonical
 
 # %% ../../nbs/runs/04_provenance.ipynb #p04
@@ -35,6 +35,7 @@ def versions() -> dict[str, str]:
 # %% ../../nbs/runs/04_provenance.ipynb #p06
 def commit() -> dict:  # commit (None outside git), and dirty: code or parameters differ from it
     "The git commit of the code."
+    if not (Path(str(files('xlt'))).parent / 'settings.ini').is_file(): return {'commit': None, 'dirty': None}  # installed, perhaps inside a repository of something else
     code, parts = Path(str(files('xlt'))).parent, ('nbs', 'xlt', 'params', 'Snakefile', 'settings.ini')
     def git(*args): return subprocess.run(['git', '-C', code, *args], capture_output=True, text=True, check=True).stdout.strip()
     try: return {'commit': git('rev-parse', 'HEAD'), 'dirty': bool(git('status', '--porcelain', '--', *parts))}
@@ -122,9 +123,8 @@ def modules(names: Iterable[str],  # full names
 BOOKKEEPING = frozenset(f'runs.{m}' for m in 'project config params packs provenance graph store worker status'.split())  # what they decide of a score is in the run's spec
 
 def notebook_file(phase: str) -> Path | None:
-    "The notebook of a phase: the project's own, else the one beside this package."
-    places = (folder / 'nbs' / 'study' / f'{phase}.ipynb' for folder in (root(), Path(str(files('xlt'))).resolve().parent))
-    return next((p for p in places if p.is_file()), None)
+    "The notebook of a phase."
+    return project_file('nbs', 'study', f'{phase}.ipynb')
 
 # %% ../../nbs/runs/04_provenance.ipynb #p19
 @lru_cache(maxsize=100)
