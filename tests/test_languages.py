@@ -210,3 +210,39 @@ def test_groups_by_joshi_leave_them_out_too(wide):
     classes = resource('joshi', every=True)
     assert all(size[c] > 0 and classes[c] <= 2 for c in found['groups']['low']) and all(classes[c] >= 4 for c in found['groups']['high'])
     assert split([c for c in size.index if size[c] > 0], size, 'joshi') == (found['groups']['low'], found['groups']['high'])
+
+
+# ---- studies
+
+def test_a_study_names_languages_in_any_form(tmp_path):
+    from xlt.runs.params import Study
+    asked = lambda *codes: Study.read(str(REPO / 'params' / 'e5-hub.yaml'), [f'languages=[{", ".join(codes)}]'])
+    assert asked('swh_Latn', 'German', 'yor', 'iw', 'fr').languages == ['sw', 'de', 'yo', 'he', 'fr']
+    with pytest.raises(XltError, match="'sw' is listed twice"): asked('sw', 'swa', 'de', 'fr')
+    with pytest.raises(XltError, match=r"'Swahilli' is unknown \(did you mean sw\?\)"): asked('Swahilli', 'de', 'fr', 'ru')
+
+
+def test_groups_of_a_study_are_drawn_among_languages_with_text():
+    from types import SimpleNamespace
+    from xlt.runs.params import check_groups
+    size = resource(every=True)
+    study = SimpleNamespace(analysis=SimpleNamespace(groups='tertiles', resource='cc100_gib'))
+    assert check_groups(study, size[['wo', 'ht', 'yo', 'ln', 'sw', 'de', 'fr']]) == []
+    assert 'make no two groups' in check_groups(study, size[['wo', 'ht', 'yo', 'ln', 'sw', 'de']])[0]
+
+
+def test_the_list_of_languages(capsys):
+    from xlt.cli.main import main
+    assert main(['languages', '--all']) == 0
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert len(rows) == 248 and rows['nn'].split()[-3] == '?' and '?' not in rows['wo']
+    assert main(['languages']) == 0 and len(capsys.readouterr().out.splitlines()) == 41
+
+
+def test_the_explorer_shows_them_as_a_group(wide):
+    from xlt.reporting.explorer import explorer
+    size, scores, _ = wide
+    page = explorer(scores, size, languages(every=True))
+    assert page.count('"unseen"') > 15
+    narrow = explorer(scores[scores.language.map(size) > 0], size, languages(every=True))
+    assert '"unseen"' not in narrow

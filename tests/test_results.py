@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from xlt.cli import main as cli
+from xlt.cli import commands, main as cli
 from xlt.data import files
 from xlt.reporting.interop import tables
 from xlt.common.errors import XltError
@@ -540,7 +540,7 @@ def test_locks_of_gpus_lie_in_a_folder_of_ones_own(tmp_path, monkeypatch, capsys
 
 def test_two_commands_with_other_settings_do_not_disturb_each_other(study, capsys):
     "The file of the first is as it was after a second command, and after one that is refused."
-    def asked(*settings): return cli.resolved(SimpleNamespace(params=FILE, set=list(settings)))
+    def asked(*settings): return commands.resolved(SimpleNamespace(params=FILE, set=list(settings)))
     first = asked('seeds=[1]')
     names = {r.fingerprint for r in runs(first)}
     asked('seeds=[2]'), asked('retrieval.neighbours=5')

@@ -361,8 +361,8 @@ def corpus(hub: Hub, targets) -> dict[str, list[str]]:  # sentences by language
 
 # %% ../../nbs/data/06_hub.ipynb #c072
 def facts() -> pd.DataFrame:  # indexed by code: name, family, script and the measures
-    "What is known of each XTREME language."
-    table = languages()
+    "What is known of each language."
+    table = languages(every=True)
     return table[['name', 'family', 'script']].assign(**{m: table[column].astype(float) for m, (column, _) in MEASURES.items()})
 
 # %% ../../nbs/data/06_hub.ipynb #c073

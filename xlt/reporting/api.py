@@ -8,7 +8,6 @@ __all__ = ['OPEN', 'WHAT', 'measure_of', 'pivot_of', 'Analysis', 'analyse', 'stu
 
 # %% ../../nbs/reporting/04_api.ipynb #x44130aa
 import json
-from importlib.resources import files
 from pathlib import Path
 from warnings import catch_warnings, filterwarnings
 import pandas as pd
@@ -18,7 +17,7 @@ from ..stats.degradation import resource_measure
 from ..common.errors import XltError
 from ..languages.measures import language_code, languages
 from .pages import on_site, to_html
-from ..runs.project import root
+from ..runs.project import project_file
 from ..common.io import write
 from ..stats.scores import open_scores, read_text, source_name
 from ..common.text import for_html, for_markdown, from_spreadsheet, safe_table
@@ -90,15 +89,13 @@ def analyse(table: pd.DataFrame | str | Path,  # scores as people have them: a f
 OPEN = """from xlt.reporting.api import reopened
 scores, measure, facts, pivot, analysis = reopened(folder)
 lines, paired, right, made_up = headline(analysis, 'report.html'), None, None, False
-before = 'With one seed:' if len(analysis['seeds']) == 1 else ''"""
+before = 'With one seed,' if len(analysis['seeds']) == 1 else ''"""
 WHAT = """from xlt.reporting.api import what_was_read
 Shown(what_was_read(scores, measure, analysis))"""
 
 def study_notebook(name: str) -> Path:
-    "A notebook of the study: in the project's folder, or beside the installed code."
-    code = Path(str(files('xlt'))).resolve()
-    found = next((p for place in (root() / 'nbs', code.parent / 'nbs', code) if (p := place / 'study' / f'{name}.ipynb').is_file()), None)
-    if found: return found
+    "A notebook of the study."
+    if found := project_file('nbs', 'study', f'{name}.ipynb'): return found
     raise XltError(f'the notebook {name}.ipynb of the study is not here: name the project\'s folder in XLT_ROOT')
 
 def table_notebook(notebook):  # an `nbformat` notebook, changed in place

@@ -531,10 +531,11 @@ def rests_line(found: dict,  # `primary` of an analysis
               ) -> str:  # empty: no single target decides
     "Which target the answer rests on, if it does."
     other = [r for r in rows if side(r) != side(found) and r['ci_low'] is not None]
-    told = ' and '.join(f'without {r["target"] if len(other) > 1 or not side(found) else "it"} the difference is {number(r["estimate"])} points (95 % interval {number(r["ci_low"])} to {number(r["ci_high"])})' for r in other)
     if not other: return '' if rows else 'It rests on a single target task.'
-    if side(found): return f'That rests on {" and on ".join(r["target"] for r in other)}: {told}.'
-    return f'One target decides: {told}.' if len(other) == 1 else f'It depends on the targets: {told}.'
+    told = lambda r: f'{number(r["estimate"])} points, {number(r["ci_low"])} to {number(r["ci_high"])}'
+    if len(other) == 1: return f'{"That rests" if side(found) else "That hangs"} on {other[0]["target"]}: without it, {told(other[0])}.'
+    each = '; '.join(f'without {r["target"]}, {told(r)}' for r in other)
+    return f'That depends on the targets: {each}.'
 
 # %% ../../nbs/stats/05_analysis.ipynb #c052
 def task_line(tasks: list[dict],  # `by_intermediate` of an analysis
