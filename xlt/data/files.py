@@ -312,8 +312,8 @@ def evaluations(targets: list[str] | None) -> tuple[str, ...]:  # in the registr
 
 # %% ../../nbs/data/05_files.ipynb #c145
 def known_facts() -> pd.DataFrame:  # indexed by code: name, family, script, and the measures
-    "What is known of each XTREME language."
-    table = languages()
+    "What is known of each language."
+    table = languages(every=True)
     measures = {m: table[column].astype(float) for m, (column, _) in MEASURES.items()}
     return table[['name', 'family', 'script']].assign(**measures)
 
