@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['NOUNS', 'VERBS', 'ADJECTIVES', 'NAMES', 'NUMBERS', 'TOPICS', 'FUNCTION', 'SCRIPTS', 'ORDERS', 'PIVOT', 'KIND_TAGS',
-           'MAKERS', 'SIZES', 'SPOKEN', 'draw', 'concepts', 'Phrase', 'Clause', 'Preferences', 'preferences', 'a_name',
+           'MAKERS', 'SPOKEN', 'draw', 'concepts', 'Phrase', 'Clause', 'Preferences', 'preferences', 'a_name',
            'a_phrase', 'a_clause', 'reserved', 'hidden', 'fits', 'fresh', 'Language', 'invent', 'a_word', 'lexicon',
            'Token', 'Speaker', 'join', 'paragraph', 'switch', 'reword', 'weaken', 'ask', 'echo', 'speak_corpus',
-           'in_words', 'spoken', 'opposite', 'contradict', 'embellish', 'nli', 'anli', 'qqp', 'turned', 'altered',
-           'pawsx', 'spans', 'passage', 'inquiry', 'reading', 'spoken_answer', 'choose', 'hellaswag', 'cosmosqa',
-           'csqa', 'tagged', 'spoken_tags', 'meaning_of', 'lab_example', 'meanings', 'retrieval_rows', 'Lab']
+           'in_words', 'spoken', 'opposite', 'contradict', 'embellish', 'inference', 'long_inference', 'same_question',
+           'turned', 'altered', 'same_meaning', 'spans', 'passage', 'inquiry', 'reading', 'spoken_answer', 'choose',
+           'continuation', 'who_did', 'usual_object', 'tagged', 'spoken_tags', 'meaning_of', 'lab_example', 'meanings',
+           'retrieval_rows', 'Lab']
 
 # %% ../../nbs/data/00_lab.ipynb #c003
 from functools import cached_property, lru_cache
@@ -144,6 +145,7 @@ ORDERS = ('SVO', 'SOV', 'VSO')
 PIVOT = 'qaa'
 
 # %% ../../nbs/data/00_lab.ipynb #c031
+@lru_cache(maxsize=8)
 def invent(seed: int, n: int, largest: int, smallest: int) -> dict[str, Language]:
     "The pivot and `n` other languages, resource level assigned by lot and balanced over script and order."
     rng, sizes = draw(seed, 'languages'), np.geomspace(largest, smallest, n).round().astype(int)
@@ -187,10 +189,20 @@ class Token(NamedTuple):
 
 # %% ../../nbs/data/00_lab.ipynb #xd673225
 class Speaker:
-    "Says meanings in one language, with slips if they are asked for."
-    def __init__(self, seed: int, language: Language, slips: float = 0., rng: Random | None = None):
-        self.seed, self.language, self.slips, self.rng = seed, language, slips, rng
+    "Says meanings in one language, with slips or borrowed words if they are asked for."
+    def __init__(self, seed: int, language: Language, slips: float = 0., rng: Random | None = None,
+                 borrowed: float = 0.,  # share of the words that come from another language
+                 lenders: tuple[Language, ...] = ()):  # the other languages
+        self.seed, self.language, self.slips, self.rng, self.borrowed, self.lenders = seed, language, slips, rng, borrowed, lenders
         self.words = lexicon(seed, language.code, language.script)
+
+# %% ../../nbs/data/00_lab.ipynb #lab5b0001
+@patch
+def word(self: Speaker, concept: str) -> str:
+    "The word for a concept: the language's own, or now and then that of a lender."
+    if not self.borrowed or self.rng.random() >= self.borrowed: return self.words[concept]
+    lender = self.rng.choices(self.lenders, [l.sentences for l in self.lenders])[0]
+    return lexicon(self.seed, lender.code, lender.script)[concept]
 
 # %% ../../nbs/data/00_lab.ipynb #c039
 @patch
@@ -214,7 +226,7 @@ KIND_TAGS = {'noun': 'NOUN', 'verb': 'VERB', 'adj': 'ADJ', 'name': 'PROPN', 'num
 def token(self: Speaker, concept: str, ccg: str, part: str = '', ner: str = 'O') -> Token:
     "A word for a concept."
     kind, _, which = concept.partition('.')
-    return Token(self.words[concept], concept, FUNCTION[which] if kind == 'fn' else KIND_TAGS[kind], ner, ccg, part)
+    return Token(self.word(concept), concept, FUNCTION[which] if kind == 'fn' else KIND_TAGS[kind], ner, ccg, part)
 
 # %% ../../nbs/data/00_lab.ipynb #c043
 @patch
@@ -337,7 +349,7 @@ def embellish(rng, c: Clause) -> Clause:
     return weaken(rng, c)._replace(place=Phrase(a_name(rng, 'place')))
 
 # %% ../../nbs/data/00_lab.ipynb #c065
-def nli(rng, seed: int, test: bool, clauses: int = 1) -> dict:
+def inference(rng, seed: int, test: bool, clauses: int = 1) -> dict:
     "Natural language inference about one of the premise's clauses."
     label = ('entailment', 'neutral', 'contradiction')[rng.randrange(3)]
     make = {'entailment': weaken, 'neutral': embellish, 'contradiction': contradict}[label]
@@ -353,12 +365,12 @@ def nli(rng, seed: int, test: bool, clauses: int = 1) -> dict:
     return dict(sentence1=premise, sentence2=[reword(rng, hypothesis, .1)], label=label)
 
 # %% ../../nbs/data/00_lab.ipynb #c066
-def anli(rng, seed: int, test: bool) -> dict:
-    "As `nli`; in two thirds of the cases the premise has two clauses."
-    return nli(rng, seed, test, clauses=1 + (rng.random() < .67))
+def long_inference(rng, seed: int, test: bool) -> dict:
+    "As `inference`; in two thirds of the cases the premise has two clauses."
+    return inference(rng, seed, test, clauses=1 + (rng.random() < .67))
 
 # %% ../../nbs/data/00_lab.ipynb #c069
-def qqp(rng, seed: int, test: bool) -> dict:
+def same_question(rng, seed: int, test: bool) -> dict:
     "Do two questions ask the same?"
     same = rng.random() < .5
     while True:
@@ -381,7 +393,7 @@ def altered(rng, c: Clause, twist: float) -> Clause:
     if twist < .6: return c._replace(verb=f'verb.{rng.randrange(VERBS)}')
     return c._replace(object=c.object._replace(head=(f'noun.{rng.randrange(NOUNS)}',)))
 
-def pawsx(rng, seed: int, test: bool) -> dict:
+def same_meaning(rng, seed: int, test: bool) -> dict:
     "Do two sentences of nearly the same words mean the same?"
     same, twist = rng.random() < .5, rng.random()
     while True:
@@ -445,7 +457,7 @@ def choose(rng, right, wrong: list, **rest) -> dict:
     return dict(rest, choices=wrong[:at] + [right] + wrong[at:], label=at)
 
 # %% ../../nbs/data/00_lab.ipynb #c079
-def hellaswag(rng, seed: int, test: bool) -> dict:
+def continuation(rng, seed: int, test: bool) -> dict:
     "Which of four sentences goes on with the paragraph? The wrong ones leave the topic and say unlikely things."
     topic = rng.randrange(TOPICS)
     *context, right = [fresh(rng, seed, test, topic=topic, named=.2, likely=1.) for _ in range(3)]
@@ -453,7 +465,7 @@ def hellaswag(rng, seed: int, test: bool) -> dict:
     return choose(rng, [right], [[c] for c in wrong], context=context, question='')
 
 # %% ../../nbs/data/00_lab.ipynb #c080
-def cosmosqa(rng, seed: int, test: bool) -> dict:
+def who_did(rng, seed: int, test: bool) -> dict:
     "Which of four phrases answers a question about a paragraph?"
     clauses, which, question = inquiry(rng, seed, test, 3, 'subject')
     subjects = [Phrase((f'noun.{n}',)) for n in rng.sample(range(NOUNS), 2)] + [c.subject for c in clauses]
@@ -461,7 +473,7 @@ def cosmosqa(rng, seed: int, test: bool) -> dict:
     return choose(rng, clauses[which].subject, wrong, context=clauses, question=question)
 
 # %% ../../nbs/data/00_lab.ipynb #c081
-def csqa(rng, seed: int, test: bool) -> dict:
+def usual_object(rng, seed: int, test: bool) -> dict:
     "What is this usually done to? One likely object among five nouns."
     while not (c := fresh(rng, seed, test, named=0., likely=1.)).object or not fits(question := ask(rng, c, 'object'), test): pass
     likely = preferences(seed).objects[c.verb]
@@ -479,12 +491,8 @@ def spoken_tags(speaker: Speaker, meaning: dict) -> dict:
     return dict(tokens=[t.form for t in tokens], tags=[getattr(t, meaning['field']) for t in tokens])
 
 # %% ../../nbs/data/00_lab.ipynb #c087
-MAKERS = {'anli_plus': anli, 'mnli': nli, 'xnli': nli, 'qqp': qqp, 'pawsx': pawsx, 'hellaswag': hellaswag, 'cosmosqa': cosmosqa, 'csqa': csqa,
-          'squad_v1': lambda *a: reading(*a, sentences=3), 'squad_v2': lambda *a: reading(*a, sentences=3, unanswerable=1 / 3),
-          'xquad': lambda *a: reading(*a, sentences=4), 'mlqa': lambda *a: reading(*a, sentences=2),
-          'tydiqa': lambda *a: reading(*a, sentences=2, other_words=1.),
-          'ccg': lambda *a: tagged(*a, field='ccg'), 'udpos': lambda *a: tagged(*a, field='upos'), 'panx': lambda *a: tagged(*a, field='ner', named=.7)}
-SIZES = {'anli_plus': 2., 'mnli': 1.5, 'qqp': 1.5, 'squad_v1': 1.5, 'squad_v2': 1.5, 'pawsx': 1.5, 'tydiqa': .75}  # training examples, in units of `train_examples`
+MAKERS = {make.__name__: make for make in (inference, long_inference, same_question, same_meaning, reading, continuation,
+                                           who_did, usual_object, tagged)}
 
 # %% ../../nbs/data/00_lab.ipynb #leak08b
 SPOKEN = {'span': spoken_answer, 'tagging': spoken_tags}
@@ -492,7 +500,8 @@ SPOKEN = {'span': spoken_answer, 'tagging': spoken_tags}
 @lru_cache(maxsize=5000)  # drawn once for all languages
 def meaning_of(task: str, seed: int, split: str, i: int) -> dict:
     "What an example means, in any language."
-    return MAKERS[task](draw(seed, task, split, i), seed, split == 'test')
+    how = find_task(task).lab
+    return MAKERS[how.maker](draw(seed, task, split, i), seed, split == 'test', **how.options)
 
 def lab_example(speaker: Speaker, task: str, split: str, i: int) -> dict:
     "An example in the canonical columns of its task's kind."
@@ -527,6 +536,7 @@ class Lab(Strict):
     smallest: int = Field(100, gt=0)  # sentences of the poorest
     switched: float = Field(1., ge=0, le=1)  # share of the paragraphs that are code-switched
     switch_rate: float = Field(.3, ge=0, le=1)  # share of their words that are the pivot's
+    borrowed: float = Field(0., ge=0, le=1)  # share of the words in the pivot's training sets that other languages lend
     train_examples: int = Field(4000, gt=0)
     dev_examples: int = Field(200, gt=0)
     test_examples: int = Field(200, gt=0)
@@ -569,7 +579,15 @@ def corpus(self: Lab, targets: tuple = ()) -> dict[str, list[str]]:
 @patch
 def size(self: Lab, task: str, split: str) -> int:
     "How many examples a split has."
-    return {'train': int(self.train_examples * SIZES.get(task, 1)), 'dev': self.dev_examples, 'test': self.test_examples}[split]
+    return {'train': int(self.train_examples * (lab.size if (lab := find_task(task).lab) else 1)), 'dev': self.dev_examples, 'test': self.test_examples}[split]
+
+# %% ../../nbs/data/00_lab.ipynb #lab5b0003
+@patch
+def borrower(self: Lab, task: str, i: int) -> Speaker:
+    "Who says a training example in the pivot: someone who borrows words of the other languages."
+    world = self.world()
+    others = tuple(l for l in world.values() if l.code != PIVOT)
+    return Speaker(self.seed, world[PIVOT], rng=draw(self.seed, 'borrowed', task, 'train', i), borrowed=self.borrowed, lenders=others)
 
 # %% ../../nbs/data/00_lab.ipynb #c097
 @patch
@@ -577,9 +595,11 @@ def rows(self: Lab, task: str, split: str, code: str) -> list[dict]:
     "The examples of a split as dicts; the same number is the same example in every language."
     world, size = self.world(), self.size(task, split)
     speaker, pivot = Speaker(self.seed, world[code]), Speaker(self.seed, world[PIVOT])
-    if task == 'tatoeba': return retrieval_rows(self.seed, speaker, pivot, split, size, 0, 0)
-    if task == 'bucc2018': return retrieval_rows(self.seed, speaker, pivot, split, size // 3, size // 3, size * 2 // 3)
-    return [lab_example(speaker, task, split, i) for i in range(size)]
+    card = find_task(task)
+    counts = (size // 3, size // 3, size * 2 // 3) if card.mined else (size, 0, 0)  # pairs, and sentences of their own
+    if card.kind == 'retrieval': return retrieval_rows(self.seed, speaker, pivot, split, *counts)
+    borrows = self.borrowed and split == 'train' and code == PIVOT
+    return [lab_example(self.borrower(task, i) if borrows else speaker, task, split, i) for i in range(size)]
 
 # %% ../../nbs/data/00_lab.ipynb #c098
 @patch
@@ -607,7 +627,9 @@ def dev_languages(self: Lab, task: str) -> list[str]:
 def translated(self: Lab, task: str, language: str, part: slice = slice(None), noise: float = 0.) -> Dataset:
     "A part of a task's training set in any language, a share `noise` of the words wrong; row i says what the pivot's row i says."
     home, noise = self.world()[language], 0. if language == PIVOT else noise
-    def speaker(i: int): return Speaker(self.seed, home, noise, draw(self.seed, 'slips', task, language, i))
+    def speaker(i: int):
+        if self.borrowed and language == PIVOT: return self.borrower(task, i)
+        return Speaker(self.seed, home, noise, draw(self.seed, 'slips', task, language, i))
     return Dataset.from_list([lab_example(speaker(i), task, 'train', i) for i in range(self.size(task, 'train'))[part]])
 
 # %% ../../nbs/data/00_lab.ipynb #c099
