@@ -70,7 +70,7 @@ def of_languages(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
     return rows, known.rename_axis('language').reset_index()
 
 # %% ../../nbs/reporting/01_explorer.ipynb #xa2aac5d
-COLOURS = {'low': '#d55e00', 'middle': '#8c8c8c', 'high': '#0072b2', 'unseen': '#9467bd'}  # on light and on dark
+COLOURS = {'low': '#dd6b1f', 'middle': '#8c8c8c', 'high': '#2087cc', 'unseen': '#9467bd'}  # on light and on dark
 QUIET = '#858585'  # lines
 SHAPES = {'low': 'triangle-down', 'middle': 'circle', 'high': 'triangle-up', 'unseen': 'diamond'}
 
@@ -81,7 +81,7 @@ def answer_chart(over: pd.DataFrame):  # from `answers`; gives an Altair chart
     hints = [alt.Tooltip(c, format='.2f') for c in ('estimate', 'ci_low', 'ci_high')] + [alt.Tooltip('p_value', format='.2')] + ['n_low', 'n_high']
     zero = alt.Chart().mark_rule(strokeDash=[2, 2], color=QUIET).encode(x=alt.datum(0))
     return (zero + base.mark_rule(strokeWidth=2, color=QUIET).encode(x=alt.X('ci_low:Q', title=None), x2='ci_high:Q')
-            + base.mark_point(filled=True, size=90, color=COLOURS['low']).encode(x='estimate:Q', tooltip=hints)).properties(width=480, height=34)
+            + base.mark_point(filled=True, opacity=1, size=90, color=COLOURS['low']).encode(x='estimate:Q', tooltip=hints)).properties(width=480, height=34)
 
 # %% ../../nbs/reporting/01_explorer.ipynb #x1703283
 def matrix_chart(cells: pd.DataFrame):  # from `matrix`; gives an Altair chart
@@ -90,7 +90,7 @@ def matrix_chart(cells: pd.DataFrame):  # from `matrix`; gives an Altair chart
     names, most = {c: list(dict.fromkeys(cells[c])) for c in CELL}, float(cells.estimate.abs().max())
     cell = alt.selection_point(name='cell', fields=CELL, on='click', clear=False, toggle=False, value=[{c: cells[c].iloc[0] for c in CELL}],
                                bind={c: alt.binding_select(options=names[c], name=f'{c} ') for c in CELL})
-    base = alt.Chart(cells, title=['Low minus high by cell (points): click on one', 'red, positive: low-resource languages lost more; blue, negative: lost less; empty: no language of one of the groups']).transform_filter('datum.way === way').encode(
+    base = alt.Chart(cells, title=['Low minus high by cell (points): click on one', 'red, positive: low-resource languages lost more; blue: lost less', 'empty: no language of one of the groups']).transform_filter('datum.way === way').encode(
         x=alt.X('target:N', sort=names['target'], title=None), y=alt.Y('intermediate:N', sort=names['intermediate'], title=None))
     squares = base.mark_rect(cursor='pointer').encode(
         color=alt.Color('estimate:Q', scale=alt.Scale(scheme='redblue', reverse=True, domain=[-most, most]), legend=None),
@@ -116,7 +116,7 @@ def language_chart(rows: pd.DataFrame, known: pd.DataFrame,  # from `of_language
     base = alt.Chart(rows, title=['Points lost by each language in the chosen cell (most resource at the top)', '← gained · lost →']).transform_filter({'param': 'cell'}).transform_lookup(
         'language', alt.LookupData(known, 'language', [c for c in known if c != 'language'])).transform_calculate(group='datum[way]').encode(
         y=alt.Y('language:N', sort=list(known.language)[::-1], title=None))
-    points = base.mark_point(filled=True, size=60).encode(x=alt.X('degradation:Q', title='points lost'), tooltip=language_hints(rows, known, ways),
+    points = base.mark_point(filled=True, opacity=1, size=60).encode(x=alt.X('degradation:Q', title='points lost'), tooltip=language_hints(rows, known, ways),
                                                           color=by_group(alt.Color, COLOURS), shape=by_group(alt.Shape, SHAPES))
     if 'ci_low' in rows: points = base.transform_calculate(
         **{end: f'isValid(datum.ci_{end}) ? datum.ci_{end} : datum.degradation' for end in ('low', 'high')}).mark_rule().encode(
