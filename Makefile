@@ -68,7 +68,7 @@ sync: install
 
 outputs: install
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level ERROR --ExecutePreprocessor.timeout=-1 nbs/*/[0-9]*.ipynb nbs/tutorials/*.ipynb \
-	  nbs/explanations/architecture.ipynb nbs/explanations/gpu.ipynb nbs/study/claims.ipynb nbs/study/replication.ipynb nbs/index.ipynb
+	  nbs/explanations/architecture.ipynb nbs/explanations/gpu.ipynb nbs/explanations/lab_and_paper.ipynb nbs/study/claims.ipynb nbs/study/replication.ipynb nbs/index.ipynb
 	$(BIN)/nbdev_clean
 
 # Nothing is executed: a page shows what its notebook holds. Quarto is not needed (`nbdev_docs` is for those who have it).
