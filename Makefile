@@ -52,7 +52,7 @@ real: xtreme-files install
 xtreme-files:
 	@test -d '$(XTREME)' || { printf '%s\n' \
 	  "make real: no folder $(XTREME). Either put the files of XTREME's scripts/download_data.sh and of the intermediate tasks into a folder," \
-	  '  laid out as nbs/data/04_layout.ipynb says, and name it: XLT_FILES=/that/folder make real' \
+	  '  laid out as nbs/data/07_layout.ipynb says, and name it: XLT_FILES=/that/folder make real' \
 	  '  or let the hub provide data and encoder (needs the network once): make study PARAMS=params/e5-hub.yaml'; exit 2; }
 
 test: install
@@ -68,7 +68,7 @@ sync: install
 
 outputs: install
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level ERROR --ExecutePreprocessor.timeout=-1 nbs/*/[0-9]*.ipynb nbs/tutorials/*.ipynb \
-	  nbs/explanations/architecture.ipynb nbs/explanations/gpu.ipynb nbs/study/claims.ipynb nbs/study/replication.ipynb nbs/index.ipynb
+	  nbs/explanations/architecture.ipynb nbs/explanations/gpu.ipynb nbs/explanations/lab_and_paper.ipynb nbs/study/claims.ipynb nbs/study/replication.ipynb nbs/index.ipynb
 	$(BIN)/nbdev_clean
 
 # Nothing is executed: a page shows what its notebook holds. Quarto is not needed (`nbdev_docs` is for those who have it).
