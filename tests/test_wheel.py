@@ -8,6 +8,7 @@ from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
+import yaml
 
 from xlt.runs.project import find, project_file, root
 
@@ -113,7 +114,9 @@ def test_pyproject_says_what_settings_say(repo):
 
 
 def test_the_image_holds_what_its_recipe_names(repo):
-    "There is no docker in every test: what the Dockerfile copies and ignores is looked at."
+    "There is no docker where tests run: what the Dockerfile copies and ignores is looked at. A workflow builds it and runs a study in it."
+    steps = yaml.safe_load((repo / '.github/workflows/test.yml').read_text())['jobs']['package']['steps']
+    assert any('docker run --rm --network none' in step.get('run', '') for step in steps)
     recipe, ignored = (repo / 'Dockerfile').read_text(), (repo / '.dockerignore').read_text().split()
     assert not set(ignored) & {'xlt', 'nbs', 'params', 'profiles', 'Snakefile', 'constraints.txt', 'settings.ini', 'setup.py', 'pyproject.toml', 'README.md'}
     assert 'COPY constraints.txt' in recipe and 'HF_HUB_OFFLINE=1' in recipe and find('lab-quick').is_file()

@@ -417,9 +417,9 @@ def rates(table: pd.DataFrame,  # `rate`, `mc_low`, `mc_high` (0 to 1) and `stud
     "Rates against what was promised."
     fig, ax = canvas(6.4, 1.3 + .34 * len(table))
     least, most = int(table.studies.min()), int(table.studies.max())
-    y, percent = np.arange(len(table))[::-1], 100 * table[['rate', 'mc_low', 'mc_high']].astype(float)
-    ax.hlines(y, percent.mc_low, percent.mc_high, color=INK, lw=1.4)
-    ax.scatter(percent.rate, y, s=30, color=BLUE, zorder=3)
+    y, shares = np.arange(len(table))[::-1], 100 * table[['rate', 'mc_low', 'mc_high']].astype(float)
+    ax.hlines(y, shares.mc_low, shares.mc_high, color=INK, lw=1.4)
+    ax.scatter(shares.rate, y, s=30, color=BLUE, zorder=3)
     ax.axvline(100 * nominal, color=RED, ls='--', lw=1, label=f'promised: {percent(nominal)}')
     ax.set(yticks=y, yticklabels=table.index, ylim=(-.6, len(table) - .4), xlabel=f'{what} (%), 95 % Monte-Carlo interval',
            title=f'n = {most:,} simulated studies each' if least == most else f'n = {least:,} to {most:,} simulated studies')
