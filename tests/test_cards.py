@@ -8,7 +8,7 @@ import pytest
 
 import xlt.tasks
 from xlt.common.errors import XltError
-from xlt.data.lab import MAKERS
+from xlt.data.lab_tasks import MAKERS
 from xlt.tasks.cards import INTERMEDIATE, TARGET, TASKS, collect
 
 REPO = Path(__file__).resolve().parent.parent

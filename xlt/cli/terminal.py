@@ -7,7 +7,7 @@ __all__ = ['PLAIN', 'kept_traceback', 'shortened', 'replaced', 'print_anything',
            'progress_within', 'running', 'progress']
 
 # %% ../../nbs/cli/00_terminal.ipynb #terimp
-import codecs, sys, traceback
+import os, codecs, sys, traceback
 from tempfile import NamedTemporaryFile
 
 # %% ../../nbs/cli/00_terminal.ipynb #x15tb001

@@ -302,7 +302,7 @@ model, tokenizer = AutoModel.from_pretrained('.'), AutoTokenizer.from_pretrained
 
 def license_of(study: Study) -> str:
     "For a card: ours for the lab's data; what is made from other people's has theirs, which differ by data set."
-    return 'apache-2.0' if study.source.kind == 'lab' and study.encoder.kind == 'scratch' else 'other'
+    return 'apache-2.0' if study.source.is_made_up and study.encoder.kind == 'scratch' else 'other'
 
 def model_card(study: Study, run: Run) -> str:
     "What a kept checkpoint is, for its README."

@@ -276,9 +276,9 @@ def check_names(study: Study) -> list[str]:  # what is wrong
 # %% ../../nbs/runs/02_params.ipynb #1d533f3b
 def check_source(study: Study) -> list[str]:  # what is wrong
     "The source has the targets, the languages and the resource measure; every target keeps a language."
-    if study.mixing.noise and study.source.kind != 'lab' and any(find_variant(i).translated for i in study.intermediates): return [f'mixing.noise is {study.mixing.noise}, but only the lab can make its translations worse']
-    if wrong := [f'targets: {t}: {why}' for t in study.targets if study.source.kind != 'hub' and (why := missing(study.source, t))]: return wrong
-    if study.source.kind == 'hub' and study.encoder.kind == 'scratch': return ['encoder.kind is \'scratch\', but a hub source has no pretraining text; name a published one']
+    if study.mixing.noise and not study.source.can_worsen and any(find_variant(i).translated for i in study.intermediates): return [f'mixing.noise is {study.mixing.noise}, but only the lab can make its translations worse']
+    if wrong := [f'targets: {t}: {why}' for t in study.targets if not study.source.is_remote and (why := missing(study.source, t))]: return wrong
+    if not study.source.has_pretraining_text and study.encoder.kind == 'scratch': return ['encoder.kind is \'scratch\', but a hub source has no pretraining text; name a published one']
     known = {code: None for target in study.targets for code in study.source.languages(target)}
     wrong = [f'languages: {code!r} is unknown{code_hint(code, known) or nearest(code, known)}; choose from {", ".join(sorted(known))}'
              for code in study.languages or [] if code not in known]
@@ -316,7 +316,7 @@ def set_aside(study: Study) -> Study:  # another one; its `absent` says why
     "Leave out what the source lacks: intermediate tasks, and targets that only your own copy of the data can give; if none is left, an `XltError`."
     lacks = {i: lacking(study, find_variant(i)) for i in study.intermediates}
     absent = {i: '; '.join(dict.fromkeys(why.values())) for i, why in lacks.items() if len(why) == len(find_variant(i).tasks)}
-    own = {t: why for t in study.targets if study.source.kind == 'hub' and (why := missing(study.source, t))}
+    own = {t: why for t in study.targets if study.source.is_remote and (why := missing(study.source, t))}
     for key, names, out in (('intermediates', study.intermediates, absent), ('targets', study.targets, own)):
         if out and len(out) == len(names): raise XltError('; '.join(f'{key}: {t}: {why}' for t, why in out.items()))
     kept = study.model_copy(update={'intermediates': [i for i in study.intermediates if i not in absent],

@@ -257,7 +257,7 @@ def gpu_hours(study: Study, found: dict,  # from `xlt.runs.speed.measured`
              ) -> pd.Series | None:  # hours by phase; None: not a study of XLM-R on the hub's data, or of another size than was measured
     "The hours that a study takes on one GPU."
     size = str(getattr(study.encoder, 'name', '')).rpartition('-')[2]
-    if study.source.kind != 'hub' or size not in found['rows']: return None
+    if not study.source.is_remote or size not in found['rows']: return None
     table = pd.DataFrame(found['rows'][size])
     def hours(row, what):  # by the measurement with the nearest size of batch
         near = table[(table.what == what) & (table.kind == row['kind']) & ~table.compile]
