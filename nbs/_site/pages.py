@@ -346,7 +346,7 @@ LANDING = {
     'tutorials/index': ('Tutorials', 'Each begins where you are and ends with something that ran.', [
         'tutorials/laptop', 'tutorials/real_languages', 'tutorials/own_results', 'tutorials/one_gpu', 'tutorials/cluster', 'tutorials/add_a_task', 'tutorials/add_a_measure']),
     'explanations/index': ('Explanations', 'Why things are as they are.', [
-        'data/lab', 'models/metrics', 'stats/degradation', 'stats/dose', 'stats/robustness', 'explanations/validation', 'data/leakage', 'explanations/performance', 'explanations/gpu', 'explanations/architecture'])}
+        'data/lab', 'models/metrics', 'stats/degradation', 'stats/dose', 'stats/robustness', 'explanations/validation', 'data/leakage', 'explanations/e5_settings', 'explanations/performance', 'explanations/gpu', 'explanations/architecture'])}
 
 
 def groups(pages: dict[str, Path]) -> dict[str, list[str]]:
