@@ -13,7 +13,7 @@ DOCS ?= _docs
 REAL := params/e5.yaml
 XTREME ?= $(or $(XLT_FILES),../shared/xtreme)
 
-.PHONY: help install study real xtreme-files test sync docs validate constraints audit lab-seeds outputs settings benchmark benchmark-gpu clean
+.PHONY: help install study real xtreme-files test sync docs wheel validate constraints audit lab-seeds outputs settings benchmark benchmark-gpu clean
 
 help:
 	@echo 'make study        install, run $(PARAMS) (PARAMS=… for another) and print its answer'
@@ -22,6 +22,7 @@ help:
 	@echo 'make install      make .venv with the versions of constraints.txt'
 	@echo 'make sync         after editing notebooks: write xlt/ and README.md from them, and clean them'
 	@echo 'make outputs      execute every notebook of the library, so that what it shows is what it does (ten minutes)'
+	@echo 'make wheel        build the package into dist/: in an empty folder it is all that is needed'
 	@echo 'make docs         write the documentation as a site into $(DOCS)/'
 	@echo 'make constraints  write constraints.txt from .venv, after a deliberate upgrade'
 	@echo 'make audit        ask for known vulnerabilities of the versions in constraints.txt (needs the network)'
@@ -52,7 +53,7 @@ real: xtreme-files install
 xtreme-files:
 	@test -d '$(XTREME)' || { printf '%s\n' \
 	  "make real: no folder $(XTREME). Either put the files of XTREME's scripts/download_data.sh and of the intermediate tasks into a folder," \
-	  '  laid out as nbs/data/01_files.ipynb says, and name it: XLT_FILES=/that/folder make real' \
+	  '  laid out as nbs/data/07_layout.ipynb says, and name it: XLT_FILES=/that/folder make real' \
 	  '  or let the hub provide data and encoder (needs the network once): make study PARAMS=params/e5-hub.yaml'; exit 2; }
 
 test: install
@@ -64,11 +65,11 @@ sync: install
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN nbs/index.ipynb
 	$(BIN)/nbdev_clean
 	$(BIN)/jupyter nbconvert --to markdown --no-input --log-level WARN --output-dir . --output README nbs/index.ipynb
-	sed -i.old 's#\.\./reports/#reports/#g' README.md && rm README.md.old
+	sed -i.old 's#\.\./reports/#reports/#g; s#](explanations/#](nbs/explanations/#g' README.md && rm README.md.old
 
 outputs: install
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level ERROR --ExecutePreprocessor.timeout=-1 nbs/*/[0-9]*.ipynb nbs/tutorials/*.ipynb \
-	  nbs/explanations/architecture.ipynb nbs/explanations/gpu.ipynb nbs/study/claims.ipynb nbs/study/replication.ipynb nbs/index.ipynb
+	  nbs/explanations/architecture.ipynb nbs/explanations/gpu.ipynb nbs/explanations/lab_and_paper.ipynb nbs/study/claims.ipynb nbs/study/replication.ipynb nbs/index.ipynb
 	$(BIN)/nbdev_clean
 
 # Nothing is executed: a page shows what its notebook holds. Quarto is not needed (`nbdev_docs` is for those who have it).
@@ -77,6 +78,12 @@ docs: install
 	$(BIN)/python -m sphinx -a -q -W --keep-going -c nbs/_site -d build/doctrees build/site build/docs
 	rm -rf $(DOCS) && cp -R build/docs $(DOCS)
 	@echo 'the site: $(DOCS)/index.html'
+
+# From a clean build folder: setuptools would pack modules that are gone.
+wheel: install
+	rm -rf build/lib build/bdist.*
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@ls dist/xlt-*.whl
 
 constraints:
 	$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools | sed 's/+.*//' > constraints.txt

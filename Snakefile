@@ -15,7 +15,8 @@ import shlex
 import sys
 
 from snakemake.exceptions import WorkflowError
-from xlt.runs.params import Study, root
+from xlt.runs.params import Study
+from xlt.runs.project import root
 from xlt.runs.planning import memory
 from xlt.runs.worker import FINISHED, leash
 from xlt.runs.store import is_published, needed_again, put_aside_outdated, reopen, result

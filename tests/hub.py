@@ -7,10 +7,12 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from datasets import ClassLabel, Dataset, Features, List, Value
-from xlt.data.hub import MANIFEST, REPOSITORIES, TYDI
-from xlt.tasks.cards import NER, NLI, UPOS
+from xlt.data.hub import MANIFEST, REPOSITORIES, Split
+from xlt.tasks.cards import NER, NLI, TASKS, UPOS
 
 STRING, NLI_CLASSES = Value('string'), ClassLabel(names=list(NLI))
+
+TYDI, SNLI = TASKS['tydiqa'].hub.prefixes, Split('snli', 'plain_text', 'train')
 
 
 class SmallHub:

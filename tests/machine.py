@@ -78,7 +78,7 @@ run.finish([{'language': c, 'metric': TASKS[target].metrics[0], 'n': 10, 'score'
 
 REPORT = """\
 import json
-from xlt.runs.params import root
+from xlt.runs.project import root
 from xlt.runs.worker import begin
 from xlt.runs.status import collect
 from xlt.common.io import write

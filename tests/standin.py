@@ -8,15 +8,15 @@ import re
 from pathlib import Path
 
 import xlt.data.hub
-from xlt.data.hub import CHECKPOINTS, REPOSITORIES, TYDI, TYDI_ALL, Split
+from xlt.data.hub import CHECKPOINTS, LANGUAGE_ROWS, REPOSITORIES, UNLABELLED
 from xlt.languages.measures import languages
 
 TEXTS = ('premise', 'hypothesis', 'question1', 'question2', 'sentence1', 'sentence2', 'ctx', 'context', 'question', 'source_sentence', 'target_sentence')
 BUCC = ('de', 'fr', 'ru', 'zh')
 
 if rows := int(os.environ.get('XLT_STANDIN_ROWS', 0)):
-    xlt.data.hub.MANIFEST.update(dict.fromkeys(xlt.data.hub.MANIFEST, rows) | dict.fromkeys((TYDI_ALL, Split('xtreme', 'tydiqa', 'train')), rows * len(TYDI)))
-    xlt.data.hub.UNLABELLED, xlt.data.hub.TYDI_TRAIN, xlt.data.hub.TYDI_ROWS = {'train': 1}, rows, dict.fromkeys(TYDI, rows)
+    xlt.data.hub.MANIFEST.update(dict.fromkeys(xlt.data.hub.MANIFEST, rows) | {split: rows * 9 for split, _ in LANGUAGE_ROWS})  # nine languages in one split
+    UNLABELLED.update(dict.fromkeys(UNLABELLED, 1)), LANGUAGE_ROWS.update(dict.fromkeys(LANGUAGE_ROWS, rows))
 
 
 def own(row: dict, mark: str) -> dict:

@@ -9,6 +9,7 @@ from xlt.stats.analysis import (FEW, adjust, against_plain, analyse, by_kind, by
                           minimum_detectable_effect, number, p_text, pairing, rate, slope_line, spread_line, task_line, to_json, verdict, variant_line)
 from xlt.stats.degradation import average_loss, check_scores, degradations, language_effects, permutation_p, primary, split
 from xlt.languages.measures import languages, resource
+from xlt.stats.dose import dose
 from xlt.stats.simulation import simulate
 
 
@@ -109,7 +110,7 @@ def test_a_study_of_one_cell_is_all_that_there_is():
     scores = check_scores(simulate(slope=1, tasks=1).query('target == "panx"'))
     found = analyse(scores, resource(), facts=languages())
     assert found['by_target'][0]['estimate'] == pytest.approx(found['primary']['estimate'])
-    assert np.isfinite(found['mixed_model']['slope_per_tenfold_less']) and 'a straight line through 39 languages' in headline(found, '')[2]
+    assert np.isfinite(found['mixed_model']['slope_per_tenfold_less']) and 'a straight line through 38 languages' in headline(found, '')[2]
     json.loads(to_json(found))
 
 
@@ -239,7 +240,7 @@ def test_by_task_is_adjusted_and_says_where_there_is_a_floor(analysis):
 
 @pytest.mark.parametrize('measure, words', [('cc100_gib', 'tenfold less pretraining text'), ('wiki', 'tenfold less Wikipedia'), ('joshi', 'tenfold smaller value of joshi')])
 def test_the_dose_names_its_measure(measure, words):
-    fit = dict(slope_per_tenfold_less=1., ci_low=.5, ci_high=1.5, p_value=.01, sd_language=.5, sd_pair=2., floored=0)
+    fit = dict(slope_per_tenfold_less=1., ci_low=.5, ci_high=1.5, p_value=.01, sd_language=.5, sd_pair=2., languages=9, without_text=[], step=None)
     assert words in slope_line(fit, measure, 9) and slope_line(None, measure, 3) == 'no slope, for 3 languages are too few.'
     assert f'{measure} is the same for all languages' in slope_line(None, measure, 9) and 'too few' not in slope_line(None, measure, 9)
 
@@ -293,14 +294,13 @@ def test_a_variant_against_its_plain_form():
     assert list(against_plain(few, size, pivot='en').variant) == ['mnli-mt']
 
 
-def test_a_dose_says_how_many_lie_below_its_floor():
-    rows, codes = full_size(), languages().index
-    measure = resource() / 1000
-    found = analyse(rows, measure, facts=languages())['mixed_model']
-    assert found['floored'] > 20 and f"{found['floored']} of the languages have less than 0.1 and count as 0.1" in slope_line(found, 'GiB', 39)
-    assert 'count as' not in slope_line(found | {'floored': 0}, 'GiB', 39)
-    yoruba = slope_line(analyse(small(9, slope=1), resource(), facts=languages())['mixed_model'], 'cc100_gib', 9)
-    assert 'yo has less than 0.1 and counts as 0.1; without it, ' in yoruba and yoruba.count('for every tenfold less pretraining text') == 2
+def test_a_dose_is_the_same_in_every_unit_and_names_who_has_none():
+    lost = degradations(small(9, slope=1))
+    found, thousands = dose(lost, resource()), dose(lost, resource() / 1000)
+    numbers = lambda fit: [fit[k] for k in ('slope_per_tenfold_less', 'ci_low', 'ci_high', 'sd_residual')] + [fit['step'][k] for k in ('estimate', 'ci_low', 'ci_high')]
+    assert numbers(thousands) == pytest.approx(numbers(found), rel=1e-5) and thousands['least'] == found['least'] / 1000
+    yoruba = slope_line(found, 'cc100_gib', 9)
+    assert 'yo has no pretraining text and takes no part in it' in yoruba and yoruba.count('for every tenfold less pretraining text') == 1
 
 
 def test_the_dose_of_classes_is_per_class():

@@ -128,6 +128,7 @@ def test_a_notebook_that_fails_is_told_in_one_sentence(tmp_path, monkeypatch):
     from xlt.reporting import api
     broken = {'cells': [{'cell_type': 'code', 'metadata': {}, 'source': 'raise ValueError("no such thing")', 'outputs': [], 'execution_count': None}], 'metadata': {}, 'nbformat': 4, 'nbformat_minor': 4}
     (tmp_path / 'nbs' / 'study').mkdir(parents=True)
+    (tmp_path / 'settings.ini').write_text('[DEFAULT]\n')
     (tmp_path / 'nbs' / 'study' / 'report.ipynb').write_text(json.dumps(broken))
     monkeypatch.setenv('XLT_ROOT', str(tmp_path))
     monkeypatch.setattr(api, 'write_files', lambda *_: None)

@@ -8,6 +8,7 @@ import pytest
 
 import xlt.tasks
 from xlt.common.errors import XltError
+from xlt.data.lab_tasks import MAKERS
 from xlt.tasks.cards import INTERMEDIATE, TARGET, TASKS, collect
 
 REPO = Path(__file__).resolve().parent.parent
@@ -34,7 +35,7 @@ def test_a_task_stands_in_its_own_module_and_notebook(name):
     notebook, = (REPO / 'nbs' / 'tasks').glob(f'[0-9]*_{name}.ipynb')
     cells = json.loads(notebook.read_text(encoding='utf-8'))['cells']
     text = '\n'.join(''.join(c['source']) for c in cells)
-    for heading in ('## The card', '## Score'): assert heading in text, f'{notebook.name} lacks {heading}'
+    for heading in ('## The hub', '## The card', '## Score', '## In the lab'): assert heading in text, f'{notebook.name} lacks {heading}'
     assert getattr(importlib.import_module(f'xlt.tasks.{name}'), name.upper()) is TASKS[name]
 
 
@@ -42,6 +43,8 @@ def test_every_card_is_complete():
     for t in TASKS.values():
         assert t.licence and t.citation.startswith('https://'), t.name
         assert (t.choices > 1) == (t.kind == 'multiple_choice') and (t.recipe is None) == (t.kind == 'retrieval')
+        assert (t.lab is None) == (t.kind == 'retrieval') and (t.lab is None or t.lab.maker in MAKERS)
+        assert bool(t.hub.folder) != bool(t.hub.columns) and bool(t.hub.folder) == bool(t.hub.missing), 'on the hub, or why not'
     assert [t.place for t in INTERMEDIATE.values()] == [t.place for t in TARGET.values()] == list(range(9))
     names = [(toolkit, n) for t in TASKS.values() for toolkit, of in t.elsewhere.items() for n in of]
     assert len(set(names)) == len(names), 'two tasks have the same name in another toolkit'

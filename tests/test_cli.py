@@ -10,7 +10,7 @@ import yaml
 
 from machine import play
 
-from xlt.cli import main as cli
+from xlt.cli import drive, main as cli, terminal
 from xlt.runs import planning as plan
 from xlt.common.errors import XltError
 from xlt.runs.params import Study
@@ -61,7 +61,7 @@ def test_status_is_live(project, capsys, monkeypatch):
     "It looks again and again, says what has changed, and ends when all is done."
     waits = iter([lambda: play('encoder'), lambda: None, lambda: play('intermediate', 'pair'), lambda: play('report')])
     monkeypatch.chdir(project)
-    monkeypatch.setattr(cli.time, 'sleep', lambda seconds: seconds == 2 and next(waits)())
+    monkeypatch.setattr(drive.time, 'sleep', lambda seconds: seconds == 2 and next(waits)())
     assert cli.main(['status', FILE, '--watch']) == 0
     said = capsys.readouterr().out
     assert [line for line in said.splitlines() if ' of 9 runs' in line] == [f'{n} of 9 runs' for n in (0, 1, 8, 9)]
@@ -170,21 +170,21 @@ def test_analyse(scores, tmp_path, capsys):
 
 def test_time_left_needs_something_to_judge_by():
     waiting = [row('a', 'waiting', target='panx'), row('b', 'running', 10.)]
-    assert cli.time_left(waiting, 2) is None and 'time left' not in cli.progress(waiting, 2)
+    assert terminal.time_left(waiting, 2) is None and 'time left' not in terminal.progress(waiting, 2)
     done = [row('c', 'done', 30.), row('d', 'done', 60., target='panx')]
-    assert cli.time_left(waiting + done, 1) == 60 + 20
-    assert cli.time_left(waiting + done, 8) == 40
-    assert cli.progress(waiting + done, 1).index('time left') < cli.progress(waiting + done, 1).index('running'), 'a narrow terminal cuts off the end'
-    assert cli.time_left(done + [row('e', 'running', 100.)], 1) == 0
+    assert terminal.time_left(waiting + done, 1) == 60 + 20
+    assert terminal.time_left(waiting + done, 8) == 40
+    assert terminal.progress(waiting + done, 1).index('time left') < terminal.progress(waiting + done, 1).index('running'), 'a narrow terminal cuts off the end'
+    assert terminal.time_left(done + [row('e', 'running', 100.)], 1) == 0
 
 
 def test_durations():
-    assert [cli.duration(s) for s in (4.4, 89, 90, 600, 5400, 90000)] == ['4 s', '89 s', '2 min', '10 min', '1 h 30 min', '25 h 0 min']
+    assert [terminal.duration(s) for s in (4.4, 89, 90, 600, 5400, 90000)] == ['4 s', '89 s', '2 min', '10 min', '1 h 30 min', '25 h 0 min']
 
 
 def test_failures_name_log_and_reason():
     rows = [row('a', 'failed', last=['Traceback', 'ValueError: x']), row('b', 'waiting'), row('c', 'done', 1.)]
-    assert cli.failures(rows, Path('logs')) == ['FAILED a: logs/a.log', '    ValueError: x', 'not run: b']
+    assert drive.failures(rows, Path('logs')) == ['FAILED a: logs/a.log', '    ValueError: x', 'not run: b']
 
 
 @pytest.mark.parametrize('last, said', [
@@ -192,7 +192,7 @@ def test_failures_name_log_and_reason():
     (['ValueError: first', 'During handling of the above exception', 'nbclient.exceptions.DeadKernelError: Kernel died'], 'DeadKernelError: Kernel died'),
     (['xlt.common.errors.XltError: params/x.yaml: no'], 'params/x.yaml: no'), (['Killed'], 'Killed'), ([], 'the log is empty'), (['MemoryError'], 'MemoryError')])
 def test_one_sentence_of_a_log(last, said):
-    assert cli.sentence(last) == said
+    assert drive.sentence(last) == said
 
 
 def test_status_without_the_data(project, capsys, monkeypatch, tmp_path):
@@ -230,27 +230,27 @@ def test_a_study_by_its_name(project, capsys, monkeypatch):
 
 def test_one_driver(project):
     study = Study.read(FILE)
-    with cli.only_driver(study):
-        with pytest.raises(XltError, match=r'process \d+ on .* is already at work on tiny'), cli.only_driver(study):
+    with drive.only_driver(study):
+        with pytest.raises(XltError, match=r'process \d+ on .* is already at work on tiny'), drive.only_driver(study):
             pass
-    with cli.only_driver(study):
+    with drive.only_driver(study):
         pass
 
 
 def test_without_a_report_the_headline_says_so(project):
     with pytest.raises(XltError, match='reports/tiny/summary.json: there is no report'):
-        cli.headline(Study.read(FILE))
+        drive.headline(Study.read(FILE))
 
 
 def test_snakemake_that_gives_up_shows_its_log(project, capsys):
     log = project / 'runs' / 'tiny' / 'logs' / 'snakemake.log'
     log.parent.mkdir(parents=True)
     log.write_text('WorkflowError: no such rule\n')
-    assert cli.conclude(Study.read(FILE), 1) == 1
+    assert drive.conclude(Study.read(FILE), 1) == 1
     assert 'WorkflowError: no such rule' in capsys.readouterr().out
 
 
 def test_no_snakefile(project, monkeypatch, tmp_path_factory):
-    monkeypatch.setattr(cli, 'files', lambda name: tmp_path_factory.mktemp('elsewhere') / 'xlt')
+    monkeypatch.setattr('xlt.runs.project.files', lambda name: tmp_path_factory.mktemp('elsewhere') / 'xlt')
     with pytest.raises(XltError, match='no Snakefile'):
-        cli.snakefile()
+        drive.snakefile()

@@ -2,6 +2,7 @@
 import ast
 import functools
 import http.server
+import json
 import os
 import re
 import shutil
@@ -20,10 +21,11 @@ CHROMIUM = os.environ.get('XLT_CHROMIUM') or shutil.which('chromium') or shutil.
 
 
 class Reader(HTMLParser):
-    "What a page points to, what can be pointed to in it, and its pictures."
+    "What a page points to, what can be pointed to in it, its pictures and its name."
     def __init__(self, path: Path):
         super().__init__()
         self.links, self.assets, self.ids, self.images, self.titles = [], [], set(), [], 0
+        self.heading, self.inside = '', False
         self.feed(path.read_text(encoding='utf-8'))
 
     def handle_starttag(self, tag, attributes):
@@ -34,6 +36,11 @@ class Reader(HTMLParser):
         if tag == 'link' and a.get('rel') in ('stylesheet', 'icon', 'preload', 'shortcut icon'): self.assets.append(a['href'])
         if tag == 'img': self.images.append((a.get('src', ''), a.get('alt', '')))
         self.titles += tag == 'h1'
+        self.inside = self.inside or tag == 'h1'
+
+    def handle_data(self, data): self.heading += data * self.inside
+
+    def handle_endtag(self, tag): self.inside = self.inside and tag != 'h1'
 
 
 @pytest.fixture(scope='session')
@@ -96,6 +103,22 @@ def test_every_page_has_one_title_and_stays_light(site, pages):
         files = {t for n, _, t, _ in local({name: pages[name]}, site) if t.suffix in ('.png', '.svg', '.css', '.js')}
         weight = (site / name).stat().st_size + sum(f.stat().st_size for f in files)
         assert weight < 3e6, f'{name}: {weight / 1e6:.1f} MB'
+
+
+def test_no_two_pages_have_one_name(pages):
+    names = {}
+    for name, page in pages.items():
+        if page.heading: names.setdefault(' '.join(page.heading.removesuffix('¶').split()), []).append(name)
+    assert {title: where for title, where in names.items() if len(where) > 1} == {}
+
+
+def test_links_to_files_of_the_repository_are_relative():
+    "Wherever a copy of it stands, a notebook leads to the files beside it; only what is elsewhere has an address."
+    settings = dict(re.findall(r'(?m)^(\w+) = (\S+)', (REPO / 'settings.ini').read_text()))
+    away = re.compile(re.escape(settings['git_url']) + '/(?:blob|tree)/|' + re.escape(settings['doc_host'] + settings['doc_baseurl']))
+    texts = {p: p.read_text() for p in [*(REPO / 'nbs').rglob('*.ipynb'), *REPO.glob('*.md')] if '.ipynb_checkpoints' not in p.parts}
+    prose = {p: text if p.suffix == '.md' else '\n'.join(''.join(c['source']) for c in json.loads(text)['cells'] if c['cell_type'] == 'markdown') for p, text in texts.items()}
+    assert [p.relative_to(REPO).as_posix() for p, text in prose.items() if away.search(text)] == []
 
 
 def test_every_exported_name_is_in_the_reference(site, pages):
@@ -202,6 +225,24 @@ def test_search(tab, address):
     assert any('permutation' in text.lower() for text in found) and len(found) > 3
     tab.locator('ul.search li a').first.click()
     assert tab.locator('h1').count() == 1
+
+
+@pytest.mark.parametrize('word', ['leakage', 'explorer', 'degradation'])
+def test_search_names_pages_before_functions(tab, address, word):
+    tab.goto(f'{address}search.html?q={word}', wait_until='networkidle')
+    tab.locator('ul.search li a').first.wait_for(timeout=10_000)
+    found = tab.locator('ul.search li a').evaluate_all('links => links.map(a => [a.innerText, a.getAttribute("href")])')
+    assert word in found[0][0].lower() and '#xlt.' not in found[0][1], found[:3]
+
+
+def test_code_scrolls_inside_its_box(tab, address):
+    "Also where a line is longer than the screen is wide."
+    look(tab, f'{address}stats/analysis.html', 'code')
+    for source in tab.locator('details > summary').all(): source.evaluate('e => e.parentElement.open = true')
+    boxes = tab.locator('article pre').evaluate_all('all => all.map(e => [e.scrollWidth > e.clientWidth + 1, getComputedStyle(e).overflowX, getComputedStyle(e).whiteSpace, e.getBoundingClientRect().right])')
+    width = tab.evaluate('window.innerWidth')
+    assert boxes and all(not wide or overflow in ('auto', 'scroll') or space == 'pre-wrap' for wide, overflow, space, _ in boxes)
+    assert all(right <= width for *_, right in boxes) and tab.evaluate('document.documentElement.scrollWidth <= window.innerWidth')
 
 
 def test_a_reference_page(tab, address):

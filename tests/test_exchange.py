@@ -9,7 +9,8 @@ from xlt.cli.main import main
 from xlt.stats.degradation import read_scores
 from xlt.reporting.interop import export, tidy
 from xlt.common.errors import XltError
-from xlt.runs.params import Study, root
+from xlt.runs.params import Study
+from xlt.runs.project import root
 from xlt.runs.worker import begin
 from xlt.runs.status import collect
 from xlt.runs.graph import find_run

@@ -9,7 +9,8 @@ from transformers import PreTrainedTokenizerFast, XLMRobertaTokenizer
 from xlt.models.evaluation import answers, gold, tags
 from xlt.models.features import (LONGEST_PIECE, LONGEST_QUESTION, SPECIAL, choice_features, cut, label_names, span_features, span_windows, tag_features,
                           train_tokenizer, trim, word_chunks, word_pieces)
-from xlt.data.files import dataset, read_squad
+from xlt.data.examples import dataset
+from xlt.data.readers import read_squad
 from xlt.models.metrics import score
 from xlt.common.errors import XltError
 from xlt.tasks.cards import TASKS, Phase

@@ -91,7 +91,7 @@ def test_an_axis_that_compares_groups_says_which_way_is_which(drawn):
 def test_marks_and_greys_are_explained_where_they_are(drawn):
     assert '•' in drawn['cells'].axes[0].get_xlabel() and 'grey' in drawn['cells'].axes[0].get_xlabel()
     legend = ' '.join(t.get_text() for t in drawn['resource'].axes[0].get_legend().get_texts())
-    assert 'no text at all' in legend and 'Yoruba (yo)' in legend
+    assert 'without any text: Yoruba (yo)' in legend
 
 
 def test_an_axis_holds_one_quantity(drawn):
@@ -142,4 +142,4 @@ def test_every_picture_of_a_report_is_signed(drawn):
 
 def test_groups_differ_in_grey(drawn):
     "By their markers, which no printer takes away."
-    assert len({marker for _, marker, _ in figures.GROUPS.values()}) == 3
+    assert len({marker for _, marker, _ in figures.GROUPS.values()}) == len(figures.GROUPS) > 2

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from xlt.data.files import (ISO3, Files, carve, describe, text_digest, evaluated, evaluation_files, evaluation_rows, fused,
-    incomplete, key, overlap, read_anli, read_bucc, read_ccg, read_conllu, read_cosmosqa, read_csqa,
-    read_file, read_hellaswag, read_pair_table, read_pairs, read_qqp_csv, read_qqp_lines, read_snli,
-    read_squad, read_tagged, read_tatoeba, sentences, split_rows, training, training_files)
+from xlt.data.layout import ISO3, describe, evaluation_files, read_file, training_files
+from xlt.data.files import Files, carve, evaluated, evaluation_rows, training
+from xlt.data.examples import text_digest, key, overlap, sentences
+from xlt.data.corpora import fused, read_bucc, read_ccg, read_conllu, read_tagged, read_tatoeba
+from xlt.data.readers import (incomplete, read_anli, read_cosmosqa, read_csqa, read_hellaswag, read_pair_table, read_pairs,
+    read_qqp_csv, read_qqp_lines, read_snli, read_squad, split_rows)
 from xlt.tasks.cards import NER, NLI, UPOS, INTERMEDIATE, TARGET, TASKS
+from xlt.languages.measures import languages
 from xlt.common.digests import listed
 from xlt.common.io import read_json, read_lines, read_text
 from xlt.common.errors import XltError
@@ -489,4 +492,4 @@ def test_the_corpus_holds_nothing_that_is_evaluated(sample):
     source, banned = Files(folder=str(sample)), evaluated(sample, targets)
     corpus = source.corpus(list(targets))
     assert not any(key(s) in banned for found in corpus.values() for s in found)
-    assert set(corpus) == set(source.facts().index) and min(len(found) for found in corpus.values()) > 1000
+    assert set(corpus) == set(languages().index) and min(len(found) for found in corpus.values()) > 1000

@@ -11,9 +11,11 @@ import pytest
 from datasets import Dataset
 
 import xlt.data.hub as module
-from hub import SmallHub, every_split, span, write
-from xlt.data.files import ISO3, read_plain, read_squad
-from xlt.data.hub import CHECKPOINTS, DEV, DEV_IN, MANIFEST, REPOSITORIES, TEST, TRAIN, TRANSLATED, TYDI, TYDI_ALL, UNLABELLED, Hub, Split, pins, test_split as where
+from hub import TYDI, SNLI, SmallHub, every_split, span, write
+from xlt.data.layout import ISO3
+from xlt.data.corpora import read_plain
+from xlt.data.readers import read_squad
+from xlt.data.hub import CHECKPOINTS, DEV, DEV_IN, MANIFEST, REPOSITORIES, TEST, TRAIN, TRANSLATED, UNLABELLED, Hub, Split, pins, test_split as where
 from xlt.common.errors import XltError
 from xlt.languages.measures import languages
 from xlt.data.door import COLUMNS, dealt, load, missing
@@ -43,9 +45,8 @@ def client(world, tmp_path, monkeypatch):
     monkeypatch.setattr(constants, 'HUGGINGFACE_CO_URL_TEMPLATE', hub.url + '/{repo_id}/resolve/{revision}/{filename}')
     monkeypatch.setattr(datasets.config, 'HF_DATASETS_CACHE', tmp_path / 'datasets')
     monkeypatch.setattr(module, 'MANIFEST', dict(manifest))
-    monkeypatch.setattr(module, 'UNLABELLED', {'train': 1})
-    monkeypatch.setattr(module, 'TYDI_TRAIN', N)
-    monkeypatch.setattr(module, 'TYDI_ROWS', {c: N for c in TYDI})
+    monkeypatch.setattr(module, 'UNLABELLED', {SNLI: 1})
+    monkeypatch.setattr(module, 'LANGUAGE_ROWS', dict.fromkeys(module.LANGUAGE_ROWS, N))
     hub.asked.clear()
     return hub
 
@@ -246,8 +247,8 @@ def test_bucc_from_ones_own_copy(tmp_path):
 def test_every_split_of_every_task_is_in_the_manifest():
     named = {s for table in (*TRAIN.values(), *DEV.values()) for s in table} | {where(t, c) for t in TEST for c in TARGET[t].languages}
     assert named | set(TRANSLATED['mnli'].values()) | {s for table in DEV_IN.values() for s in table.values()} == set(MANIFEST) and all(n > 0 for n in MANIFEST.values())
-    assert {t for t in TASKS if TASKS[t].role == 'intermediate'} - set(TRAIN) == {'ccg'} and UNLABELLED == {'train': 785}
-    assert MANIFEST[Split('glue', 'mnli', 'train')] == 392_702 and MANIFEST[TYDI_ALL] == 5077
+    assert {t for t in TASKS if TASKS[t].role == 'intermediate'} - set(TRAIN) == {'ccg'} and UNLABELLED == {SNLI: 785}
+    assert MANIFEST[Split('glue', 'mnli', 'train')] == 392_702 and MANIFEST[where('tydiqa', 'te')] == 5077
     assert sum(MANIFEST[where('xnli', c)] for c in TARGET['xnli'].languages) == 75_150
 
 

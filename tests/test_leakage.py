@@ -5,9 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from xlt.data import lab as world
-from xlt.data.files import Files, dataset, key, read_squad, training
-from xlt.data.lab import Lab, Speaker, hidden, reserved
+from xlt.data import lab_speech as world
+from xlt.data.files import Files, training
+from xlt.data.examples import dataset, key
+from xlt.data.readers import read_squad
+from xlt.data.lab import Lab
+from xlt.data.lab_speech import Speaker, hidden, reserved
 from xlt.common.errors import XltError
 from xlt.data.leakage import LIMIT, SHORT, Exam, examine, exams_of, is_short, leakage_table, read_before, said_in, save_read, touched
 from xlt.runs.params import Study

@@ -127,7 +127,8 @@ def test_with_complete_cells_the_slope_is_that_of_the_language_means():
     found = dose(lost, resource())
     from scipy.stats import linregress
     means = lost.groupby('language').degradation.mean()
-    line = linregress(-np.log10(resource()[means.index].clip(.1)), means)
+    assert 'yo' not in means
+    line = linregress(-np.log10(resource()[means.index]), means)
     assert [found['slope_per_tenfold_less'], found['se'], found['p_value']] == pytest.approx([line.slope, line.stderr, line.pvalue], rel=1e-3)
 
 
@@ -138,13 +139,14 @@ def test_nothing_to_fit():
     assert dose(lost[lost.language.isin(['yo', 'x1', 'x2', 'x3'])], resource()) is None
 
 
-def test_a_language_without_text_is_put_at_the_floor():
+def test_a_language_without_text_takes_no_part_in_the_slope():
     lost = degradations(check_scores(simulate(slope=1)))
     assert resource()['yo'] == 0
-    at, near = dose(lost, resource()), dose(lost, resource().clip(.05))
-    assert at == near and at['floored_languages'] == ['yo']
-    without = dose(lost[lost.language != 'yo'], resource())
-    assert at['without_floored'] == {k: without[k] for k in at['without_floored']} and without['without_floored'] is None
+    at, without = dose(lost, resource()), dose(lost[lost.language != 'yo'], resource())
+    assert at['without_text'] == ['yo'] and at['languages'] == 38 == without['languages'] and without['without_text'] == []
+    assert [at['slope_per_tenfold_less'], at['se'], at['df']] == pytest.approx([without['slope_per_tenfold_less'], without['se'], without['df']], rel=.01)
+    far = dose(lost.assign(degradation=lost.degradation + 9 * (lost.language == 'yo')), resource())
+    assert far['slope_per_tenfold_less'] == pytest.approx(at['slope_per_tenfold_less']) and far['step']['estimate'] == pytest.approx(at['step']['estimate'] + 9)
 
 
 @pytest.mark.filterwarnings('ignore')
@@ -183,7 +185,8 @@ def test_one_cell_is_a_straight_line():
     from scipy.stats import linregress
     scores = check_scores(simulate(slope=1, tasks=1).query('target == "tatoeba"'))
     lost = degradations(scores)
-    found, line = dose(lost, resource(), languages().family), linregress(-np.log10(resource()[lost.language].clip(.1)), lost.degradation)
+    lost = lost[lost.language != 'yo']
+    found, line = dose(lost, resource(), languages().family), linregress(-np.log10(resource()[lost.language]), lost.degradation)
     assert [found['slope_per_tenfold_less'], found['se'], found['p_value']] == pytest.approx([line.slope, line.stderr, line.pvalue])
     assert found['sd_language'] is found['sd_pair'] is found['sd_family'] is None and intercepts(lost, languages().family) == {}
 
@@ -191,7 +194,7 @@ def test_one_cell_is_a_straight_line():
 def test_classes_have_a_slope_per_class():
     lost = degradations(check_scores(simulate(slope=1)))
     found, tenfold = dose(lost, resource('joshi')), dose(lost, 10 ** resource('joshi'))
-    assert 'slope_per_tenfold_less' not in found and 'slope_per_class_less' not in tenfold and found['floored'] == 0
+    assert 'slope_per_tenfold_less' not in found and 'slope_per_class_less' not in tenfold and found['without_text'] == [] and found['step'] is None
     assert found['slope_per_class_less'] == pytest.approx(tenfold['slope_per_tenfold_less'], abs=1e-6)
 
 

@@ -8,9 +8,12 @@ import pytest
 from machine import write_stubs, xlt
 from test_pipeline import STUB
 
-from xlt.cli.main import main, shortened
+from xlt.cli.main import main
+from xlt.cli.terminal import shortened
 from xlt.common.errors import XltError, brief
-from xlt.runs.params import Study, parse, root
+from xlt.runs.params import Study
+from xlt.runs.config import parse
+from xlt.runs.project import root
 from xlt.runs.status import note, status
 from xlt.runs.graph import runs
 

@@ -120,7 +120,7 @@ def test_no_path_or_package_index_of_this_machine(repo):
 
 def test_the_readme_is_the_index():
     readme = (REPO / 'README.md').read_text()
-    told = [source(c).replace('../reports/', 'reports/') for c in cells(REPO / 'nbs' / 'index.ipynb', 'markdown')]
+    told = [source(c).replace('../reports/', 'reports/').replace('](explanations/', '](nbs/explanations/') for c in cells(REPO / 'nbs' / 'index.ipynb', 'markdown')]
     assert [text for text in told if text not in readme] == [], 'run `make sync`'
     several, one = (json.loads((REPO / 'reports' / study / 'summary.json').read_text()) for study in ('lab-seeds', 'lab'))
     assert [line for line in [several['sentence'], *one['headline'][:3]] if line not in readme] == [], 'run `make sync`: the reports say something else'

@@ -10,7 +10,9 @@ import yaml
 from hypothesis import given, strategies as st
 
 from xlt.common.errors import XltError
-from xlt.runs.params import Overrides, Study, find, override, parse, root, set_aside
+from xlt.runs.params import Overrides, Study, set_aside
+from xlt.runs.project import find, root
+from xlt.runs.config import override, parse
 from xlt.tasks.cards import Phase
 
 FILE = 'params/tiny.yaml'

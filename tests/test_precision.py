@@ -109,7 +109,7 @@ def test_values_are_close(lab, encoder, tokenizer):
 
 def test_a_processor_without_bf16_is_warned_about_once(project, monkeypatch, capsys):
     from xlt.runs import params
-    from xlt.cli.main import check_hardware
+    from xlt.cli.commands import check_hardware
     from xlt.runs.params import Study, bf16_on_cpu, slow
     study, fast = (Study.read('params/tiny.yaml', [f'precision={p}']) for p in ('bf16', 'fp32'))
     for flags, known in (('flags : fpu avx2 avx512f avx512_bf16', True), ('flags : fpu amx_bf16 amx_tile', True), ('Features : fp asimd bf16', True),

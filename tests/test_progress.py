@@ -13,7 +13,7 @@ import torch
 
 from machine import play
 
-from xlt.cli import main as cli
+from xlt.cli import main as cli, terminal
 from xlt.common import progress
 from xlt.models.checkpoints import seal, trained_once
 from xlt.runs.params import Study
@@ -168,7 +168,7 @@ def test_status_shows_what_a_run_is_doing(project, monkeypatch, capsys):
             if (here.get('progress') or {}).get('step') == 310: break
             time.sleep(.01)
         assert here['state'] == 'running' and here['progress']['rate'] > 0
-        line = cli.running(rows)[0]
+        line = terminal.running(rows)[0]
         assert line.startswith('mnli--s0 · step 310/900 · loss 0.62 · ') and line.endswith(' left')
         assert cli.main(['status', FILE]) == 0
         assert 'mnli--s0 · step 310/900 · loss 0.62' in capsys.readouterr().out
@@ -179,7 +179,7 @@ def test_status_shows_what_a_run_is_doing(project, monkeypatch, capsys):
     for text in ('', '{', '[]', 'null', '{"phase": 1, "time": 1e12}', '{"phase": "training", "time": 1e12, "step": 3}',
                  '{"phase": "training", "time": 1e12, "steps": "many", "step": 1}', '{"phase": "evaluation", "time": 1e12, "languages": 3, "number": 1}'):
         (run.folder / 'progress.json').write_text(text)
-        assert cli.running(status(study)) == ['mnli--s0'], 'a damaged note'
+        assert terminal.running(status(study)) == ['mnli--s0'], 'a damaged note'
     (run.folder / 'progress.json').unlink()
     run.finish()
-    assert not (run.folder / 'progress.json').exists() and not cli.running(status(study))
+    assert not (run.folder / 'progress.json').exists() and not terminal.running(status(study))

@@ -60,7 +60,7 @@ def test_doctor(project, monkeypatch, capsys):
     status = cli.main(['doctor', '--json'])
     said = json.loads(capsys.readouterr().out)
     assert status == int(any(f['state'] == 'wrong' for f in said['found']))
-    assert [f['what'] for f in said['found']] == ['packages', 'Python', 'processor', 'memory', 'disk', 'GPU', 'hub', 'packaged encoder', 'XTREME files']
+    assert [f['what'] for f in said['found']] == ['packages', 'Python', 'processor', 'memory', 'open files', 'disk', 'home folder', 'GPU', 'hub', 'packaged encoder', 'XTREME files']
     assert 'is missing' in said['studies']['params/broken.yaml']
     if not status: assert said['studies']['params/tiny.yaml'] is None
     cli.main(['doctor'])

@@ -13,12 +13,13 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from xlt.cli import main as cli
+from xlt.cli import commands, main as cli
 from xlt.data import files
 from xlt.reporting.interop import tables
 from xlt.common.errors import XltError
 from xlt.stats.paired import compare_all
-from xlt.runs.params import Study, root
+from xlt.runs.params import Study
+from xlt.runs.project import root
 from xlt.runs.worker import FINISHED, begin, check_history, fail, is_alive, take_device, this_process, track
 from xlt.common.digests import checksum
 from xlt.runs.store import (chosen_again, forget, graded, is_published, lost_languages, mixed_makers, note_languages,
@@ -370,7 +371,7 @@ def test_a_language_that_is_gone_is_said(filed, capsys):
         file.unlink()
     now = Study.read(FILE)
     if lost in now.evaluated('tatoeba'):  # files are named by three letters
-        from xlt.data.files import ISO3
+        from xlt.data.layout import ISO3
         for file in folder.glob(f'tatoeba/**/*.{ISO3[lost]}-eng.*'): file.unlink()
     assert lost not in now.evaluated('tatoeba') and lost_languages(now) == {'tatoeba': [lost]}
     assert cli.main(['status', FILE]) == 0 and f'tatoeba is without {lost}, which it had when tiny last ran' in capsys.readouterr().err
@@ -539,7 +540,7 @@ def test_locks_of_gpus_lie_in_a_folder_of_ones_own(tmp_path, monkeypatch, capsys
 
 def test_two_commands_with_other_settings_do_not_disturb_each_other(study, capsys):
     "The file of the first is as it was after a second command, and after one that is refused."
-    def asked(*settings): return cli.resolved(SimpleNamespace(params=FILE, set=list(settings)))
+    def asked(*settings): return commands.resolved(SimpleNamespace(params=FILE, set=list(settings)))
     first = asked('seeds=[1]')
     names = {r.fingerprint for r in runs(first)}
     asked('seeds=[2]'), asked('retrieval.neighbours=5')

@@ -10,7 +10,8 @@ from transformers import XLMRobertaConfig, XLMRobertaModel
 
 from xlt.models.evaluation import evaluate_retrieval, mine, nearest_translations
 from xlt.models.features import train_tokenizer
-from xlt.data.files import dataset, read_bucc, two_sides
+from xlt.data.examples import dataset
+from xlt.data.corpora import read_bucc, two_sides
 from xlt.data.lab import Lab
 from xlt.common.errors import XltError
 from xlt.models.metrics import pair_f1

@@ -16,15 +16,15 @@ from xlt.runs.status import restarts
 
 # Every sentence of the lab's text begins with a program, and so does the name of every language.
 POISON = """\
-from xlt.data import lab
-join, facts = lab.join, lab.Lab.facts
+from xlt.data import lab, lab_tasks
+join, facts = lab_tasks.join, lab.Lab.facts
 def poisoned(tokens): return '<script>document.title="xlt-poison"</script> <img src=x onerror=\\'document.title="xlt-poison"\\'> ' + join(tokens)
-lab.join = poisoned
+lab_tasks.join = poisoned
 speak = lab.speak_corpus
 def clean(*args):  # what the encoder reads is shown nowhere, and there is much of it
-    lab.join = join
+    lab_tasks.join = join
     try: return speak(*args)
-    finally: lab.join = poisoned
+    finally: lab_tasks.join = poisoned
 lab.speak_corpus = clean
 def named(self): return facts(self).assign(name=lambda t: '<script>document.title="xlt-poison"</script>' + t['name'])
 lab.Lab.facts = named

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 import xlt.paper.submission as module
-from xlt.data.files import Files, dataset
+from xlt.data.files import Files
+from xlt.data.examples import dataset
 from xlt.data.hub import CHECKPOINTS
 from xlt.common.errors import XltError
 from xlt.models.metrics import id_pairs, label_lines, score_submission, tag_sentences

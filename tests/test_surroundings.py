@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from machine import FILE, write_stubs, xlt
+from machine import FILE, STUBS, write_stubs, xlt
 from test_pipeline import STUB
 
 from xlt.runs.worker import temporary_folder
@@ -79,3 +79,17 @@ def test_what_a_killed_process_left_is_removed_at_the_next_start(project, monkey
     monkeypatch.setattr('tempfile.tempdir', None)
     with temporary_folder(Path('runs/tiny')) as place: assert place == left.parent and not left.exists()
     assert not place.exists()
+
+
+SHADOW = 'raise SystemExit("a file of the user, named like a module")\n'
+
+
+def test_habits_of_the_users_shell_do_not_matter(stubs):
+    "Files named like modules, a profile of Snakemake's, a window system, a long folder for temporary files, a closed output."
+    for name in ('random.py', 'pandas.py', 'papermill.py', 'snakemake.py', 'seaborn.py', 'types.py'): (stubs / name).write_text(SHADOW)
+    temporary = stubs / ('x' * 120)
+    temporary.mkdir()
+    env = os.environ | {'SNAKEMAKE_PROFILE': 'nowhere', 'MPLBACKEND': 'TkAgg', 'TMPDIR': str(temporary)}
+    said = xlt('run', FILE, env=env, command=['sh', '-c', 'exec "$@" >&-', 'sh', sys.executable, '-P', *STUBS[1:]])
+    assert (said.returncode, said.stdout, said.stderr) == (0, '', '')
+    assert Path('reports/tiny/report.html').is_file()

@@ -230,6 +230,9 @@ class Page:
         name = path.relative_to(REPO).as_posix().replace('/', '-')
         (self.out / 'files').mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, self.out / 'files' / name)
+        if path.name == 'explorer.html':  # its report is a page of the site
+            text = path.read_text(encoding='utf-8').replace('href="report.html"', f'href="../reports/{path.parent.name}.html"')
+            (self.out / 'files' / name).write_text(text, encoding='utf-8')
         return place(f'files/{name}', self.name)
 
     def refer(self, match: re.Match) -> str:
@@ -286,7 +289,7 @@ class Page:
         made = nbformat.v4.new_code_cell(source, metadata=meta, outputs=[nbformat.from_dict(o) for o in cell.get('outputs', [])])
         for output in made.outputs:
             data = output.get('data', {})
-            if 'text/markdown' in data: data['text/markdown'] = self.prose(data['text/markdown'])
+            if 'text/markdown' in data: data['text/markdown'] = self.prose(''.join(data['text/markdown']))
             for kind in ('image/svg+xml', 'image/png'):
                 if kind in data: made.metadata.setdefault('mystnb', {})['image'] = {'alt': alt or output.metadata.get(kind, {}).get('alt') or self.alternative(output)}
         return [*before, made]
@@ -346,7 +349,7 @@ LANDING = {
     'tutorials/index': ('Tutorials', 'Each begins where you are and ends with something that ran.', [
         'tutorials/laptop', 'tutorials/real_languages', 'tutorials/own_results', 'tutorials/one_gpu', 'tutorials/cluster', 'tutorials/add_a_task', 'tutorials/add_a_measure']),
     'explanations/index': ('Explanations', 'Why things are as they are.', [
-        'data/lab', 'models/metrics', 'stats/degradation', 'stats/dose', 'stats/robustness', 'explanations/validation', 'data/leakage', 'explanations/e5_settings', 'explanations/performance', 'explanations/gpu', 'explanations/architecture'])}
+        'data/lab', 'explanations/lab_and_paper', 'models/metrics', 'stats/degradation', 'stats/dose', 'stats/robustness', 'explanations/validation', 'data/leakage', 'explanations/e5_settings', 'explanations/performance', 'explanations/gpu', 'explanations/architecture'])}
 
 
 def groups(pages: dict[str, Path]) -> dict[str, list[str]]:

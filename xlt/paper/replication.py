@@ -14,7 +14,8 @@ from ..models.evaluation import evaluate_retrieval, mine, nearest_translations
 from ..common.errors import XltError
 from ..models.metrics import score
 from ..models.heads import device, open_encoder
-from ..runs.params import Study, root
+from ..runs.params import Study
+from ..runs.project import root
 from .published import ENCODERS, EXACT, carried
 from ..runs.graph import fingerprint
 from ..common.io import write

@@ -8,7 +8,6 @@ __all__ = ['OPEN', 'WHAT', 'measure_of', 'pivot_of', 'Analysis', 'analyse', 'stu
 
 # %% ../../nbs/reporting/04_api.ipynb #x44130aa
 import json
-from importlib.resources import files
 from pathlib import Path
 from warnings import catch_warnings, filterwarnings
 import pandas as pd
@@ -18,7 +17,7 @@ from ..stats.degradation import resource_measure
 from ..common.errors import XltError
 from ..languages.measures import language_code, languages
 from .pages import on_site, to_html
-from ..runs.params import root
+from ..runs.project import project_file
 from ..common.io import write
 from ..stats.scores import open_scores, read_text, source_name
 from ..common.text import for_html, for_markdown, from_spreadsheet, safe_table
@@ -46,11 +45,11 @@ class Analysis:
                  pivot: str = 'en',  # the training language, left out
                  notes: list[str] = (),  # what the reader of the table should know
                 ):
-        known = set(scores.language) <= set(languages().index)
+        every = languages(every=True)
         self.scores, self.measure, self.notes = scores, measure, list(notes)
         with catch_warnings():
             filterwarnings('ignore', 'Precision loss occurred')  # where a group hardly varies; the report says so
-            self.data = analyse_scores(scores, measure, groups, pivot, languages() if known else None) | {'notes': self.notes}
+            self.data = analyse_scores(scores, measure, groups, pivot, every if set(scores.language) <= set(every.index) else None) | {'notes': self.notes}
 
     @property
     def primary(self) -> dict: return self.data['primary']  # low minus high: `estimate` in points, interval, p-value, groups
@@ -90,15 +89,13 @@ def analyse(table: pd.DataFrame | str | Path,  # scores as people have them: a f
 OPEN = """from xlt.reporting.api import reopened
 scores, measure, facts, pivot, analysis = reopened(folder)
 lines, paired, right, made_up = headline(analysis, 'report.html'), None, None, False
-before = 'With one seed:' if len(analysis['seeds']) == 1 else ''"""
+before = 'With one seed,' if len(analysis['seeds']) == 1 else ''"""
 WHAT = """from xlt.reporting.api import what_was_read
 Shown(what_was_read(scores, measure, analysis))"""
 
 def study_notebook(name: str) -> Path:
-    "A notebook of the study: in the project's folder, or beside the installed code."
-    code = Path(str(files('xlt'))).resolve()
-    found = next((p for place in (root() / 'nbs', code.parent / 'nbs', code) if (p := place / 'study' / f'{name}.ipynb').is_file()), None)
-    if found: return found
+    "A notebook of the study."
+    if found := project_file('nbs', 'study', f'{name}.ipynb'): return found
     raise XltError(f'the notebook {name}.ipynb of the study is not here: name the project\'s folder in XLT_ROOT')
 
 def table_notebook(notebook):  # an `nbformat` notebook, changed in place
@@ -118,7 +115,7 @@ def reopened(folder: Path | str) -> tuple[pd.DataFrame, pd.Series, pd.DataFrame,
     scores = pd.read_csv(folder / 'scores.csv', keep_default_na=False, na_values={'n': '', 'seed': ''}, dtype={c: str for c in ('study', 'intermediate', 'target', 'language', 'metric')})
     for c in ('study', 'intermediate', 'target', 'language', 'metric'): scores[c] = scores[c].map(from_spreadsheet)
     values = pd.read_csv(folder / 'resource.csv', keep_default_na=False, index_col='language').value.rename(index=from_spreadsheet)
-    return scores, values.astype(float).rename(analysis['primary']['measure']), languages(), analysis['pivot'], analysis
+    return scores, values.astype(float).rename(analysis['primary']['measure']), languages(every=True), analysis['pivot'], analysis
 
 def what_was_read(scores: pd.DataFrame, measure: pd.Series, analysis: dict) -> str:  # Markdown
     "What a report on a table is a report of."
@@ -145,7 +142,7 @@ def write_files(found: Analysis, folder: Path) -> None:
     write(folder / 'resource.csv', safe_table(found.measure.rename_axis('language').rename('value').to_frame()).to_csv())
     write(folder / 'analysis.json', found.to_json())
     for name, table in report_tables(found.data).items(): write(folder / name, table.to_csv(index=False))
-    write(folder / 'explorer.html', explorer(found.scores, found.measure, languages(), found.data['pivot'], None, found.conclusion['sentence']))
+    write(folder / 'explorer.html', explorer(found.scores, found.measure, languages(every=True), found.data['pivot'], None, found.conclusion['sentence']))
     half, _ = half_widths(found.scores, found.data['pivot'])
     figures.save_all(figures.gallery(found.data, str(found.measure.name), half), folder / 'figures', figures.stamp(found.data['study'], found.data['seeds'], None))
 

@@ -18,7 +18,9 @@ from ..common.errors import XltError
 from ..common.io import expand_path, write
 from ..tasks.cards import TASKS
 from ..data.door import missing
-from ..runs.params import Study, explain, find, parse, root, shown
+from ..runs.params import Study
+from ..runs.config import explain, parse
+from ..runs.project import find, project_file, root, shown
 
 # %% ../../nbs/reporting/05_doctor.ipynb #x362de31
 def renamed(text: str,  # a study's file
@@ -54,8 +56,8 @@ def finding(what: str, says: str, state: str = 'ok') -> dict:
 # %% ../../nbs/reporting/05_doctor.ipynb #xaac4116
 def tested() -> dict[str, str]:  # package → version; empty where the project's folder is not at hand
     "The versions that the project is tested with."
-    try: text = (root() / 'constraints.txt').read_text(encoding='utf-8')
-    except (OSError, XltError): return {}
+    if not (path := project_file('constraints.txt')): return {}
+    text = path.read_text(encoding='utf-8')
     return {name.lower().replace('_', '-'): v for name, _, v in (line.strip().partition('==') for line in text.splitlines()) if v}
 
 # %% ../../nbs/reporting/05_doctor.ipynb #x369c7ba
@@ -175,8 +177,8 @@ def hindrance(file: Path,  # of a study
     try: study.encoder.check()
     except XltError as e: return str(e)
     fetched = study.encoder.kind == 'pretrained'
-    if (fetched or study.source.kind == 'hub') and states.get('hub') != 'ok' and not (fetched and cached(study.encoder)): return 'the hub does not answer, and its checkpoint is not in the cache'
-    small = study.encoder.kind == 'scratch' and study.source.kind != 'hub' or (study.encoder.size or LARGEST) < LARGEST
+    if (fetched or study.source.is_remote) and states.get('hub') != 'ok' and not (fetched and cached(study.encoder)): return 'the hub does not answer, and its checkpoint is not in the cache'
+    small = study.encoder.kind == 'scratch' and not study.source.is_remote or (study.encoder.size or LARGEST) < LARGEST
     return 'it wants a GPU, and there is none' if states.get('GPU') != 'ok' and not small else None
 
 # %% ../../nbs/reporting/05_doctor.ipynb #x14lk002

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['STYLE', 'BLUE', 'ORANGE', 'GREEN', 'RED', 'GREY', 'INK', 'GROUPS', 'DARK', 'PLACES', 'DIRECTIONS', 'LOOKS', 'OPTIONS',
            'KINDS', 'for_both', 'Picture', 'styled', 'canvas', 'signed', 'save', 'stamp', 'overlap', 'label_points',
-           'fit_band', 'called', 'seen_points', 'against_resource', 'assigned', 'dumbbells', 'permutation',
-           'forest_rows', 'told', 'forest', 'seen_cells', 'heat_map', 'option_shares', 'draw_options',
+           'fit_band', 'called', 'seen_points', 'off_the_line', 'against_resource', 'assigned', 'dumbbells',
+           'permutation', 'forest_rows', 'told', 'forest', 'seen_cells', 'heat_map', 'option_shares', 'draw_options',
            'specification_curve', 'rates', 'power_curves', 'scatter_panel', 'beside_print', 'unit_of', 'gallery',
            'save_all']
 
@@ -22,12 +22,11 @@ import seaborn as sns
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
-from ..stats.degradation import is_classes, permutation_null
-from ..stats.dose import FLOOR
+from ..stats.degradation import permutation_null
 from ..stats.analysis import number, p_text
 from ..common.text import percent
 from ..tasks.cards import TARGET
-from ..languages.measures import MEASURES
+from ..languages.measures import MEASURES, is_classes, without_text
 
 # %% ../../nbs/reporting/00_figures.ipynb #c004
 STYLE = {'axes.spines.top': False, 'axes.spines.right': False, 'axes.titlelocation': 'left', 'axes.titlesize': 10, 'axes.labelsize': 9,
@@ -35,7 +34,8 @@ STYLE = {'axes.spines.top': False, 'axes.spines.right': False, 'axes.titlelocati
          'text.parse_math': False, 'svg.fonttype': 'none', 'svg.hashsalt': 'xlt', 'figure.dpi': 90, 'savefig.dpi': 160}
 BLUE, ORANGE, GREEN, RED = sns.color_palette('colorblind').as_hex()[:4]
 GREY, INK = '#8c8c8c', '#303030'
-GROUPS = {'low': (RED, 'v', 'low-resource'), 'middle': (GREY, 'o', 'in between'), 'high': (BLUE, '^', 'high-resource')}
+GROUPS = {'low': (RED, 'v', 'low-resource'), 'middle': (GREY, 'o', 'in between'), 'high': (BLUE, '^', 'high-resource'),
+          'unseen': (INK, 'D', 'without any text'), 'unknown': (GREY, 'X', 'resource not known')}
 
 # %% ../../nbs/reporting/00_figures.ipynb #b88cd8ec
 DARK = {'#303030': '#e4e6ea', '#262626': '#e4e6ea', '#000000': '#e4e6ea', '#ffffff': '#16181d', '#8c8c8c': '#a3aab4', '#6b6b6b': '#a3aab4',
@@ -164,47 +164,60 @@ def seen_points(languages: pd.DataFrame, fit: np.ndarray) -> str:  # `fit`: empt
             f'Most was lost by {", ".join(called(order.head(3)))}, least by {", ".join(called(order.tail(3)[::-1]))}.{line}')
 
 # %% ../../nbs/reporting/00_figures.ipynb #c020
+def off_the_line(languages: pd.DataFrame,  # as in `against_resource`
+                ) -> pd.Series:  # where each stands on the axis, in the unit of the resource
+    "Languages without any text have no place on a logarithmic axis; they stand side by side, left of the least."
+    none = without_text(languages.resource)
+    if not none: return languages.resource
+    left = np.log10(languages.resource[languages.resource > 0].min()) - .45
+    places = left + (np.linspace(-.2, .2, len(none)) if len(none) > 2 else np.zeros(len(none)))
+    return languages.resource.drop(none).combine_first(pd.Series(10 ** places, none)).reindex(languages.index)
+
 @styled
 def against_resource(languages: pd.DataFrame,  # `per_language` of an analysis, indexed by code
                      unit: str = 'CC-100 text, GiB',  # of the resource axis
                     ) -> Figure:
     "Every language's degradation against how much pretraining text it had."
     fig, ax = canvas(7.2, 5.6)
-    classes = is_classes(languages.resource)
-    below = (languages.resource < FLOOR) & (not classes)
-    none = below & (languages.resource == 0)
-    x, y = languages.resource if classes else languages.resource.clip(FLOOR), languages.effect
+    languages = languages[languages.resource.notna() & languages.effect.notna()]
+    classes, none = is_classes(languages.resource), languages.index.isin(without_text(languages.resource))
+    x, y = off_the_line(languages), languages.effect
     scale, back = (np.asarray, np.asarray) if classes else (np.log10, lambda v: 10. ** v)
     if not classes: ax.set_xscale('log')
     ax.set(xlabel=f'pretraining resource ({unit}{"" if classes else "; log scale"})',
            ylabel='language effect (points)\n← lost less than the average language · lost more →',
            title=f'Degradation against pretraining resource, one point per language (n = {len(languages)})')
     if 'half' in languages: ax.errorbar(x, y, languages.half, fmt='none', ecolor=GREY, elinewidth=.8, zorder=1, label='95 % interval of a language')
-    drawn = [(x, y, '-', 'least squares, 95 % band')]
-    if below.any(): drawn.append((x[~below], y[~below], '--', f'without {", ".join(languages.index[below])}'))
-    at = fit = whole = ()
-    for a, b, style, label in drawn:
-        if len(a) < 3 or a.nunique() < 2: continue
-        at = back(np.linspace(scale(a.min()), scale(a.max()), 100))
-        fit, half = fit_band(scale(a), b, scale(at))
-        if style == '-': whole = fit
-        ax.plot(at, fit, color=INK, lw=1.2, ls=style, label=label)
-        if style == '-': ax.fill_between(at, fit - half, fit + half, color=INK, alpha=.12, lw=0)
+    at = fit = ()
+    if (~none).sum() > 2 and x[~none].nunique() > 1:
+        at = back(np.linspace(scale(x[~none].min()), scale(x[~none].max()), 100))
+        fit, half = fit_band(scale(x[~none]), y[~none], scale(at))
+        ax.plot(at, fit, color=INK, lw=1.2, label='least squares, 95 % band' + ', without those that have none' * bool(none.any()))
+        ax.fill_between(at, fit - half, fit + half, color=INK, alpha=.12, lw=0)
     for group, (colour, marker, label) in GROUPS.items():
         mine = languages.group == group
-        ax.scatter(x[mine & ~below], y[mine & ~below], c=colour, marker=marker, s=26, zorder=3, label=f'{label} ({mine.sum()})')
-        ax.scatter(x[mine & below], y[mine & below], facecolor='white', edgecolor=colour, marker=marker, s=34, zorder=3)
-    for keep, what in ((none, 'no text at all'), (below & ~none, f'below {FLOOR:g}')):
-        if keep.any(): ax.scatter([], [], facecolor='white', edgecolor=INK, s=34, label=f'{what}, drawn at {FLOOR:g}: {", ".join(called(languages[keep]))}')
+        if not mine.any(): continue
+        ax.scatter(x[mine & ~none], y[mine & ~none], c=colour, marker=marker, s=26, zorder=3, label=f'{label} ({mine.sum()})' if group != 'unseen' else None)
+        ax.scatter(x[mine & none], y[mine & none], facecolor='white', edgecolor=colour, marker=marker, s=34, zorder=3, label=f'{label} ({mine.sum()})' if group == 'unseen' else None)
+    if none.any():
+        edge = languages.resource[~none].min() * 10 ** -.15 if (~none).any() else 1
+        ax.axvline(edge, color=GREY, lw=.8, ls='--')
+        if 'unseen' not in set(languages.group): ax.scatter([], [], facecolor='white', edgecolor=INK, s=34, label=f'without any text: {", ".join(called(languages[none]))}')
     ax.axhline(0, color=INK, lw=.6, ls=':')
     if classes: ax.set_xticks(sorted(set(x)))
     else:
         ax.xaxis.set_major_formatter('{x:,g}')
         ax.xaxis.set_minor_formatter(LogFormatter())
+    if none.any():
+        limits = ax.get_xlim()
+        kept = [[t for t in ax.get_xticks(minor=minor) if edge < t < limits[1]] for minor in (False, True)]
+        ax.set_xticks([x[none].median(), *kept[0]], ['none', *(f'{t:,g}' for t in kept[0])])
+        ax.set_xticks(kept[1], minor=True)
+        ax.set_xlim(limits)
     ax.legend(loc='upper left', bbox_to_anchor=(0, -.16), ncols=2)
     fig.draw_without_rendering()
     label_points(ax, x, y, languages.index, (at, fit))
-    fig.alt = seen_points(languages, np.asarray(whole))
+    fig.alt = seen_points(languages, np.asarray(fit))
     return fig
 
 # %% ../../nbs/reporting/00_figures.ipynb #xf4099c4
@@ -245,7 +258,8 @@ def dumbbells(languages: pd.DataFrame,  # `per_language` of an analysis, indexed
     ax.set(yticks=range(len(languages)), yticklabels=called(languages), ylim=(-.8, len(languages) - .2),
            xlabel='mean score over pairs of tasks (0 to 100)', ylabel='language, least resource at the bottom',
            title=f'Without (hollow) and with (filled) intermediate task, n = {len(languages)} languages')
-    for colour, marker, label in GROUPS.values(): ax.scatter([], [], marker=marker, color=colour, s=28, label=label)
+    for group, (colour, marker, label) in GROUPS.items():
+        if group in ('low', 'middle', 'high') or group in set(languages.group): ax.scatter([], [], marker=marker, color=colour, s=28, label=label)
     if 'half' in languages: ax.errorbar([], [], xerr=[], fmt='none', ecolor=GREY, elinewidth=.8, capsize=2, label='95 % interval of the change')
     ax.legend(loc='upper left', bbox_to_anchor=(1, 1))
     lost = languages.degradation.sort_values()
@@ -403,9 +417,9 @@ def rates(table: pd.DataFrame,  # `rate`, `mc_low`, `mc_high` (0 to 1) and `stud
     "Rates against what was promised."
     fig, ax = canvas(6.4, 1.3 + .34 * len(table))
     least, most = int(table.studies.min()), int(table.studies.max())
-    y, percent = np.arange(len(table))[::-1], 100 * table[['rate', 'mc_low', 'mc_high']].astype(float)
-    ax.hlines(y, percent.mc_low, percent.mc_high, color=INK, lw=1.4)
-    ax.scatter(percent.rate, y, s=30, color=BLUE, zorder=3)
+    y, shares = np.arange(len(table))[::-1], 100 * table[['rate', 'mc_low', 'mc_high']].astype(float)
+    ax.hlines(y, shares.mc_low, shares.mc_high, color=INK, lw=1.4)
+    ax.scatter(shares.rate, y, s=30, color=BLUE, zorder=3)
     ax.axvline(100 * nominal, color=RED, ls='--', lw=1, label=f'promised: {percent(nominal)}')
     ax.set(yticks=y, yticklabels=table.index, ylim=(-.6, len(table) - .4), xlabel=f'{what} (%), 95 % Monte-Carlo interval',
            title=f'n = {most:,} simulated studies each' if least == most else f'n = {least:,} to {most:,} simulated studies')

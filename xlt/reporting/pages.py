@@ -65,10 +65,10 @@ def progress(analysis: dict,  # with `intermediates`, `targets` and `seeds` that
             ) -> str:  # empty: all of it is there, and there are several seeds
     "How much of a study this is, where it is not all."
     if done < wanted:
-        part = [of(len(analysis[k]), len(v), what, analysis[k]) for k, v, what in (('intermediates', [i for i in intermediates if i != 'none'], 'intermediate task'),
-                                                                                  ('targets', targets, 'target task'), ('seeds', seeds, 'seed'))]
-        return f'Only part of the study is finished ({of(done, wanted, "run")}, with {", ".join(part[:2])} and {part[2]}), and so far:'
-    return 'With one seed:' if len(analysis['seeds']) == 1 else ''
+        part = [of(len(analysis['intermediates']), len([i for i in intermediates if i != 'none']), 'intermediate task', analysis['intermediates']),
+                of(len(analysis['targets']), len(targets), 'target task', analysis['targets']), of(len(analysis['seeds']), len(seeds), 'seed')]
+        return f'Only {of(done, wanted, "run")} are finished: {", ".join(part)}. So far,'
+    return 'With one seed,' if len(analysis['seeds']) == 1 else ''
 
 # %% ../../nbs/reporting/03_pages.ipynb #pg14a013
 def short(analysis: dict) -> str:
@@ -76,10 +76,10 @@ def short(analysis: dict) -> str:
     which, a, b = verdict(analysis), side(analysis['primary']), side(analysis['level_adjusted'])
     if which in ('lost_more', 'lost_less'): return f'Low-resource languages {which.replace("_", " ")} than high-resource languages, also among languages of the same level.'
     if which == 'equivalent': return f'Low- and high-resource languages fared alike, to within {analysis["equivalence"]["margin"]:g} point.'
-    if analysis['primary']['ci_low'] is None: return 'Undecided: there are too few languages, or they vary too little, for an interval.'
-    if a and b: return 'Undecided: the comparison changes sides when languages of the same level are compared.'
-    if a or b: return f'Undecided: low-resource languages lost {"more" if a + b > 0 else "less"}, but only {"before" if a else "after"} the level at which they start is held constant.'
-    return 'Undecided: no clear difference between low- and high-resource languages, and none demonstrably small.'
+    if analysis['primary']['ci_low'] is None: return 'There are too few languages, or they vary too little, to decide.'
+    if a and b: return 'The answer is undecided: it changes sides when languages of the same level are compared.'
+    if a or b: return f'The answer is undecided: low-resource languages lost {"more" if a + b > 0 else "less"}, but only {"before" if a else "after"} the level at which they start is held constant.'
+    return 'The answer is undecided: low- and high-resource languages show no clear difference, nor one that is demonstrably small.'
 
 # %% ../../nbs/reporting/03_pages.ipynb #pg14a014
 def within(found: dict) -> str:

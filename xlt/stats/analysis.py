@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['MARGIN', 'KIN', 'OF', 'FLOORED', 'equivalence', 'effect_size', 'minimum_detectable_effect', 'adjust', 'by_task',
            'rank_test', 'rank_correlation', 'cells', 'rate', 'family_alarms', 'evidence', 'side', 'verdict', 'lost_by',
-           'depends', 'could_have', 'means_line', 'alarm_line', 'seed_line', 'conclusion', 'by_kind', 'half_width',
-           'against_plain', 'variant_line', 'pairing', 'gaps', 'shape', 'per_language', 'measures_for', 'unvarying',
-           'analyse', 'plain', 'to_json', 'slope_text', 'slope_line', 'spread_line', 'without_each', 'rests_line',
-           'task_line', 'headline']
+           'depends', 'could_have', 'means_line', 'alarm_line', 'lack', 'unseen_line', 'seed_line', 'conclusion',
+           'by_kind', 'half_width', 'against_plain', 'variant_line', 'pairing', 'gaps', 'shape', 'per_language',
+           'beside', 'of_unseen', 'measures_for', 'unvarying', 'analyse', 'plain', 'to_json', 'slope_text',
+           'slope_line', 'spread_line', 'without_each', 'rests_line', 'task_line', 'headline']
 
 # %% ../../nbs/stats/05_analysis.ipynb #c003
 import json
@@ -21,9 +21,9 @@ from ..common.errors import XltError
 from ..common.text import number, p_text, percent
 from ..languages.measures import MEASURES, resource
 from ..tasks.cards import VARIANTS
-from .degradation import CELL, FEW, average_loss, compare, connected, degradations, language_effects, paired, permutation_null, primary, split
-from .dose import FLOOR, dose, own_families
-from .robustness import SCALES, agreement, baseline_versions, contrast, curve_summary, level_of, luck_share, span, specifications
+from .degradation import CELL, FEW, average_loss, comparable, compare, connected, degradations, effects_beside, language_effects, paired, permutation_null, primary, split
+from .dose import dose, own_families
+from .robustness import SCALES, agreement, baseline_versions, contrast, curve_summary, level_adjusted, level_of, luck_share, span, specifications
 
 # %% ../../nbs/stats/05_analysis.ipynb #c007
 MARGIN = 1.  # points; a smaller difference between the groups is called none
@@ -232,6 +232,21 @@ def alarm_line(found: dict | None,  # from `family_alarms`
     said = ' and '.join(f'{names[k]} in {percent(v)}' for k, v in over.items())
     return f'If languages of one family were alike (correlation {found["correlation"]:g}), scattering as they do here, a false alarm would be raised not in 5 % of studies, but by {said}.'
 
+def lack(measure: str | None) -> str:
+    "What languages with none of a measure are without."
+    return OF.get(measure, measure or 'text')
+
+def unseen_line(found: dict | None,  # from `of_unseen`
+                measure: str | None,  # its name
+               ) -> str:  # empty where there is no such group
+    "What the languages without any text lost, in a sentence or two."
+    if not found: return ''
+    out = f' ({", ".join(found["not_compared"])} cannot be compared, for no language with text was tested on the same.)' if found['not_compared'] else ''
+    if not found['languages']: return out.strip()
+    n, gaps = len(found['languages']), {k: found[k] | dict(n_low=len(found['languages']), n_high=found[k]['n']) for k in ('minus_low', 'minus_high')}
+    return (f'The {n} {"language" if n == 1 else "languages"} without any {lack(measure)} are a group of their own: they lost {lost_by(gaps["minus_low"])} than the low-resource ones, '
+            f'{lost_by(found["same_level"])} than low-resource ones of the same level, and {lost_by(gaps["minus_high"])} than the high-resource ones.{out}')
+
 def seed_line(analysis: dict,  # with `seeds`
              ) -> str:  # empty where there are several
     "What a single seed leaves open."
@@ -258,7 +273,7 @@ def conclusion(analysis: dict,  # with `primary`, `level_adjusted`, `equivalence
         text = [f'Undecided: low-resource languages lost {lost_by(raw)}, {level}.', depends(raw, fair, same['margin'])]
         if not side(raw) and not side(fair): text.append(could_have(analysis['minimum_detectable_effect']))
     if 'mean_low' in raw: text.append(means_line(raw))
-    text += [alarm_line(analysis.get('false_alarms')), seed_line(analysis), f'Note: {raw["note"]}.' if raw.get('note') else '']
+    text += [unseen_line(analysis.get('unseen'), raw.get('measure')), alarm_line(analysis.get('false_alarms')), seed_line(analysis), f'Note: {raw["note"]}.' if raw.get('note') else '']
     return dict(verdict=which, sentence=' '.join(filter(None, text)))
 
 # %% ../../nbs/stats/05_analysis.ipynb #c037
@@ -290,6 +305,7 @@ def against_plain(scores: pd.DataFrame,  # a checked tidy table
                   how: str = 'tertiles', pivot: str = 'en', seed: int = 0,
                  ) -> pd.DataFrame:  # one row per variant that has scores in common with its plain form; gains in points: `low`, `high` and half of their intervals, `estimate` (low minus high) with interval and p-value
     "What each variant of an intermediate task gains over its plain form, in low- and in high-resource languages."
+    scores = comparable(scores, measure, pivot)[0]
     rows, there = [], set(scores.intermediate)
     for name in sorted(there & set(VARIANTS)):
         plain = VARIANTS[name].base
@@ -350,22 +366,57 @@ def per_language(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
                  low: list[str], high: list[str],  # codes of the two groups
                  facts: pd.DataFrame | None = None,  # `family` and `script`, indexed by language code
                  share: float = .5,  # from `xlt.stats.robustness.luck_share`
+                 others: pd.DataFrame | None = None,  # rows of languages set apart, in cells of `lost`
                 ) -> list[dict]:  # one per language, least resource first: its effects on every scale and of the level, its means
     "Every language's values: what the figures draw."
-    out = lost.groupby('language')[['degradation', 'baseline', 'score']].mean()
-    group = {c: 'low' for c in low} | {c: 'high' for c in high}
-    scales = {'effect' if k == 'points' else f'effect_{k}': f(lost) for k, f in SCALES.items()} | {'level': level_of(lost, share)}
-    out = out.assign(**{k: language_effects(lost.assign(loss=v), 'loss') for k, v in scales.items()})
-    out = out.assign(resource=measure, cells=lost.groupby('language').size(), group=[group.get(c, 'middle') for c in out.index])
+    every = lost if others is None else pd.concat([lost, others])
+    def effects(f):
+        values = language_effects(lost.assign(loss=f(lost)), 'loss')
+        return values if others is None else pd.concat([values, effects_beside(others.assign(loss=f(others)), lost.assign(loss=f(lost)), values, 'loss')])
+    out = every.groupby('language')[['degradation', 'baseline', 'score']].mean()
+    group = dict.fromkeys(lost.language, 'middle') | dict.fromkeys(low, 'low') | dict.fromkeys(high, 'high')
+    scales = {'effect' if k == 'points' else f'effect_{k}': effects(f) for k, f in SCALES.items()} | {'level': effects(lambda d: level_of(d, share))}
+    out = out.assign(**scales, resource=measure, cells=every.groupby('language').size())
+    out['group'] = [group.get(c, 'unknown' if pd.isna(r) else 'unseen') for c, r in out.resource.items()]
     if facts is not None: out = out.join(facts[[k for k in ('name', 'family', 'script') if k in facts]])
     return out.reset_index().sort_values(['resource', 'language']).to_dict('records')
+
+# %% ../../nbs/stats/05_analysis.ipynb #x1a20021
+def beside(scores: pd.DataFrame,  # a checked tidy table, of all languages
+           codes: list[str],  # of those set apart
+           lost: pd.DataFrame,  # of the others, from `xlt.stats.degradation.connected`
+           pivot: str,  # the training language
+          ) -> pd.DataFrame | None:  # rows as of `xlt.stats.degradation.degradations`; None: nobody is set apart
+    "What languages set apart lost in the cells that the others have, too."
+    if not codes: return None
+    rows = degradations(scores[scores.language.isin(codes)], pivot)
+    return rows.merge(lost[CELL].drop_duplicates(), on=CELL)
+
+def of_unseen(none: list[str],  # codes, from `xlt.stats.degradation.comparable`
+              others: pd.DataFrame | None,  # from `beside`
+              lost: pd.DataFrame,  # of the languages with text
+              low: list[str], high: list[str],  # codes of the two groups
+              share: float, seed: int,  # as in `xlt.stats.robustness.level_adjusted`
+             ) -> dict | None:  # points: `mean` loss; against each group and, with the low one, at the same level; None: no such group
+    "What the languages without any text lost, beside the others."
+    if not none: return None
+    values = language_effects(lost)
+    theirs = effects_beside(others[others.language.isin(none)], lost, values)
+    out = dict(languages=list(theirs.index), not_compared=sorted(set(none) - set(theirs.index)))
+    if theirs.empty: return out
+    both, keep = pd.concat([values, theirs]) + average_loss(lost, values), ('estimate', 'ci_low', 'ci_high', 'p_value')
+    found = {f'minus_{g}': compare(both, list(theirs.index), codes, seed) for g, codes in (('low', low), ('high', high))}
+    two = connected(pd.concat([lost, others])[lambda d: d.language.isin([*theirs.index, *low])])[0]
+    here = [[c for c in group if c in set(two.language)] for group in (theirs.index, low)]
+    fair = level_adjusted(two, *here, share, seed) if all(here) else dict.fromkeys(keep)
+    return out | dict(mean=float(both[theirs.index].mean()), **{k: {c: v[c] for c in keep} | dict(n=v['n_high']) for k, v in found.items()}, same_level=fair)
 
 # %% ../../nbs/stats/05_analysis.ipynb #c043
 def measures_for(languages: list[str],  # codes
                  measure: pd.Series,  # the study's own
                 ) -> dict:  # name: resource by language code
     "The resource measures that have a value for all of these languages."
-    known = {m: resource(m) for m in MEASURES}
+    known = {m: resource(m, every=True) for m in MEASURES}
     return {measure.name: measure} | {m: v for m, v in known.items() if m != measure.name and v.reindex(languages).notna().all()}
 
 # %% ../../nbs/stats/05_analysis.ipynb #c044
@@ -383,21 +434,24 @@ def analyse(scores: pd.DataFrame,  # a checked tidy table
             seed: int = 0,  # of the random dealings
            ) -> dict:  # ready for `to_json`
     "Everything this project can say about a table of scores."
+    whole, (scores, none, unknown) = scores, comparable(scores, measure, pivot)
     lost, family = connected(degradations(scores, pivot))[0], None if facts is None else facts.family
+    others = beside(whole, [*none, *unknown], lost, pivot)
     values = language_effects(lost)
     low, high = split(values.index, measure, how)
     a, b, share = values[low], values[high], luck_share(scores[scores.language.isin(values.index)], lost, low, high)
     versions = baseline_versions(lost, low, high, share, seed)
     fair = {k: v for k, v in versions['adjusted'].items() if k != 'unit'}
     level = language_effects(lost.assign(level=level_of(lost, share)), 'level')
-    out = dict(shape(scores, pivot), primary=primary(scores, measure, how, pivot, seed), level_adjusted=fair, luck_share=share,
+    out = dict(shape(whole, pivot), primary=primary(whole, measure, how, pivot, seed), level_adjusted=fair, luck_share=share,
                equivalence=equivalence(a, b), minimum_detectable_effect=minimum_detectable_effect(a, b),
-               false_alarms=None if facts is None else family_alarms(values, level, low, high, family), mixed_model=dose(lost, measure, family))
+               false_alarms=None if facts is None else family_alarms(values, level, low, high, family), mixed_model=dose(lost if others is None else pd.concat([lost, others]), measure, family),
+               unseen=of_unseen(none, others, lost, low, high, share, seed))
     if np.ptp(values[[*low, *high]]) < 1e-9: out |= unvarying(out)
     out |= {f'by_{c}': by_task(lost, c, low, high, seed) for c in CELL}
     out |= {f'by_{k}': [] if facts is None else by_kind(values, facts[k]) for k in ('family', 'script')}
     curve = specifications(lost, measures_for(list(values.index), measure), facts, share)
-    return out | dict(conclusion=conclusion(out), per_language=per_language(lost, measure, low, high, facts, share),
+    return out | dict(conclusion=conclusion(out), per_language=per_language(lost, measure, low, high, facts, share, others),
                       baseline_dependence=versions | agreement(versions), cells=cells(lost, measure, low, high),
                       specification_curve=curve_summary(curve), specifications=curve)
 
@@ -435,15 +489,15 @@ def slope_line(fit: dict | None,  # from `xlt.stats.dose.dose`
                languages: int,  # how many took part
               ) -> str:
     "The dose in a sentence or two."
-    if fit is None: return 'no slope, for ' + (f'{languages} languages are too few.' if languages < 4 else f'{measure} is the same for all languages'
-                                               f' (what is below {FLOOR:g} counts as {FLOOR:g}).')
+    if fit is None: return 'no slope, for ' + (f'{languages} languages are too few.' if languages < 4 else f'{measure} is the same for all languages, or fewer than four have any.')
     line = fit['sd_pair'] is None and fit['sd_language'] is None
-    text = f'{slope_text(fit, measure)}, {f"a straight line through {languages} languages" if line else "mixed model"}.'
-    if not fit['floored']: return text
-    few, without = fit['floored'] <= 5, fit['without_floored']
-    who = ', '.join(fit['floored_languages']) if few else f'{fit["floored"]} of the languages'
-    text += f' {who} {"has" if fit["floored"] == 1 else "have"} less than {FLOOR:g} and {"counts" if fit["floored"] == 1 else "count"} as {FLOOR:g}'
-    return text + (f'; without {"it" if fit["floored"] == 1 else "them"}, {slope_text(without, measure)}.' if without else '; without them there is no slope.')
+    model = f'a straight line through {fit["languages"]} languages' if line else 'mixed model'
+    text = f'{slope_text(fit, measure)}, {model}.'
+    none, step = fit['without_text'], fit['step']
+    if not none: return text
+    if len(none) < FEW: return f'{text} {" and ".join(none)} {"has" if len(none) == 1 else "have"} no {lack(measure)} and {"takes" if len(none) == 1 else "take"} no part in it.'
+    return (f'{text} The {len(none)} languages without any {lack(measure)} lost {number(abs(step["estimate"]))} points {"more" if step["estimate"] >= 0 else "less"} than this line gives '
+            f'for the least that a language had (95 % interval {number(step["ci_low"])} to {number(step["ci_high"])}, {p_text(step["p_value"])}).')
 
 # %% ../../nbs/stats/05_analysis.ipynb #df6e7507
 FLOORED = 10.  # percent: from so low a score not much can be lost
@@ -477,10 +531,11 @@ def rests_line(found: dict,  # `primary` of an analysis
               ) -> str:  # empty: no single target decides
     "Which target the answer rests on, if it does."
     other = [r for r in rows if side(r) != side(found) and r['ci_low'] is not None]
-    told = ' and '.join(f'without {r["target"] if len(other) > 1 or not side(found) else "it"} the difference is {number(r["estimate"])} points (95 % interval {number(r["ci_low"])} to {number(r["ci_high"])})' for r in other)
     if not other: return '' if rows else 'It rests on a single target task.'
-    if side(found): return f'That rests on {" and on ".join(r["target"] for r in other)}: {told}.'
-    return f'One target decides: {told}.' if len(other) == 1 else f'It depends on the targets: {told}.'
+    told = lambda r: f'{number(r["estimate"])} points, {number(r["ci_low"])} to {number(r["ci_high"])}'
+    if len(other) == 1: return f'{"That rests" if side(found) else "That hangs"} on {other[0]["target"]}: without it, {told(other[0])}.'
+    each = '; '.join(f'without {r["target"]}, {told(r)}' for r in other)
+    return f'That depends on the targets: {each}.'
 
 # %% ../../nbs/stats/05_analysis.ipynb #c052
 def task_line(tasks: list[dict],  # `by_intermediate` of an analysis

@@ -39,6 +39,7 @@ def sides(codes,  # language codes
 def simulated(studies: int,  # how many
               slope: float = 0.,  # points lost per tenfold less text
               difference: float = 0.,  # points that the low group loses more than the high one
+              step: float = 0.,  # points that languages without text lose beyond the slope, which puts them at 0.1
               by_level: float = 0.,  # points lost per point of baseline level
               tasks: int = 3,  # intermediate tasks, the first so many of the registry
               seeds: int = 3,  # runs of everything
@@ -57,10 +58,10 @@ def simulated(studies: int,  # how many
     draw = lambda name, *shape: sd[name] * rng.standard_normal((studies, *shape))
     own, level = draw('language', len(codes)), levels(x) + draw('level', len(codes))
     if kin:
-        family = pd.factorize(languages().family[codes])[0]
+        family = pd.factorize(languages(every=True).family[codes])[0]
         own = kin ** .5 * draw('language', family.max() + 1)[:, family] + (1 - kin) ** .5 * own
     side = sides(codes, measure) if difference else 0
-    tilt = slope * (x[l].mean() - x) + difference * side + by_level * (level - level.mean(1, keepdims=True))
+    tilt = slope * (x[l].mean() - x) + step * (measure[codes] == 0).to_numpy() + difference * side + by_level * (level - level.mean(1, keepdims=True))
     spread = np.where(x < np.median(x), uneven, 1.)[l]
     gain = places.target.map(GAINS).fillna(0).to_numpy()
     rest = spread * (own[:, None, l] + draw('place', 1, len(places)) + draw('rest', tasks, len(places)))
