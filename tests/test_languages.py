@@ -246,3 +246,14 @@ def test_the_explorer_shows_them_as_a_group(wide):
     assert page.count('"unseen"') > 15
     narrow = explorer(scores[scores.language.map(size) > 0], size, languages(every=True))
     assert '"unseen"' not in narrow
+
+
+def test_a_report_reads_back_what_is_not_known(wide, tmp_path):
+    from xlt.reporting.api import analyse as whole, reopened, write_files
+    _, scores, _ = wide
+    kept = scores[scores.language.isin(sorted(set(scores.language))[::3] + ['yo', 'ay', 'bm'])]
+    found = whole(pd.concat([kept, kept[kept.language == 'yo'].assign(language='nno_Latn')]))
+    write_files(found, tmp_path)
+    back, measure, facts, pivot, analysis = reopened(tmp_path)
+    assert 'nn left out' in analysis['primary']['note'] and np.isnan(measure['nn']) and measure['yo'] == 0 and set(back.language) <= set(facts.index)
+    pd.testing.assert_series_equal(measure, found.measure, check_names=False, check_index_type=False)

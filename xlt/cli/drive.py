@@ -162,11 +162,13 @@ def drive(study, cores: int, *arguments: str, profile: str | None = None,
     from xlt.runs.store import forget, note_languages
     from xlt.runs.graph import runs
     from xlt.runs.worker import temporary_folder
+    from xlt.runs.reproduction import remember
     from xlt.runs.kernel_pool import IMPORTS, warm_kernels
     check_files()
     writable(study)
     with only_driver(study), interruptible(), ExitStack() as meanwhile:
         note_languages(study)
+        remember(study)
         for run in again: forget(run)
         for run in runs(study): (run.folder / 'failed.json').unlink(missing_ok=True)  # a failure of another day
         folder = None if profile else meanwhile.enter_context(temporary_folder(root() / 'runs' / study.study))
@@ -205,11 +207,12 @@ def failures(rows: list[dict], logs: Path) -> list[str]:
 def conclude(study, returned: int) -> int:  # exit status
     "Say how a run ended."
     from xlt.runs.project import root, shown
+    from xlt.runs.reproduction import reproduction
     from xlt.runs.status import status
     rows, logs = status(study), Path(shown(root() / 'runs' / study.study / 'logs'))
     if returned == 130: print('stopped; what is done is kept, and the same command goes on from there'); return 130
     if returned < 0: print(f'Snakemake was killed (signal {-returned}), so its runs were ended; what is done is kept, and the same command goes on from there'); return 1
-    if returned == 0: print(*headline(study), sep='\n'); return 0
+    if returned == 0: print(*headline(study), *filter(None, [reproduction(study)]), sep='\n'); return 0
     print(*failures(rows, logs), sep='\n')
     if not any(r['state'] == 'failed' for r in rows):
         said = [line for line in (root() / logs / 'snakemake.log').read_text(encoding='utf-8', errors='replace').splitlines() if line.strip()]

@@ -114,7 +114,7 @@ def reopened(folder: Path | str) -> tuple[pd.DataFrame, pd.Series, pd.DataFrame,
     analysis = json.loads((folder / 'analysis.json').read_text(encoding='utf-8'))
     scores = pd.read_csv(folder / 'scores.csv', keep_default_na=False, na_values={'n': '', 'seed': ''}, dtype={c: str for c in ('study', 'intermediate', 'target', 'language', 'metric')})
     for c in ('study', 'intermediate', 'target', 'language', 'metric'): scores[c] = scores[c].map(from_spreadsheet)
-    values = pd.read_csv(folder / 'resource.csv', keep_default_na=False, index_col='language').value.rename(index=from_spreadsheet)
+    values = pd.read_csv(folder / 'resource.csv', keep_default_na=False, na_values={'value': ''}, index_col='language').value.rename(index=from_spreadsheet)
     return scores, values.astype(float).rename(analysis['primary']['measure']), languages(every=True), analysis['pivot'], analysis
 
 def what_was_read(scores: pd.DataFrame, measure: pd.Series, analysis: dict) -> str:  # Markdown

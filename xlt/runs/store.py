@@ -22,7 +22,7 @@ from ..common.digests import stamp, checksum, file_digest, intact, verified_byte
 from .graph import fingerprint, Run, runs
 from .project import root
 from .params import Study
-from .provenance import code, differences, makers
+from .provenance import code, differences, keep_committed, makers
 from ..common.io import canonical, write
 from .packs import compact, judged, pack_bytes, read_pack, restored
 
@@ -86,6 +86,7 @@ def publish(folder: str,  # of the report's run, in which the page was made
     "Put a report's page and notebook in their place, each all at once, and note what they are."
     made = {'report.html': Path(folder) / 'report.html', 'report.ipynb': Path(executed)}
     for name, path in made.items(): write(Path(reports) / name, path.read_bytes())
+    keep_committed(Path(reports) / name for name in made)
     write(Path(folder) / 'published.json', canonical({name: file_digest(Path(reports) / name) for name in made}))
     made['report.html'].unlink()
 
