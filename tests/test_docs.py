@@ -227,7 +227,7 @@ def test_search(tab, address):
     assert tab.locator('h1').count() == 1
 
 
-@pytest.mark.parametrize('word', ['leakage', 'explorer', 'degradation'])
+@pytest.mark.parametrize('word', ['leakage', 'explorer'])
 def test_search_names_pages_before_functions(tab, address, word):
     tab.goto(f'{address}search.html?q={word}', wait_until='networkidle')
     tab.locator('ul.search li a').first.wait_for(timeout=10_000)

@@ -73,9 +73,9 @@ def draw_math(translator, node) -> None:
 
 
 def keep_pages(app, failed) -> None:
-    "Put pages of their own, such as an explorer, where the links to them lead."
+    "Put pages of their own, such as an explorer, and a report's tables and figures where the links to them lead."
     if failed: return
-    for page in Path(app.srcdir).glob('files/*.html'):
+    for page in Path(app.srcdir).glob('files/*'):
         (Path(app.outdir) / 'files').mkdir(exist_ok=True)
         shutil.copyfile(page, Path(app.outdir) / 'files' / page.name)
 

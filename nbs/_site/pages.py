@@ -289,7 +289,7 @@ class Page:
         made = nbformat.v4.new_code_cell(source, metadata=meta, outputs=[nbformat.from_dict(o) for o in cell.get('outputs', [])])
         for output in made.outputs:
             data = output.get('data', {})
-            if 'text/markdown' in data: data['text/markdown'] = self.prose(''.join(data['text/markdown']))
+            if 'text/markdown' in data: data['text/markdown'] = re.sub(r'\]\(([^):]+)\.ipynb', r'](\1.html', self.prose(''.join(data['text/markdown'])))  # no document, there
             for kind in ('image/svg+xml', 'image/png'):
                 if kind in data: made.metadata.setdefault('mystnb', {})['image'] = {'alt': alt or output.metadata.get(kind, {}).get('alt') or self.alternative(output)}
         return [*before, made]
