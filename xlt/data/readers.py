@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['QUOTED', 'QUORA', 'COSMOS', 'sized', 'columns', 'known', 'full', 'origin', 'quoted_rows', 'split_rows', 'pair_row',
            'read_pairs', 'read_table', 'read_pair_table', 'read_csv', 'read_mnli_csv', 'read_qqp_csv', 'read_qqp_lines',
-           'incomplete', 'destroyed', 'read_snli', 'nli_lines', 'disagreed', 'read_nli', 'read_anli', 'choice_row',
-           'read_hellaswag_json', 'read_hellaswag', 'read_cosmosqa', 'read_csqa', 'answer_at', 'line_of', 'span_row',
-           'checked_span', 'numbered', 'read_squad']
+           'incomplete', 'destroyed', 'read_snli', 'nli_lines', 'disagreed', 'read_nli', 'read_anli',
+           'read_stripped_lines', 'read_unlabelled', 'read_translated', 'choice_row', 'read_hellaswag_json',
+           'read_hellaswag', 'read_cosmosqa', 'read_csqa', 'answer_at', 'line_of', 'span_row', 'checked_span',
+           'numbered', 'read_squad']
 
 # %% ../../nbs/data/05_readers.ipynb #reaimp
 import json, csv, io, re
@@ -184,6 +185,21 @@ def read_anli(path: Path) -> list[dict]:
         letter = known(r.get('label'), letters, f'{path}:{n}')
         rows.append(pair_row(path, n, r.get('context'), r.get('hypothesis'), letters[letter], NLI))
     return rows
+
+# %% ../../nbs/data/05_readers.ipynb #f0000002
+def read_stripped_lines(path: Path) -> list[dict]:
+    "One side of parallel files, as text."
+    return [dict(text=line.strip()) for line in read_lines(path)]
+
+def read_unlabelled(path: Path, wanted: list[str]) -> list[dict]:
+    "Sentence pairs without labels, from a file with a header."
+    return [dict(zip(('sentence1', 'sentence2'), row)) for _, row in read_table(path, wanted, crlf=True)]
+
+# %% ../../nbs/data/05_readers.ipynb #xb1599b0
+def read_translated(path: Path) -> list[dict]:
+    "Translated sentence pairs; the English ones beside them are not read."
+    rows = [columns(line, 5, f'{path}:{n}') for n, line in enumerate(read_lines(path), 1)]
+    return [pair_row(path, n, one, two, 'contradiction' if label == 'contradictory' else label, NLI) for n, (_, _, one, two, label) in enumerate(rows, 1)]
 
 # %% ../../nbs/data/05_readers.ipynb #c036
 def choice_row(id: str, where: str, context: str, question: str, choices: list[str],

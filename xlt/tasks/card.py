@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'XTREME', 'GLUE', 'NLI_COLUMNS', 'SQUAD_COLUMNS', 'Place', 'NLI', 'UPOS', 'NER', 'Phase', 'Encoder', 'Recipe',
-           'Pretrained', 'MaskedText', 'Repository', 'OnHub', 'InLab', 'Task', 'intermediate', 'target']
+           'Pretrained', 'MaskedText', 'FileForm', 'InFiles', 'Repository', 'OnHub', 'InLab', 'Task', 'intermediate',
+           'target']
 
 # %% ../../nbs/tasks/00_card.ipynb #k0000004
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from pydantic import Field
 from ..common.errors import XltError
 from ..common.records import Strict
@@ -90,6 +91,26 @@ class MaskedText(Strict):
     batch_size: int = Field(8, gt=0)  # sentences per step
     max_length: int = Field(128, ge=8)  # sub-words
 
+# %% ../../nbs/tasks/00_card.ipynb #k0000042
+class FileForm(Strict):
+    "A form of file: how its path looks, and what reads it."
+    pattern: str  # regular expression of the path inside the folder; its group `lang` is the language, else it is English or mixed
+    reader: str  # name of a function
+    options: dict[str, Any] = {}  # of that function
+    by_language: bool = False  # the reader is told the language
+    anywhere: bool = False  # the path may begin with any folders; the text is English
+
+# %% ../../nbs/tasks/00_card.ipynb #k0000043
+class InFiles(Strict):
+    "Where a folder has the data of one task."
+    forms: tuple[FileForm, ...] = ()  # the first that fits is taken
+    tests: tuple[str, ...] = ()  # patterns of the files that may serve as test, best first
+    training: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()  # patterns of training and of development files, best first
+    both_sides: str = ''  # retrieval: what reads both sides of a test, given its file
+    tuning: str = ''  # mined: the file of gold pairs that the threshold is tuned on
+    translated: tuple[str, str] | None = None  # pattern and reader of the training set in another language
+    dev_note: str = ''  # what reports say where development files serve as test, if that is as it should be
+
 # %% ../../nbs/tasks/00_card.ipynb #k0000022
 class Repository(NamedTuple):
     "A repository of data at one commit."
@@ -153,6 +174,8 @@ class Task(Strict):
     choices: int = 1  # multiple choice: answers to choose from
     tested_by: str | None = None  # span: the target task whose English test is made of this task's paragraphs
     validation_rows: dict[str, int] = {}  # of development sets that are not used here, by language
+    sibling: str | None = None  # a task made of the same paragraphs or premises: neither may train on what the other is checked on
+    files: InFiles = InFiles()
     hub: OnHub = OnHub()
     lab: InLab | None = None  # None: parallel sentences
     elsewhere: dict[str, tuple[str, ...]] = {}  # other toolkits and benchmarks, and the task's names there
