@@ -57,6 +57,7 @@ xtreme-files:
 	  '  or let the hub provide data and encoder (needs the network once): make study PARAMS=params/e5-hub.yaml'; exit 2; }
 
 test: install
+	$(BIN)/ruff check xlt
 	$(BIN)/nbdev_test --n_workers $(CORES)
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder --durations 10
 
