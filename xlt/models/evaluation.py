@@ -21,7 +21,7 @@ from ..common.progress import count_work, tell, write_quickly
 from .heads import autocast
 from .retrieval import best_threshold, candidates, embed, neighbours
 from ..data.door import drawn, drawn_queries, load
-from ..tasks.cards import Phase, Task, find_task
+from ..tasks.cards import Phase, Task
 from .tokenised import content, tokenised
 from .training import collator
 
