@@ -13,7 +13,7 @@ DOCS ?= _docs
 REAL := params/e5.yaml
 XTREME ?= $(or $(XLT_FILES),../shared/xtreme)
 
-.PHONY: help install study real xtreme-files test sync docs wheel validate constraints audit lab-seeds outputs benchmark benchmark-gpu clean
+.PHONY: help install study real xtreme-files test sync docs wheel validate constraints audit lab-seeds outputs settings benchmark benchmark-gpu clean
 
 help:
 	@echo 'make study        install, run $(PARAMS) (PARAMS=… for another) and print its answer'
@@ -28,6 +28,7 @@ help:
 	@echo 'make audit        ask for known vulnerabilities of the versions in constraints.txt (needs the network)'
 	@echo 'make validate     simulate 4,000 studies a rate of false alarms, 500 a point of power: is the method calibrated? (a few minutes)'
 	@echo 'make lab-seeds    the lab study with more seeds ($(SEEDS)), and what resource itself does (ten minutes a seed)'
+	@echo 'make settings     try the settings of $(REAL) once more, in English with seed 100 (an hour of one core)'
 	@echo 'make benchmark    measure, against what one would do instead (half an hour, on a quiet machine)'
 	@echo 'make benchmark-gpu  what XLM-R costs on the GPU of this machine, for xlt plan (no downloads; a quarter of an hour)'
 	@echo 'make clean        remove what runs have left (not the reports)'
@@ -56,6 +57,7 @@ xtreme-files:
 	  '  or let the hub provide data and encoder (needs the network once): make study PARAMS=params/e5-hub.yaml'; exit 2; }
 
 test: install
+	$(BIN)/ruff check xlt
 	$(BIN)/nbdev_test --n_workers $(CORES)
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder --durations 10
 
@@ -103,6 +105,10 @@ lab-seeds: install
 
 clean:
 	rm -rf runs .snakemake .pytest_cache .hypothesis build _docs _proc *.egg-info
+
+settings: xtreme-files install
+	XLT_FULL=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=-1 nbs/explanations/e5_settings.ipynb
+	$(BIN)/nbdev_clean --fname nbs/explanations/e5_settings.ipynb
 
 benchmark: install
 	XLT_FULL=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=-1 nbs/explanations/performance.ipynb

@@ -7,7 +7,8 @@ import pytest
 from scipy.stats import mannwhitneyu, spearmanr
 from xlt.stats.analysis import (FEW, adjust, against_plain, analyse, by_kind, by_task, cells, conclusion, effect_size, equivalence, family_alarms, headline,
                           minimum_detectable_effect, number, p_text, pairing, rate, slope_line, spread_line, task_line, to_json, verdict, variant_line)
-from xlt.stats.degradation import average_loss, check_scores, degradations, language_effects, permutation_p, primary, split
+from xlt.stats.degradation import average_loss, degradations, language_effects, permutation_p, primary, split
+from xlt.stats.scores import check_scores
 from xlt.languages.measures import languages, resource
 from xlt.stats.dose import dose
 from xlt.stats.simulation import simulate

@@ -1,5 +1,6 @@
 "The order of the packages: a module imports only from earlier ones, and the page that says so would notice if one did not."
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,15 @@ def test_every_module_is_in_a_package_and_has_a_notebook_of_its_name(page):
     assert {m: f'{n.split("/")[0]}.{n.split("/")[1].split("_", 1)[1]}' for m, n in names.items()} == {m: m for m in names}
     assert {m.split('.')[0] for m in names} == set(page['PACKAGES'])
     assert len({page['place'](n) for n in names.values()}) == len(names), 'two notebooks of a package share a number'
+
+
+def test_every_environment_variable_is_in_the_table():
+    "Of the library, the Snakefile, the Makefile, the profiles and the study notebooks; and the table has no other."
+    folders = [*(REPO / 'xlt').rglob('*.py'), *(REPO / 'profiles').rglob('*'), *(REPO / 'nbs' / 'study').glob('*.ipynb'),
+               REPO / 'Snakefile', REPO / 'Makefile', REPO / '.ci' / 'run']
+    read = {name for p in folders if p.is_file() for name in re.findall(r'\bXLT_[A-Z_]+', p.read_text())}
+    cells = [''.join(c['source']) for c in json.loads(PAGE.read_text())['cells'] if c['cell_type'] == 'markdown']
+    assert set(re.findall(r'`(XLT_[A-Z_]+)`', ''.join(cells))) == read
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 "A card is all that the library knows of a task: no module asks for one by name."
+import ast
 import importlib
 import json
-import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,25 +10,36 @@ import pytest
 import xlt.tasks
 from xlt.common.errors import XltError
 from xlt.data.lab_tasks import MAKERS
+from xlt.data.layout import READERS
 from xlt.tasks.cards import INTERMEDIATE, TARGET, TASKS, collect
 
 REPO = Path(__file__).resolve().parent.parent
 PUBLISHED = {'paper/published.py'}  # names the columns of other people's tables
 
 
-def code(path: Path) -> str:
-    "A module's code without comments and docstrings, and without the index that nbdev writes."
-    import ast
-    tree = ast.parse(path.read_text(encoding='utf-8'))
-    for node in ast.walk(tree):
-        body = getattr(node, 'body', None)
-        if isinstance(body, list): node.body = [n for n in body if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))] or [ast.Pass()]
-    return ast.unparse(tree)
-
-
 @pytest.fixture(scope='module')
-def modules() -> dict[str, str]:
-    return {p.relative_to(REPO / 'xlt').as_posix(): code(p) for p in sorted((REPO / 'xlt').rglob('*.py')) if p.name != '_modidx.py'}
+def modules() -> dict[str, ast.Module]:
+    return {p.relative_to(REPO / 'xlt').as_posix(): ast.parse(p.read_text(encoding='utf-8')) for p in sorted((REPO / 'xlt').rglob('*.py')) if p.name != '_modidx.py'}
+
+
+def test_no_other_module_names_a_task(modules):
+    for name, tree in modules.items():
+        if name in PUBLISHED or name.startswith('tasks/'): continue
+        named = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and n.value in TASKS}
+        assert not named, f'xlt/{name} asks for {", ".join(sorted(named))} by name; make what sets it apart a property of its card'
+
+
+def test_a_card_names_only_tasks_there_are():
+    for t in TASKS.values(): assert {t.train_on, t.tested_by, t.sibling} - {None} <= TASKS.keys()
+    for t in TASKS.values():
+        assert {f.reader for f in t.files.forms} | ({t.files.both_sides} - {''}) | set((t.files.translated or ())[1:]) <= READERS.keys()
+        assert t.sibling is None or TASKS[t.sibling].sibling == t.name
+
+
+def test_the_site_has_a_section_of_tasks():
+    sys.path.insert(0, str(REPO / 'nbs' / '_site'))
+    from pages import groups, sources
+    assert {n.removeprefix('tasks/') for n in groups(sources())['tasks/index']} == TASKS.keys()
 
 
 @pytest.mark.parametrize('name', TASKS)

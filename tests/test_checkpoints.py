@@ -100,8 +100,7 @@ def test_a_tracker_is_told_and_changes_nothing(encoder, tokenizer, monkeypatch):
         def on_log(self, args, state, control, logs=None, **kwargs): told.append(logs)
     plain, expected = tune(encoder, tokenizer)
     monkeypatch.setitem(integration_utils.INTEGRATION_TO_CALLBACK, 'tensorboard', Tracker)
-    monkeypatch.setenv('XLT_TRACK', 'tensorboard'), monkeypatch.setenv('XLT_TRACK_NAME', 'tiny/none--xnli--s0')
-    tracked, history = tune(encoder, tokenizer)
+    tracked, history = tune(encoder, tokenizer, tracker='tensorboard', run_name='tiny/none--xnli--s0')
     assert history == expected and torch.equal(weights(plain), weights(tracked))
     assert told[0] == {'run': 'tiny/none--xnli--s0'} and any('loss' in t for t in told)
     assert [t['dev_score'] for t in told if 'dev_score' in t] == [d['score'] for d in history['dev']]

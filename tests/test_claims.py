@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from xlt.paper.claims import DRAMATIC, SHARE, claims, judge, verdicts
-from xlt.stats.degradation import check_scores, read_scores
+from xlt.stats.scores import check_scores, read_scores
 from xlt.tasks.cards import INTERMEDIATE, TARGET
 
 LARGE, EVERY = 'FacebookAI/xlm-roberta-large', (*INTERMEDIATE, 'multi', 'mnli-mlm', 'multi-mlm', 'mnli-mt')

@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
-from xlt.stats.degradation import (CELL, average_loss, check_scores, compare, connected, degradations, effects_of, language_effects, measured, permutation_interval,
-                             permutation_null, permutation_p, primary, read_scores, resource_measure, split, welch_interval)
+from xlt.stats.degradation import (CELL, average_loss, compare, connected, degradations, effects_of, language_effects, measured,
+    permutation_interval, permutation_null, permutation_p, primary, resource_measure, split,
+    welch_interval)
+from xlt.stats.scores import check_scores, read_scores
 from xlt.common.errors import XltError
 from xlt.languages.measures import languages, resource
 from xlt.runs.status import COLUMNS

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 from xlt.cli.main import main
-from xlt.stats.degradation import read_scores
+from xlt.stats.scores import read_scores
 from xlt.reporting.interop import export, tidy
 from xlt.common.errors import XltError
 from xlt.runs.params import Study

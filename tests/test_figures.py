@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 from xlt.reporting import figures
 from xlt.stats.analysis import analyse
-from xlt.stats.degradation import check_scores
+from xlt.stats.scores import check_scores
 from xlt.languages.measures import languages, resource
 from xlt.stats.simulation import simulate
 

@@ -3,7 +3,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.optimize import minimize
-from xlt.stats.degradation import check_scores, degradations
+from xlt.stats.scores import check_scores
+from xlt.stats.degradation import degradations
 from xlt.languages.measures import languages, resource
 from xlt.stats.dose import cross_products, dose, fit_crossed, intercepts, satterthwaite, solve
 from xlt.stats.simulation import simulate

@@ -310,3 +310,14 @@ def test_pictures_are_dark_on_a_dark_screen(browser, folder):
             seen = [level for level, n in enumerate(shot.histogram()) if n > shot.width * shot.height / 2000]
             assert seen[-1] - seen[0] > 100, 'ink differs from paper'
         context.close()
+
+
+def test_every_name_in_the_report_is_made_in_it():
+    "With its runs, too, which only a whole study would otherwise try."
+    import ast
+    import builtins
+    cells = [c.source for c in nbformat.read(REPO / 'nbs' / 'study' / 'report.ipynb', 4).cells if c.cell_type == 'code']
+    nodes = list(ast.walk(ast.parse('\n'.join(cells))))
+    made = {n.id for n in nodes if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)} | {n.arg for n in nodes if isinstance(n, ast.arg)}
+    made |= {n.name for n in nodes if isinstance(n, ast.FunctionDef)} | {(a.asname or a.name).split('.')[0] for n in nodes if isinstance(n, (ast.Import, ast.ImportFrom)) for a in n.names}
+    assert {n.id for n in nodes if isinstance(n, ast.Name)} - made - set(dir(builtins)) <= {'In'}

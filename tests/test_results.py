@@ -309,9 +309,11 @@ def test_a_tracker_is_named_or_refused(project, monkeypatch):
         m.setattr('xlt.runs.worker.find_spec', lambda name: None)
         with pytest.raises(XltError, match='track: mlflow is not installed'): track(study, runs(study)[0])
     monkeypatch.setattr('xlt.runs.worker.find_spec', lambda name: name)
-    for name in ('XLT_TRACK', 'XLT_TRACK_NAME', 'WANDB_PROJECT', 'MLFLOW_EXPERIMENT_NAME', 'TENSORBOARD_LOGGING_DIR'): monkeypatch.setenv(name, '')
+    for name in ('WANDB_PROJECT', 'MLFLOW_EXPERIMENT_NAME', 'TENSORBOARD_LOGGING_DIR'): monkeypatch.setenv(name, '')
     track(study, runs(study)[0])
-    assert os.environ['XLT_TRACK'] == 'mlflow' and os.environ['XLT_TRACK_NAME'] == 'tiny/encoder' and os.environ['MLFLOW_EXPERIMENT_NAME'] == 'tiny'
+    active = begin(study, 'encoder')
+    assert active.tracking == {'tracker': 'mlflow', 'run_name': 'tiny/encoder'} and os.environ['MLFLOW_EXPERIMENT_NAME'] == 'tiny'
+    active._lock.release(), active.life.set()
     with pytest.raises(XltError, match='track'): Study.read('params/tiny.yaml', ['track=paper'])
 
 

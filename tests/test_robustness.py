@@ -3,7 +3,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from xlt.stats.degradation import check_scores, degradations, effects_of, language_effects, primary, split
+from xlt.stats.scores import check_scores
+from xlt.stats.degradation import degradations, effects_of, language_effects, primary, split
 from xlt.languages.measures import languages, resource
 from xlt.stats.robustness import (SCALES, agreement, arrays, baseline_versions, contrast, curve_summary, freedman_lane, level_adjusted, level_of, logit, luck_of_seeds,
                             luck_share, not_rejected, share_of, span, specifications)

@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xlt.stats.degradation import check_scores
+from xlt.stats.scores import check_scores
 from xlt.runs.params import Study
 from xlt.runs.worker import begin
 from xlt.paper.selection import DEV, RULES, best_of, chosen, dev_scores, gains, optimism, picks, regression, resamples, task_scores, weighted_means

@@ -5,7 +5,8 @@ import pytest
 from xlt.stats.analysis import equivalence
 from xlt.stats.randomised import SCALES, by_study, pooled, separate, stack
 from xlt.stats.calibration import block, rate, rejections, some_places, trials
-from xlt.stats.degradation import check_scores, degradations, language_effects, primary, split
+from xlt.stats.scores import check_scores
+from xlt.stats.degradation import degradations, language_effects, primary, split
 from xlt.common.errors import XltError
 from xlt.languages.measures import languages, resource
 from xlt.stats.dose import dose

@@ -349,7 +349,7 @@ LANDING = {
     'tutorials/index': ('Tutorials', 'Each begins where you are and ends with something that ran.', [
         'tutorials/laptop', 'tutorials/real_languages', 'tutorials/own_results', 'tutorials/one_gpu', 'tutorials/cluster', 'tutorials/add_a_task', 'tutorials/add_a_measure']),
     'explanations/index': ('Explanations', 'Why things are as they are.', [
-        'data/lab', 'explanations/lab_and_paper', 'models/metrics', 'stats/degradation', 'stats/dose', 'stats/robustness', 'explanations/validation', 'data/leakage', 'explanations/performance', 'explanations/gpu', 'explanations/architecture'])}
+        'data/lab', 'explanations/lab_and_paper', 'models/metrics', 'stats/degradation', 'stats/dose', 'stats/robustness', 'explanations/validation', 'data/leakage', 'explanations/e5_settings', 'explanations/performance', 'explanations/gpu', 'explanations/architecture'])}
 
 
 def groups(pages: dict[str, Path]) -> dict[str, list[str]]:
@@ -360,6 +360,7 @@ def groups(pages: dict[str, Path]) -> dict[str, list[str]]:
         found[landing] = [n for n in order if n in pages] + [n for n in pages if n.startswith(f'{folder}/') and n not in order]
     reports = [n for n in pages if n.startswith('reports/')]
     found['study/index'] = [*reports, *[n for n in ('explanations/validation',) if n in pages], *[n for n in pages if n.startswith('study/')]]
+    found['tasks/index'] = [n for n in pages if n.startswith('tasks/') and n not in ('tasks/card', 'tasks/cards')]
     found['reference'] = [n for n in pages if n.split('/')[0] in PACKAGES]
     return found
 
@@ -390,10 +391,10 @@ Each is one step with parameters; Snakemake decides which run and in what order.
         def module(page):
             name = page.replace('/', '.')
             return f'## [{name}]({Path(page).name}.ipynb)\n\n{heading(pages[page])[1]}\n\n' + ' · '.join(f'{{py:obj}}`{x} <xlt.{name}.{x}>`' for x in sorted(exported.get(name, ())))
-        put(out / package / 'index.md', f'# {package}\n\n> {what}\n\n' + '\n\n'.join(map(module, own)) + '\n\n' + toctree('', [Path(n).name for n in own]))
+        put(out / package / 'index.md', f'# {package}\n\n> {what}\n\n' + '\n\n'.join(map(module, own)) + '\n\n' + toctree('', [Path(n).name for n in own if n not in grouped['tasks/index']]))
     listed = '\n'.join(f'- [{package}]({package}/index.md): {what}' for package, what in PACKAGES.items())
     put(out / 'reference.md', f'# Reference\n\n> Every exported name, package by package. A package uses only those before it. Each page is the notebook that the module is exported from, so an '
-        f'example follows every definition.\n\nMost people need one function: {{py:obj}}`xlt.analyse <xlt.reporting.api.analyse>`.\n\n{listed}\n\n' + toctree('', [f'{package}/index' for package in PACKAGES]))
+        f'example follows every definition.\n\nMost people need one function: {{py:obj}}`xlt.analyse <xlt.reporting.api.analyse>`.\n\n{listed}\n\n' + toctree('', [f'{package}/index' for package in PACKAGES if package != 'tasks']))
 
 
 def documents(pages: dict[str, Path], out: Path) -> None:
@@ -406,7 +407,7 @@ def documents(pages: dict[str, Path], out: Path) -> None:
     index.cells.append(nbformat.v4.new_markdown_cell('\n'.join([
         toctree('Start', ['Home <self>', 'contributing', 'changelog']), *[
             toctree(caption, [f'Overview <{landing}>', *own[landing]]) for caption, landing in
-            (('Tutorials', 'tutorials/index'), ('The study', 'study/index'), ('Explanations', 'explanations/index'))],
+            (('Tutorials', 'tutorials/index'), ('The study', 'study/index'), ('Tasks', 'tasks/index'), ('Explanations', 'explanations/index'))],
         toctree('Reference', ['Packages <reference>'])]), id='toctree'))
     put(out / 'index.ipynb', nbformat.writes(index))
 

@@ -12,7 +12,6 @@ __all__ = ['WIKIPEDIA_PIN', 'REPOSITORIES', 'CHECKPOINTS', 'SHAPES', 'TEST', 'TA
 
 # %% ../../nbs/data/09_hub.ipynb #c003
 import re
-from collections import Counter
 from pathlib import Path
 from functools import reduce
 from operator import getitem

@@ -135,7 +135,7 @@ def fit_mixture(encoder: PreTrainedModel,  # trained in place
                 parts: list[Part], shared: Phase, cap: int, seed: int,
                 folder: Path | None = None,  # where checkpoints stay, so that a killed phase goes on; None: nowhere
                 every: float = SAVE_EVERY,  # seconds between them
-                **how,  # `precision` and `compile`, as of `xlt.models.training.arguments`
+                **how,  # further settings of `xlt.models.training.arguments`
                ) -> dict:  # as of `xlt.models.training.fit`; `drawn`: batches of each part; `dev` has the score of each part as well
     "Train several parts on one encoder; the best encoder by the mean development score is kept."
     per_pass = sum(-(-min(len(p.rows), cap) // p.batch_size) for p in parts)

@@ -7,7 +7,6 @@ __all__ = ['WANTED', 'inputs', 'collator', 'arguments', 'excerpt', 'pretraining_
            'MaskedTrainer', 'pretrain', 'Scored', 'looks', 'patience', 'fit', 'told_training']
 
 # %% ../../nbs/models/07_training.ipynb #c003
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -41,10 +40,10 @@ def collator(kind: str, tokenizer: PreTrainedTokenizerFast) -> Callable[[list[di
 def arguments(folder: str | Path, seed: int, batch_size: int, learning_rate: float,
               precision: str = 'fp32',  # of matrix products: `fp32` or `bf16`
               compile: bool = False,  # train through `torch.compile`
+              tracker: str | None = None,  # `tensorboard`, `wandb` or `mlflow`
               **kwargs) -> TrainingArguments:
     "The settings that all phases share."
-    if tracker := os.environ.get('XLT_TRACK'): kwargs |= dict(report_to=[tracker], logging_strategy='steps', logging_steps=20, run_name=os.environ['XLT_TRACK_NAME'])
-    else: kwargs |= dict(report_to=[], logging_strategy='no')
+    kwargs |= dict(report_to=[tracker], logging_strategy='steps', logging_steps=20) if tracker else dict(report_to=[], logging_strategy='no')
     gpu = torch.cuda.is_available()
     return TrainingArguments(output_dir=str(folder), seed=seed, data_seed=seed, per_device_train_batch_size=batch_size, learning_rate=learning_rate,
                              disable_tqdm=True, save_only_model=True, remove_unused_columns=False,
@@ -138,7 +137,7 @@ class MaskedTrainer(Lasting):
 def pretrain(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, corpus: dict[str, list[str]], recipe: Recipe, seed: int,
              folder: Path | None = None,  # where checkpoints stay, so that a killed phase goes on; None: nowhere
              every: float = SAVE_EVERY,  # seconds between them
-             **how,  # `precision` and `compile`, as of `arguments`
+             **how,  # further settings of `arguments`: `precision`, `compile`, `tracker`, `run_name`
             ) -> dict:  # `steps` and `loss`, the mean over them
     "Masked language modelling on a corpus, in place."
     rows = token_rows(pretraining_texts(corpus, recipe.alpha, recipe.steps, recipe.batch_size, seed), tokenizer, recipe.block)
@@ -183,7 +182,7 @@ def fit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, kind: str, f
         score_dev: Callable[[PreTrainedModel], float],  # higher is better
         folder: Path | None = None,  # where checkpoints stay, so that a killed phase goes on; None: nowhere
         every: float = SAVE_EVERY,  # seconds between them
-        **how,  # `precision` and `compile`, as of `arguments`
+        **how,  # further settings of `arguments`: `precision`, `compile`, `tracker`, `run_name`
        ) -> dict:  # `steps`, `of_steps` if it had not stopped early, `loss`, `dev`: the score at every look, `best`
     "Train a model on features by the protocol, in place; the best model by the development score is kept."
     rows = inputs(features)

@@ -10,7 +10,8 @@ __all__ = ['FILES', 'COLUMNS', 'KEYS', 'ROUNDING', 'EXACT', 'RETRIEVAL', 'ENCODE
 from importlib.resources import files
 import numpy as np
 import pandas as pd
-from ..stats.degradation import paired, typed
+from ..stats.degradation import paired
+from ..stats.scores import typed
 from ..common.errors import XltError
 from ..languages.measures import languages
 from ..tasks.cards import TARGET

@@ -25,7 +25,7 @@ from ..runs.status import COLUMNS
 from ..runs.graph import Run, runs
 from ..runs.store import check_files, held, local_result, predictions, result
 from ..common.io import write
-from ..stats.scores import EXTRA, check_versions, equal_runs, read_text, typed
+from ..stats.scores import check_versions, equal_runs, read_text, typed
 from ..tasks.cards import TARGET
 from ..common.text import for_markdown, safe_table
 

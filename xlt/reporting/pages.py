@@ -8,14 +8,12 @@ __all__ = ['FILES', 'SITE', 'Shown', 'cell', 'table', 'of', 'progress', 'short',
 
 # %% ../../nbs/reporting/03_pages.ipynb #pg14a003
 import re
-import sys
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 import pandas as pd
 from ..stats.analysis import number, side, verdict
 from ..common.io import write
-from ..common.text import for_html, for_markdown, p_text
+from ..common.text import for_html, p_text
 
 # %% ../../nbs/reporting/03_pages.ipynb #pg14a005
 class Shown:

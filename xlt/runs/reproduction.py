@@ -9,7 +9,6 @@ __all__ = ['FILES', 'HEADLINES', 'remember', 'report_before', 'scores_differ', '
 import io
 import json
 import shutil
-from pathlib import Path
 import pandas as pd
 from ..common.text import number
 from .params import Study

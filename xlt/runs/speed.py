@@ -8,7 +8,7 @@ __all__ = ['VOCABULARY', 'SIZES', 'DECILES', 'PER_WORD', 'PLAN', 'configuration'
            'reading_rate', 'measure', 'place', 'keep', 'measured']
 
 # %% ../../nbs/runs/09_speed.ipynb #2c2ac82d
-import json, os, re, time
+import json, re, time
 from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory

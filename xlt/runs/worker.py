@@ -158,6 +158,10 @@ class ActiveRun:
         try: yield
         finally: self.seconds[name] = self.seconds.get(name, 0) + time.monotonic() - begun
     @property
+    def tracking(self) -> dict:  # settings of `xlt.models.training.arguments`
+        "Which tracker training tells of its progress, and under which name."
+        return {'tracker': self.study.track, 'run_name': f'{self.study.study}/{self.run.name}'} if self.study.track else {}
+    @property
     def evaluated(self) -> Path: return self.folder / 'evaluated'  # what an evaluation that was cut off goes on from
     @property
     def tokenised(self) -> Path: return root() / 'runs' / '_tokenised'  # no study's name; shared by all
@@ -197,10 +201,10 @@ def begin(study: Study | str,  # a study, or its file
 
 # %% ../../nbs/runs/07_worker.ipynb #x0376f85
 def track(study: Study, run: Run) -> None:
-    "Let training know whom to tell, and under which name; a tracker that is not installed is an `XltError`."
+    "Name the run to the study's tracker, in the tracker's own variables; one that is not installed is an `XltError`."
     if not study.track: return
     if find_spec(study.track) is None: raise XltError(f'{study.file}: track: {study.track} is not installed; .venv/bin/pip install {study.track}')
-    os.environ |= {'XLT_TRACK': study.track, 'XLT_TRACK_NAME': f'{study.study}/{run.name}', 'WANDB_PROJECT': study.study, 'MLFLOW_EXPERIMENT_NAME': study.study,
+    os.environ |= {'WANDB_PROJECT': study.study, 'MLFLOW_EXPERIMENT_NAME': study.study,
                    'TENSORBOARD_LOGGING_DIR': str(root() / 'runs' / study.study / 'tensorboard' / run.name)}
 
 # %% ../../nbs/runs/07_worker.ipynb #xc46ecbc

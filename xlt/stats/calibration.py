@@ -75,7 +75,6 @@ def hasty(loss: np.ndarray, base: np.ndarray,  # `(study, cell, language)`
           effects: np.ndarray, low: np.ndarray, high: np.ndarray,  # `(study, language)`; `(language,)` boolean
          ) -> pd.DataFrame:  # p-values and differences, a row per study
     "What a hasty analyst might have reported."
-    from scipy.special import stdtr
     rest, raw, start = loss - np.nanmean(loss, 2, keepdims=True), np.nanmean(loss, 1), effects_of(base)
     centred, flat = np.nanmean(rest, 1), lambda who: rest[:, :, who].reshape(len(rest), -1)
     both = np.r_[np.flatnonzero(low), np.flatnonzero(high)]

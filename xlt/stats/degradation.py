@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from ..common.errors import XltError
 from ..languages.measures import FEW, GROUPINGS, MEASURES, code_hint, groups, is_average, is_classes, language_code, resource, set_apart
-from .scores import CELL, check_scores, read_scores, numbers, read_text, refuse, renamed, typed
+from .scores import CELL, numbers, read_text, refuse, renamed
 
 # %% ../../nbs/stats/01_degradation.ipynb #c021
 def paired(scores: pd.DataFrame,  # a checked tidy table

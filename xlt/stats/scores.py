@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from ..common.errors import XltError, nearest
-from ..languages.measures import code_hint, is_average, language_code
+from ..languages.measures import is_average, language_code
 from ..runs.status import COLUMNS
 from ..tasks.cards import TARGET
 from ..common.text import from_spreadsheet

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from ..languages.measures import languages, resource
 from ..tasks.cards import INTERMEDIATE, TARGET
-from .degradation import check_scores, primary, split
+from .degradation import split
 
 # %% ../../nbs/stats/02_simulation.ipynb #c005
 def coverage() -> pd.DataFrame:  # `target`, `language`: one row per XTREME test set, English included
