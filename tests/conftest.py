@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).resolve().parent.parent
+CHROMIUM = os.environ.get('XLT_CHROMIUM') or shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN: signal.signal(signal.SIGINT, signal.default_int_handler)  # started in the background: what the tests start must hear it
 
 TINY = """\
@@ -59,3 +60,14 @@ def checkout(project) -> Path:
     for folder in ('profiles', 'nbs/study'):
         shutil.copytree(REPO / folder, project / folder, ignore=shutil.ignore_patterns('.ipynb_checkpoints'))
     return project
+
+
+@pytest.fixture(scope='session')
+def browser():
+    "One browser for whatever is looked at: Playwright runs only once in a process."
+    playwright = pytest.importorskip('playwright.sync_api', reason='no playwright: the page is not looked at in a browser')
+    if not CHROMIUM: pytest.skip('no Chromium (apt install chromium, or name one in XLT_CHROMIUM): the page is not looked at in a browser')
+    with playwright.sync_playwright() as p:
+        opened = p.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox'])
+        yield opened
+        opened.close()

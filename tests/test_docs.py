@@ -3,9 +3,7 @@ import ast
 import functools
 import http.server
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -17,7 +15,6 @@ import pytest
 
 REPO = Path(__file__).resolve().parent.parent
 SHOTS = REPO / 'build' / 'screenshots'
-CHROMIUM = os.environ.get('XLT_CHROMIUM') or shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
 
 
 class Reader(HTMLParser):
@@ -169,16 +166,6 @@ def address(site):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f'http://127.0.0.1:{server.server_port}/'
     server.shutdown()
-
-
-@pytest.fixture(scope='session')
-def browser():
-    playwright = pytest.importorskip('playwright.sync_api', reason='no playwright: the site is not looked at in a browser')
-    if not CHROMIUM: pytest.skip('no Chromium (apt install chromium, or name one in XLT_CHROMIUM): the site is not looked at in a browser')
-    with playwright.sync_playwright() as p:
-        opened = p.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox'])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(params=['desktop', 'phone'])

@@ -1,8 +1,6 @@
 "A report as a page: short lines, contents, dark mode, one way to write numbers, the answer first, and the explorer's numbers."
 import json
-import os
 import re
-import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,7 +17,6 @@ from xlt.stats.scores import check_scores
 from xlt.stats.simulation import simulate
 
 REPO = Path(__file__).resolve().parent.parent
-CHROMIUM = os.environ.get('XLT_CHROMIUM') or shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
 TABLE = simulate(slope=1, tasks=2).query('target in ["panx", "udpos", "tatoeba"]').assign(study='my-study')
 
 
@@ -245,16 +242,6 @@ def test_the_first_way_of_the_explorer_is_the_report_own():
 
 
 # ---- in a browser
-
-@pytest.fixture(scope='module')
-def browser():
-    playwright = pytest.importorskip('playwright.sync_api', reason='no playwright: the page is not looked at in a browser')
-    if not CHROMIUM: pytest.skip('no Chromium (apt install chromium, or name one in XLT_CHROMIUM): the page is not looked at in a browser')
-    with playwright.sync_playwright() as p:
-        opened = p.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox'])
-        yield opened
-        opened.close()
-
 
 LINES = """() => {
   let most = [0, ''];

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from xlt.cli import commands, main as cli
-from xlt.data import files
+from xlt.data import layout
 from xlt.reporting.interop import tables
 from xlt.common.errors import XltError
 from xlt.stats.paired import compare_all
@@ -356,8 +356,8 @@ def test_data_that_change_during_a_run_are_refused(filed):
 
 def test_files_are_looked_for_once_however_many_runs_there_are(filed, monkeypatch):
     study, folder = filed
-    looked, find = [], files.find
-    monkeypatch.setattr(files, 'find', lambda root, patterns: looked.append(patterns) or find(root, patterns))
+    looked, find = [], layout.find
+    monkeypatch.setattr(layout, 'find', lambda root, patterns: looked.append(patterns) or find(root, patterns))
     before = [r.fingerprint for r in runs(study)]
     looked.clear()
     assert [r.fingerprint for r in runs(study)] == before and looked == []

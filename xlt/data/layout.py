@@ -98,6 +98,9 @@ def find(root: Path, patterns: list[str]) -> list[Path]:  # in the order of the 
     found = (f for p in patterns for end in ('', *OPENERS) for f in sorted(root.glob(p + end)) if f.is_file())
     return list(dict.fromkeys(found))
 
+# %% ../../nbs/data/07_layout.ipynb #c093
+TRAINING = {t.name: t.files.training for t in TASKS.values() if t.files.training}  # pairs of training and development files
+
 # %% ../../nbs/data/07_layout.ipynb #c089
 def place(root: Path, task: str, language: str,
          ) -> tuple[str, list[Path]]:  # pattern and its files, sorted; both empty: not in this folder
@@ -118,9 +121,6 @@ def evaluation_files(root: Path, task: str, language: str) -> list[Path]:
 def places(task: str, language: str = '*') -> str:
     "The files that may serve as test, for a message."
     return ' or '.join(p.format(code=language, iso3=ISO3.get(language, language)) for p in TESTS[task])
-
-# %% ../../nbs/data/07_layout.ipynb #c093
-TRAINING = {t.name: t.files.training for t in TASKS.values() if t.files.training}  # pairs of training and development files
 
 # %% ../../nbs/data/07_layout.ipynb #c095
 def shown(pattern: str) -> str:
