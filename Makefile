@@ -94,7 +94,7 @@ audit:
 	test -x build/audit/bin/pip-audit || { $(PYTHON) -m venv build/audit && build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1; }
 	build/audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off --requirement constraints.txt
 
-# The lab with other seeds: resource levels dealt out anew. Ten minutes a seed on two cores.
+# The lab with other seeds: resource levels randomised anew. Ten minutes a seed on two cores.
 SEEDS ?= 2 3 4 5 6
 lab-seeds: install
 	for seed in $(SEEDS); do $(BIN)/xlt run params/lab-quick.yaml --set study=lab-seed-$$seed --set source.seed=$$seed --cores $(CORES) || exit 1; done

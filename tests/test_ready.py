@@ -138,7 +138,7 @@ def test_what_hinders_a_study(project):
     big = project / 'params' / 'big.yaml'
     big.write_text('study: big\nsource: {kind: hub}\nencoder: {kind: pretrained, name: no/such, revision: ' + 'a' * 40 + '}\nintermediates: [mnli]\ntargets: [xnli]\n')
     assert 'its checkpoint is not in the cache' in ready.hindrance(big, but(hub='note'))
-    assert ready.hindrance(big, but(GPU='note')) == 'it wants a GPU, and there is none'
+    assert ready.hindrance(big, but(GPU='note')) == 'needs a GPU; none found'
     assert ready.hindrance(big, but()) is None
     big.write_text(big.read_text().replace('[mnli]', '[ccg]'))
     assert 'CCGbank' in ready.hindrance(big, but())

@@ -62,7 +62,7 @@ def check_hardware(study, profile: str | None, again: list = ()) -> None:
 
 # %% ../../nbs/cli/02_commands.ipynb #c030
 def run(args) -> int:
-    "run a study, or what of it is missing"
+    "run a study; finished runs are skipped"
     from xlt.runs.store import chosen_again, is_published
     from xlt.runs.status import status
     known = sorted(p.parent.name for p in (snakefile().parent / 'profiles').glob('*/config.yaml'))

@@ -15,7 +15,7 @@ from .terminal import kept_traceback, print_anything, shortened
 
 # %% ../../nbs/cli/03_main.ipynb #x2f31159
 EXAMPLES = '''examples:
-  xlt run params/lab-quick.yaml                      the study in miniature, or what of it is missing
+  xlt run params/lab-quick.yaml                      the study in miniature; finished runs are skipped
   xlt run params/lab.yaml --cores 8 --set seeds=[0]  a variant of a study
   xlt plan params/lab.yaml                           how many runs, how much disk, how many hours
   xlt status params/lab-quick.yaml --watch           how far it is, from another window or machine

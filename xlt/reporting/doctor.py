@@ -179,7 +179,7 @@ def hindrance(file: Path,  # of a study
     fetched = study.encoder.kind == 'pretrained'
     if (fetched or study.source.is_remote) and states.get('hub') != 'ok' and not (fetched and cached(study.encoder)): return 'the hub does not answer, and its checkpoint is not in the cache'
     small = study.encoder.kind == 'scratch' and not study.source.is_remote or (study.encoder.size or LARGEST) < LARGEST
-    return 'it wants a GPU, and there is none' if states.get('GPU') != 'ok' and not small else None
+    return 'needs a GPU; none found' if states.get('GPU') != 'ok' and not small else None
 
 # %% ../../nbs/reporting/05_doctor.ipynb #x14lk002
 def xtreme_files() -> dict:

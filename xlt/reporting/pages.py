@@ -144,7 +144,7 @@ def on_site(text: str) -> str:  # Markdown
 def to_html(notebook,  # executed, as `nbformat` has it
             study: str,  # its name
            ) -> str:
-    "An executed report notebook as a page that asks nobody for anything."
+    "An executed report notebook as a self-contained page."
     from nbconvert import HTMLExporter
     exporter = HTMLExporter(template_name='page', extra_template_basedirs=[str(files('xlt'))])
     page, _ = exporter.from_notebook_node(notebook, resources={'metadata': {'name': study}})
