@@ -112,9 +112,10 @@ def test_the_committed_answer_of_the_lab_is_unchanged():
     found, old = primary(scores, measure, summary['primary']['grouping'], summary['pivot']), summary['primary']
     assert found['groups'] == old['groups'] and {k: found[k] for k in ('estimate', 'ci_low', 'ci_high', 'p_value')} == pytest.approx({k: old[k] for k in ('estimate', 'ci_low', 'ci_high', 'p_value')})
     slope = dose(degradations(scores, summary['pivot']), measure, pd.Series({r['language']: r['family'] for r in summary['per_language']}))
-    keys = [k for k in slope if k in summary['mixed_model']]
+    keys = [k for k in slope if summary['mixed_model'].get(k) and k != 'without_text']  # no `step`: none of them is without text
     assert {'slope_per_tenfold_less', 'ci_low', 'ci_high', 'p_value'} < set(keys)
     assert {k: slope[k] for k in keys} == pytest.approx({k: summary['mixed_model'][k] for k in keys}, rel=1e-5)
+    assert slope['without_text'] == summary['mixed_model'].get('without_text', []) == []
 
 
 def test_low_against_high_is_what_it_would_be_without_them(wide):
