@@ -10,10 +10,9 @@ import yaml
 from hypothesis import given, strategies as st
 
 from xlt.common.errors import XltError
-from xlt.runs.config import Overrides
+from xlt.runs.config import Overrides, override, parse
 from xlt.runs.params import Study, without_absent
 from xlt.runs.project import find, root
-from xlt.runs.config import override, parse
 from xlt.tasks.cards import Phase
 
 FILE = 'params/tiny.yaml'
