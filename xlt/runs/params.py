@@ -23,8 +23,7 @@ from ..tasks.cards import INTERMEDIATE, TARGET, VARIANTS, find_task, find_varian
 from ..data.door import missing, Source, untranslated
 from ..data.hub import SHAPES
 from ..models.encoders import AnyEncoder
-from .config import AnalysisSettings, Mixing, Phases, Retrieval, TaskOverrides
-from .config import explain, oddities, override, parse, resolve_encoder_path, resolve_source_folders
+from .config import AnalysisSettings, Mixing, Phases, Retrieval, TaskOverrides, explain, oddities, override, parse, resolve_encoder_path, resolve_source_folders
 from .project import find, shown
 
 # %% ../../nbs/runs/02_params.ipynb #xcff8e6d
