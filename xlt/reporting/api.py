@@ -12,7 +12,8 @@ from pathlib import Path
 from warnings import catch_warnings, filterwarnings
 import pandas as pd
 from fastcore.basics import patch
-from ..stats.analysis import analyse as analyse_scores, headline, to_json
+from ..stats.analysis import analyse as analyse_scores, to_json
+from ..stats.headline import headline
 from ..stats.degradation import resource_measure
 from ..common.errors import XltError
 from ..languages.measures import language_code, languages

@@ -23,8 +23,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 from ..stats.degradation import permutation_null
-from ..stats.analysis import number, p_text
-from ..common.text import percent
+from ..common.text import number, p_text, percent
 from ..tasks.cards import TARGET
 from ..languages.measures import MEASURES, is_classes, without_text
 

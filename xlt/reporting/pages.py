@@ -11,9 +11,9 @@ import re
 from importlib.resources import files
 from pathlib import Path
 import pandas as pd
-from ..stats.analysis import number, side, verdict
+from ..common.text import number, for_html, p_text
+from ..stats.conclusion import side, verdict
 from ..common.io import write
-from ..common.text import for_html, p_text
 
 # %% ../../nbs/reporting/03_pages.ipynb #pg14a005
 class Shown:
@@ -86,7 +86,7 @@ def within(found: dict) -> str:
 
 def answer(analysis: dict, before: str = '',  # from `progress`
            made_up: bool = False,  # the languages are of the lab
-           rests: str = '',  # on what the answer rests, from `xlt.stats.analysis.rests_line`
+           rests: str = '',  # on what the answer rests, from `xlt.stats.headline.rests_line`
           ) -> Shown:
     "The first screen: one sentence and one number."
     raw, fair = analysis['primary'], analysis['level_adjusted']

@@ -14,7 +14,7 @@ from ..languages.measures import languages, resource
 from ..tasks.cards import INTERMEDIATE, TARGET
 from .degradation import degradations, effects_of, permutation_null, split
 from .robustness import contrast, freedman_lane, luck_of_rows, luck_of_seeds, share_of, span
-from .analysis import MARGIN, rate
+from .comparisons import MARGIN, rate
 from .dose import dose
 from .simulation import coverage, simulated, tidy, truth
 

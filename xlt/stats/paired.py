@@ -10,7 +10,7 @@ __all__ = ['COLUMNS', 'answers', 'resampled', 'mcnemar', 'sign_flips', 'compare'
 from itertools import product
 import numpy as np
 import pandas as pd
-from .analysis import adjust
+from .comparisons import adjust
 from .degradation import paired
 from ..common.errors import XltError
 from ..runs.params import Study
