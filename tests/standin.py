@@ -9,7 +9,7 @@ from pathlib import Path
 
 import xlt.data.hub
 from xlt.data.hub import CHECKPOINTS, LANGUAGE_ROWS, REPOSITORIES, UNLABELLED
-from xlt.languages.measures import languages
+from xlt.languages.measures import language_table
 
 TEXTS = ('premise', 'hypothesis', 'question1', 'question2', 'sentence1', 'sentence2', 'ctx', 'context', 'question', 'source_sentence', 'target_sentence')
 BUCC = ('de', 'fr', 'ru', 'zh')
@@ -35,7 +35,7 @@ def write_data(root: Path, rows: int) -> None:
     for split, found, features in every_split(rows):
         tag = hashlib.sha1(str(split).encode()).hexdigest()[:6]
         write(root, split, [own(row, f'{tag}{i}') for i, row in enumerate(found)], features)
-    for code in languages().index:
+    for code in language_table().index:
         folder = root / 'datasets' / REPOSITORIES['wikipedia'].name / REPOSITORIES['wikipedia'].revision / f'20231101.{code}'
         folder.mkdir(parents=True)
         text = '\n'.join(f'The {code} cat number {i} saw a {code} dog.' for i in range(rows))

@@ -14,13 +14,13 @@ from xlt.stats.headline import headline, slope_line, spread_line, task_line
 from xlt.common.text import number, p_text
 from xlt.stats.degradation import average_loss, degradations, language_effects, permutation_p, primary, split
 from xlt.stats.scores import check_scores
-from xlt.languages.measures import languages, resource
+from xlt.languages.measures import language_table, resource
 from xlt.stats.dose import dose
 from xlt.stats.simulation import simulate
 
 
 @pytest.fixture(scope='module')
-def analysis(): return analyse(check_scores(simulate(slope=1)), resource(), facts=languages())
+def analysis(): return analyse(check_scores(simulate(slope=1)), resource(), facts=language_table())
 
 
 def small(n=6, **truth):
@@ -114,7 +114,7 @@ def test_adjusted_p_values():
 
 def test_a_study_of_one_cell_is_all_that_there_is():
     scores = check_scores(simulate(slope=1, tasks=1).query('target == "panx"'))
-    found = analyse(scores, resource(), facts=languages())
+    found = analyse(scores, resource(), facts=language_table())
     assert found['by_target'][0]['estimate'] == pytest.approx(found['primary']['estimate'])
     assert np.isfinite(found['mixed_model']['slope_per_tenfold_less']) and 'a straight line through 38 languages' in headline(found, '')[2]
     json.loads(to_json(found))
@@ -122,7 +122,7 @@ def test_a_study_of_one_cell_is_all_that_there_is():
 
 @pytest.mark.parametrize('n', [3, 4, 6])
 def test_few_languages(n):
-    found = analyse(small(n, slope=1), resource(), facts=languages())
+    found = analyse(small(n, slope=1), resource(), facts=language_table())
     json.loads(to_json(found))
     assert len(headline(found, 'x')) == 5 and found['conclusion']['verdict'] == 'undecided'
     assert found['minimum_detectable_effect'] is None and 'fewer than three languages' in found['conclusion']['sentence']
@@ -133,7 +133,7 @@ def test_few_languages(n):
 
 def test_nothing_varies():
     scores = small(9).assign(score=50.)
-    found = analyse(scores, resource(), facts=languages())
+    found = analyse(scores, resource(), facts=language_table())
     json.loads(to_json(found))
     assert found['primary']['estimate'] == 0 and found['primary']['p_value'] == 1
     assert found['conclusion']['verdict'] == 'undecided' and not found['equivalence']['equivalent'] and all(c['spearman'] is None for c in found['cells'])
@@ -161,8 +161,8 @@ def test_by_task_keeps_the_groups_of_the_study():
 def test_by_kind_is_an_analysis_of_variance():
     import statsmodels.formula.api as smf
     values = language_effects(degradations(check_scores(simulate(slope=1))))
-    rows = {r['script']: r for r in by_kind(values, languages().script)}
-    data = pd.DataFrame(dict(v=values, script=languages().script[values.index]))
+    rows = {r['script']: r for r in by_kind(values, language_table().script)}
+    data = pd.DataFrame(dict(v=values, script=language_table().script[values.index]))
     fit = smf.ols('v ~ 0 + C(script)', data).fit()
     assert [rows['Cyrillic']['ci_low'], rows['Cyrillic']['ci_high']] == pytest.approx(fit.conf_int().loc['C(script)[Cyrillic]'].tolist())
     assert all(r['ci_low'] is None for r in by_kind(values[:3], pd.Series(['a', 'b', 'c'], values.index[:3], name='family')))
@@ -204,10 +204,10 @@ def test_what_the_groups_lost_stands_beside_the_difference(analysis):
 
 def test_a_study_in_which_only_the_level_matters_is_not_called_harmful():
     "High-resource languages start higher and lose more for that; resource itself does nothing. The groups differ, and the verdict waits."
-    found = analyse(check_scores(simulate(by_level=.25, seed=2)), resource(), facts=languages())
+    found = analyse(check_scores(simulate(by_level=.25, seed=2)), resource(), facts=language_table())
     assert found['primary']['ci_high'] < 0 and found['level_adjusted']['ci_low'] < 0 < found['level_adjusted']['ci_high']
     assert found['conclusion']['verdict'] == 'undecided' and HELD in headline(found, '')[1]
-    real = analyse(check_scores(simulate(difference=3., seed=2)), resource(), facts=languages())
+    real = analyse(check_scores(simulate(difference=3., seed=2)), resource(), facts=language_table())
     assert real['conclusion']['verdict'] == 'lost_more' and real['level_adjusted']['ci_low'] > 0
 
 
@@ -270,7 +270,7 @@ def full_size():
 
 
 def test_a_full_study_in_a_gigabyte():
-    found = analyse(full_size(), resource(), facts=languages())
+    found = analyse(full_size(), resource(), facts=language_table())
     peak = system.getrusage(system.RUSAGE_SELF).ru_maxrss / 2 ** 20
     assert (found['cells_run'], found['languages'], len(found['seeds'])) == (99, 39, 5)
     assert peak < 1.5, peak  # the test process holds pytest and other tests' leftovers besides
@@ -310,7 +310,7 @@ def test_a_dose_is_the_same_in_every_unit_and_names_who_has_none():
 
 
 def test_the_dose_of_classes_is_per_class():
-    found = analyse(small(12, slope=1), resource('joshi'), 'joshi', facts=languages())
+    found = analyse(small(12, slope=1), resource('joshi'), 'joshi', facts=language_table())
     assert 'points more for every class less (' in headline(found, '')[2] and 'tenfold' not in headline(found, '')[2]
 
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from xlt.common.arithmetic import SETTINGS, has_avx2
+from xlt.common.arithmetic import AVX2_SETTINGS, has_avx2
 
 if not has_avx2(): pytest.skip('needs an x86-64 processor with AVX2', allow_module_level=True)
 
@@ -90,7 +90,7 @@ def test_settings_are_those_of_the_notebooks():
     "NumPy, loaded after `prepare`, has the kernels that the settings name."
     code = PREPARED + "import numpy\nassert 'X86_V4' not in numpy.__config__.CONFIG['SIMD Extensions'].get('found', [])\nfrom threadpoolctl import threadpool_info\nprint({i['architecture'] for i in threadpool_info()})"
     done = process(code)
-    assert done.stdout.strip() == str({SETTINGS['OPENBLAS_CORETYPE']}), done.stderr
+    assert done.stdout.strip() == str({AVX2_SETTINGS['OPENBLAS_CORETYPE']}), done.stderr
 
 
 @pytest.mark.skipif(os.environ.get('XLT_QEMU') != '1' or not shutil.which('qemu-x86_64'), reason='needs XLT_QEMU=1 and qemu-x86_64 (Debian: qemu-user); a few minutes')

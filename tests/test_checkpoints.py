@@ -16,7 +16,7 @@ from xlt.models.features import train_tokenizer
 from xlt.models.multitask import fit_mixture, masked_part, task_part
 from xlt.models.heads import load_encoder, new_model, save_encoder, with_head, with_masked_head
 from xlt.tasks.cards import MaskedText, Phase, Recipe, find_task
-from xlt.models.tokenised import table
+from xlt.models.tokenised import features_table
 from xlt.models.training import describe_training, fit, pretrain
 
 RECIPE = Recipe(layers=1, hidden=16, heads=2, feed_forward=32, vocabulary=400, steps=12, batch_size=4, max_length=32, block=16)
@@ -75,7 +75,7 @@ def tune(encoder, tokenizer, folder=None, **kwargs):
 
     def score_dev(m):  # a function of the weights, so that both runs see the same
         return float(weights(m).abs().sum()) % 100
-    return model, fit(model, tokenizer, 'sentence_pair', table('sentence_pair', rows, 0), PHASE, 0, score_dev, folder, **kwargs)
+    return model, fit(model, tokenizer, 'sentence_pair', features_table('sentence_pair', rows, 0), PHASE, 0, score_dev, folder, **kwargs)
 
 
 def masked(tokenizer, folder=None, **kwargs):
@@ -125,7 +125,7 @@ def mixed(encoder, tokenizer, folder=None, **kwargs):
     model, how = load_encoder(encoder), MaskedText(sentences=30, batch_size=6, max_length=32)
     def task(name, n, size):
         rows = [{'input_ids': [0, *range(10, 12 + i % 9), 2], 'attention_mask': [1] * (4 + i % 9), 'labels': i % 2} for i in range(n)]
-        return task_part(name, with_head(encoder, 'sentence_pair', ['x', 'y'], 0), tokenizer, 'sentence_pair', table('sentence_pair', rows, 0), size, lambda m: float(weights(m).abs().sum()) % 100)
+        return task_part(name, with_head(encoder, 'sentence_pair', ['x', 'y'], 0), tokenizer, 'sentence_pair', features_table('sentence_pair', rows, 0), size, lambda m: float(weights(m).abs().sum()) % 100)
     parts = [task('one', 30, 10), task('two', 24, 6), masked_part(with_masked_head(encoder, model), tokenizer, [f'w{i} v{i % 7} u3' for i in range(30)], how)]
     return model, fit_mixture(model, parts, PHASE.model_copy(update={'eval_steps': 1000}), 100, 0, folder, **kwargs)
 
@@ -218,7 +218,7 @@ def test_a_loss_that_is_no_number_is_noticed(encoder, tokenizer, monkeypatch, tm
     def train(seed, folder):
         model = with_head(encoder, 'sentence_pair', ['x', 'y'], seed)
         rows = [{'input_ids': [0, 10 + i % 2, 2], 'attention_mask': [1] * 3, 'labels': i % 2} for i in range(60)]
-        return model, fit(model, tokenizer, 'sentence_pair', table('sentence_pair', rows, 0), PHASE, seed, lambda m: 60., folder)
+        return model, fit(model, tokenizer, 'sentence_pair', features_table('sentence_pair', rows, 0), PHASE, seed, lambda m: 60., folder)
     model, history = train_with_retry(train, 0, tmp_path, 50.)
     first, second = history['attempts']
     assert (first['loss'], first['steps'], first['diverged']) == (None, 10, 'the loss was not a number')
@@ -264,7 +264,7 @@ def scored(encoder, tokenizer, scores, phase, folder=None, n=60, **kwargs):
     def score_dev(m):
         kept.append(weights(m.classifier))
         return next(looks)
-    history = fit(model, tokenizer, 'sentence_pair', table('sentence_pair', rows, 0), phase, 0, score_dev, folder, **kwargs)
+    history = fit(model, tokenizer, 'sentence_pair', features_table('sentence_pair', rows, 0), phase, 0, score_dev, folder, **kwargs)
     return history, kept, weights(model.classifier)
 
 

@@ -9,7 +9,7 @@ from xlt.stats.degradation import (CELL, average_loss, compare, connected, degra
     welch_interval)
 from xlt.stats.scores import check_scores, read_scores
 from xlt.common.errors import XltError
-from xlt.languages.measures import languages, resource
+from xlt.languages.measures import language_table, resource
 from xlt.runs.status import COLUMNS
 from xlt.stats.simulation import simulate
 
@@ -119,7 +119,7 @@ def by_the_book(scores, measure, pivot='en'):
 @pytest.mark.parametrize('seed', range(4))
 def test_agrees_with_an_independent_calculation(seed):
     measure = resource()
-    keep = [*languages().sample(13, random_state=seed).index, 'en']
+    keep = [*language_table().sample(13, random_state=seed).index, 'en']
     scores = check_scores(simulate(slope=.5, seed=seed, seeds=2).query('language in @keep and target in ("panx", "udpos", "tatoeba")').round({'score': 3}))
     low, high, estimate, p = by_the_book(scores, measure)
     found = primary(scores, measure)

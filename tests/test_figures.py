@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from xlt.reporting import figures
 from xlt.stats.analysis import analyse
 from xlt.stats.scores import check_scores
-from xlt.languages.measures import languages, resource
+from xlt.languages.measures import language_table, resource
 from xlt.stats.simulation import simulate
 
 
@@ -17,7 +17,7 @@ def draw(analysis): return figures.gallery(analysis, 'cc100_gib')
 
 def study(n=39, **truth):
     codes = ['en', *resource().drop('en').sort_values().index[::39 // n][:n]]
-    return analyse(check_scores(simulate(slope=1, **truth).query('language in @codes')), resource(), facts=languages())
+    return analyse(check_scores(simulate(slope=1, **truth).query('language in @codes')), resource(), facts=language_table())
 
 
 @pytest.fixture(scope='module')

@@ -11,13 +11,13 @@ import pytest
 
 from xlt.data.layout import ISO3, describe, evaluation_files, read_file, training_files
 from xlt.data.files import Files, carve, evaluated, evaluation_rows, training
-from xlt.data.examples import text_digest, key, overlap, sentences
+from xlt.data.examples import text_digest, key, shared_texts, sentences
 from xlt.data.corpora import fused, read_bucc, read_ccg, read_conllu, read_tagged, read_tatoeba
 from xlt.data.readers import (incomplete, read_anli, read_cosmosqa, read_csqa, read_hellaswag, read_pair_table, read_pairs,
     read_qqp_csv, read_qqp_lines, read_snli, read_squad, split_rows)
 from xlt.tasks.cards import NER, NLI, UPOS, INTERMEDIATE, TARGET, TASKS
-from xlt.languages.measures import languages
-from xlt.common.digests import listed
+from xlt.languages.measures import language_table
+from xlt.common.digests import list_files
 from xlt.common.io import read_json, read_lines, read_text
 from xlt.common.errors import XltError
 
@@ -262,7 +262,7 @@ def test_links_to_nothing_are_no_files(put, folder):
     put('a/b/c', 'x'), put('d', 'y')
     before = folder.identity()
     (folder.root / 'a' / 'gone').symlink_to('nowhere')
-    assert [name for name, _ in listed(folder.root)] == ['a/b/c', 'd'] and folder.identity() == before
+    assert [name for name, _ in list_files(folder.root)] == ['a/b/c', 'd'] and folder.identity() == before
 
 
 COSMOS_ROWS = 'id,context,question,answer0,answer1,answer2,answer3,label\r\nq1,It rained.,Why?,Rain,b,c,d,0\r\nq2,It shone.,Why?,Rain,b,c,d,1\r\n'
@@ -337,7 +337,7 @@ def test_identity_follows_names_and_contents(put, folder):
 
 
 def test_texts_are_compared_by_letters():
-    assert key('Two dogs , Running .') == key('two dogs, running.') and overlap(['...'], ['!'])['shared'] == 0
+    assert key('Two dogs , Running .') == key('two dogs, running.') and shared_texts(['...'], ['!'])['shared'] == 0
     assert sentences('Mr. J. Smith left. He ran') == ['Mr.', 'J. Smith left.', 'He ran']
 
 
@@ -434,10 +434,10 @@ def test_our_conllu_is_xtremes(sample):
 def test_no_tested_text_is_trained_on(sample):
     pairs = lambda rows: [r['sentence1'] + '|' + r['sentence2'] for r in rows]
     data = {t: sum(training(sample, t, .1), []) for t in ('mnli', 'anli_plus', 'squad_v1', 'squad_v2')}
-    for t in ('mnli', 'anli_plus'): assert overlap(pairs(data[t]), pairs(evaluation_rows(sample, 'xnli', 'en')))['shared'] == 0
+    for t in ('mnli', 'anli_plus'): assert shared_texts(pairs(data[t]), pairs(evaluation_rows(sample, 'xnli', 'en')))['shared'] == 0
     for t in ('squad_v1', 'squad_v2'):
         for target in ('xquad', 'mlqa'):
-            assert overlap([r['context'] for r in data[t]], [r['context'] for r in evaluation_rows(sample, target, 'en')])['shared'] == 0
+            assert shared_texts([r['context'] for r in data[t]], [r['context'] for r in evaluation_rows(sample, target, 'en')])['shared'] == 0
 
 
 def test_development_data_are_held_out(sample):
@@ -486,7 +486,7 @@ def test_siblings_of_the_sample_are_apart(sample):
     data = {t: training(sample, t, .1) for t in ('squad_v1', 'squad_v2', 'mnli', 'anli_plus')}
     for one, other in (('squad_v1', 'squad_v2'), ('squad_v2', 'squad_v1'), ('mnli', 'anli_plus'), ('anli_plus', 'mnli')):
         texts = lambda rows: [r.get('context') or r['sentence1'] for r in rows]
-        assert overlap(texts(data[one][0]), texts(data[other][1]))['shared'] == 0, (one, other)
+        assert shared_texts(texts(data[one][0]), texts(data[other][1]))['shared'] == 0, (one, other)
 
 
 def test_the_corpus_holds_nothing_that_is_evaluated(sample):
@@ -494,4 +494,4 @@ def test_the_corpus_holds_nothing_that_is_evaluated(sample):
     source, banned = Files(folder=str(sample)), evaluated(sample, targets)
     corpus = source.corpus(list(targets))
     assert not any(key(s) in banned for found in corpus.values() for s in found)
-    assert set(corpus) == set(languages().index) and min(len(found) for found in corpus.values()) > 1000
+    assert set(corpus) == set(language_table().index) and min(len(found) for found in corpus.values()) > 1000

@@ -15,10 +15,10 @@ from hub import TYDI, SNLI, SmallHub, every_split, span, write
 from xlt.data.layout import ISO3
 from xlt.data.corpora import read_plain
 from xlt.data.readers import read_squad
-from xlt.data.hub import CHECKPOINTS, DEV, DEV_IN, MANIFEST, REPOSITORIES, TEST, TRAIN, TRANSLATED, UNLABELLED, Hub, Split, pins, test_split as where
+from xlt.data.hub import CHECKPOINTS, DEV_SPLITS, DEV_IN, MANIFEST, REPOSITORIES, TEST, TRAIN_SPLITS, TRANSLATED_SPLITS, UNLABELLED, Hub, Split, compare_pins, test_split as where
 from xlt.common.errors import XltError
-from xlt.languages.measures import languages
-from xlt.data.door import COLUMNS, dealt, load, missing
+from xlt.languages.measures import language_table
+from xlt.data.door import COLUMNS, load_translated, load, why_missing
 from xlt.tasks.cards import NLI, TARGET, TASKS
 
 N = 6  # rows in a split
@@ -116,7 +116,7 @@ def test_tydi_is_told_apart_by_its_ids(client):
 def test_mnli_in_translation(client):
     source = Hub()
     assert source.translations('mnli')[0] == 'en' and len(source.translations('mnli')) == 15 and source.translations('csqa') == []
-    data = dealt(source, 'mnli')
+    data = load_translated(source, 'mnli')
     assert [i.split('/')[0] for i in data['id']] == source.translations('mnli')[:N] and data['id'][1] == 'ar/ar/train:1'
     assert list(data['label']) == [NLI[i % 3] for i in range(N)]
 
@@ -127,7 +127,7 @@ def test_wikipedia_without_what_is_tested(client, monkeypatch):
         folder = client.folder / 'datasets' / repository.name / repository.revision / f'20231101.{code}'
         folder.mkdir(parents=True, exist_ok=True)
         Dataset.from_list([dict(id='1', text=f'The dog sat on the mat. A {code} dog.\nA {code} dog. Another.')]).to_parquet(str(folder / 'train-00000-of-00002.parquet'))
-    monkeypatch.setattr(module, 'languages', lambda: languages().loc[['en', 'sw']])
+    monkeypatch.setattr(module, 'languages', lambda: language_table().loc[['en', 'sw']])
     assert Hub().corpus(('xquad',)) == {c: [f'A {c} dog.', 'Another.'] for c in ('en', 'sw')}
     assert Hub().sizes()['en'] > Hub().sizes()['sw'] > 0
 
@@ -210,7 +210,7 @@ def test_other_refusals(client, tmp_path):
                           (('mnli', 'train', 'sw'), "no train data in 'sw'"), (('ccg', 'train', 'en'), 'CCGbank is licensed'), (('bucc2018', 'test', 'zh'), 'only the gold pairs')):
         with pytest.raises(XltError, match=message): source.load(*args)
     with pytest.raises(XltError, match='hub has no|no folder'): Hub(ccg_folder=str(tmp_path / 'none')).load('ccg', 'train')
-    assert missing(source, 'ccg').startswith('CCGbank') and missing(source, 'xnli') is None and source.languages('ccg') == []
+    assert why_missing(source, 'ccg').startswith('CCGbank') and why_missing(source, 'xnli') is None and source.languages('ccg') == []
 
 
 # The user's own copies
@@ -245,9 +245,9 @@ def test_bucc_from_ones_own_copy(tmp_path):
 # Pins and manifest
 
 def test_every_split_of_every_task_is_in_the_manifest():
-    named = {s for table in (*TRAIN.values(), *DEV.values()) for s in table} | {where(t, c) for t in TEST for c in TARGET[t].languages}
-    assert named | set(TRANSLATED['mnli'].values()) | {s for table in DEV_IN.values() for s in table.values()} == set(MANIFEST) and all(n > 0 for n in MANIFEST.values())
-    assert {t for t in TASKS if TASKS[t].role == 'intermediate'} - set(TRAIN) == {'ccg'} and UNLABELLED == {SNLI: 785}
+    named = {s for table in (*TRAIN_SPLITS.values(), *DEV_SPLITS.values()) for s in table} | {where(t, c) for t in TEST for c in TARGET[t].languages}
+    assert named | set(TRANSLATED_SPLITS['mnli'].values()) | {s for table in DEV_IN.values() for s in table.values()} == set(MANIFEST) and all(n > 0 for n in MANIFEST.values())
+    assert {t for t in TASKS if TASKS[t].role == 'intermediate'} - set(TRAIN_SPLITS) == {'ccg'} and UNLABELLED == {SNLI: 785}
     assert MANIFEST[Split('glue', 'mnli', 'train')] == 392_702 and MANIFEST[where('tydiqa', 'te')] == 5077
     assert sum(MANIFEST[where('xnli', c)] for c in TARGET['xnli'].languages) == 75_150
 
@@ -257,7 +257,7 @@ def test_pins(client, tmp_path):
     wikipedia = REPOSITORIES['wikipedia']
     (client.folder / 'datasets' / wikipedia.name / wikipedia.revision).mkdir(parents=True, exist_ok=True)
     (client.folder / 'datasets/nyu-mll/glue' / ('f' * 40)).mkdir(exist_ok=True)
-    table = pins()
+    table = compare_pins()
     assert list(table.there) == [True] * (len(REPOSITORIES) + len(CHECKPOINTS)) and table.newest['nyu-mll/glue'] == 'f' * 40 != table.pinned['nyu-mll/glue']
     os.rmdir(client.folder / 'datasets/nyu-mll/glue' / ('f' * 40))
 

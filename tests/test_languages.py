@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from xlt.common.errors import XltError
-from xlt.languages.measures import MEASURES, code_hint, language_code, languages, resource, without_text
+from xlt.languages.measures import MEASURES, code_hint, language_code, language_table, resource, without_text
 from xlt.reporting import figures
 from xlt.stats.analysis import analyse, to_json
 from xlt.stats.comparisons import against_plain
@@ -32,7 +32,7 @@ def carried() -> pd.DataFrame:
 # ---- figures and codes
 
 def test_the_forty_keep_their_values():
-    forty, every = languages(), languages(every=True)
+    forty, every = language_table(), language_table(every=True)
     assert len(forty) == 40 and every.index.is_unique and list(every.index[:40]) == list(forty.index)
     pd.testing.assert_frame_equal(every.loc[forty.index], forty, check_dtype=False)
     for measure in MEASURES: pd.testing.assert_series_equal(resource(measure, every=True)[forty.index], resource(measure))
@@ -41,14 +41,14 @@ def test_the_forty_keep_their_values():
 @facts
 def test_the_forty_are_those_of_the_published_table():
     given = pd.read_csv(FACTS / 'languages.csv', index_col='iso', keep_default_na=False)
-    pd.testing.assert_frame_equal(languages(), given, check_dtype=False)
+    pd.testing.assert_frame_equal(language_table(), given, check_dtype=False)
 
 
 @facts
 def test_the_others_have_the_figures_they_were_given(carried):
-    rows = carried[~carried.code.isin(languages().index)].set_index('code')
-    every = languages(every=True)
-    assert rows.index.is_unique and set(rows.index) == set(every.index) - set(languages().index) and len(every) == len(carried) - 1  # Chinese has two rows
+    rows = carried[~carried.code.isin(language_table().index)].set_index('code')
+    every = language_table(every=True)
+    assert rows.index.is_unique and set(rows.index) == set(every.index) - set(language_table().index) and len(every) == len(carried) - 1  # Chinese has two rows
     shared = rows.cc100_macro_code != ''
     assert shared.sum() > 15 and every.cc100_gib[rows.index[shared]].isna().all(), 'how much of the figure was theirs is not known'
     assert (every.cc100_gib[rows.index[~shared]] == rows.cc100_gib[~shared].astype(float)).all()
@@ -93,7 +93,7 @@ def sixty() -> pd.Series:
 def wide():
     size = sixty()
     scores = table_of(size, slope=1., step=2.)
-    return size, scores, analyse(scores, size, facts=languages(every=True))
+    return size, scores, analyse(scores, size, facts=language_table(every=True))
 
 
 def test_with_one_such_language_nothing_changes():
@@ -123,7 +123,7 @@ def test_the_committed_answer_of_the_lab_is_unchanged():
 
 def test_low_against_high_is_what_it_would_be_without_them(wide):
     size, scores, found = wide
-    fewer = analyse(scores[scores.language.map(size) > 0], size, facts=languages(every=True))
+    fewer = analyse(scores[scores.language.map(size) > 0], size, facts=language_table(every=True))
     for key in ('primary', 'level_adjusted', 'equivalence', 'minimum_detectable_effect', 'false_alarms', 'by_target', 'by_family', 'cells', 'baseline_dependence', 'specification_curve'):
         assert found[key] == fewer[key], key
     assert not set(without_text(size)) & {c for g in found['primary']['groups'].values() for c in g}
@@ -168,7 +168,7 @@ def test_a_dose_does_not_depend_on_where_none_would_stand(wide):
 def test_of_a_language_whose_resource_is_not_known_nothing_is_claimed(wide):
     size, scores, found = wide
     odd = scores[scores.language == 'sw'].assign(language='arz', score=50.)
-    more = analyse(check_scores(pd.concat([scores, odd])), pd.concat([size, pd.Series({'arz': np.nan})]).rename('cc100_gib'), facts=languages(every=True))
+    more = analyse(check_scores(pd.concat([scores, odd])), pd.concat([size, pd.Series({'arz': np.nan})]).rename('cc100_gib'), facts=language_table(every=True))
     assert more['primary'] | {'note': ''} == found['primary'] | {'note': ''} and 'arz left out' in more['primary']['note'] and 'not known' in more['primary']['note']
     assert more['mixed_model'] == found['mixed_model'] and more['unseen'] == found['unseen']
     assert [r['group'] for r in more['per_language'] if r['language'] == 'arz'] == ['unknown'] and json.loads(to_json(more))
@@ -246,9 +246,9 @@ def test_the_list_of_languages(capsys):
 def test_the_explorer_shows_them_as_a_group(wide):
     from xlt.reporting.explorer import explorer
     size, scores, _ = wide
-    page = explorer(scores, size, languages(every=True))
+    page = explorer(scores, size, language_table(every=True))
     assert page.count('"unseen"') > 15
-    narrow = explorer(scores[scores.language.map(size) > 0], size, languages(every=True))
+    narrow = explorer(scores[scores.language.map(size) > 0], size, language_table(every=True))
     assert '"unseen"' not in narrow
 
 

@@ -12,10 +12,10 @@ from xlt.data.readers import read_squad
 from xlt.data.lab import Lab
 from xlt.data.lab_speech import Speaker, hidden, reserved
 from xlt.common.errors import XltError
-from xlt.data.leakage import LIMIT, SHORT, Exam, examine, exams_of, is_short, leakage_table, read_before, said_in, save_read, touched
+from xlt.data.leakage import LEAKAGE_LIMIT, SHORT_TEXT, TestSet, check_leakage, load_test_sets, is_short, leakage_table, ancestor_digests, digest_rows, save_digests, count_touched
 from xlt.runs.params import Study
 from xlt.runs.graph import runs
-from xlt.data.door import dealt, load
+from xlt.data.door import load_translated, load
 from xlt.tasks.cards import INTERMEDIATE, TARGET, TASKS
 
 CONTEXT = 'The quick dog sat on the mat. It rained in Boston all day.'
@@ -34,8 +34,8 @@ def pairs(*rows): return [dict(id=str(i), sentence1=a, sentence2=b, label='neutr
 def tagged(*texts): return [dict(id=str(i), tokens=t.split(), tags=['X'] * len(t.split())) for i, t in enumerate(texts)]
 def sides(*texts): return [dict(id=str(i), side='foreign', text=t, matches=[]) for i, t in enumerate(texts)]
 def choice(*choices): return [dict(id='1', context='A context that stands in no test.', question='', choices=list(choices), label=0)]
-def exam(rows, target='tatoeba', language='sw'): return Exam(target, language, len(rows), said_in(rows))
-def share(test, read): return touched(exam(test), np.unique(said_in(read).digests))['percent']
+def exam(rows, target='tatoeba', language='sw'): return TestSet(target, language, len(rows), digest_rows(rows))
+def share(test, read): return count_touched(exam(test), np.unique(digest_rows(read).digests))['percent']
 
 
 SAID = 'It rained in Boston all day.'
@@ -58,31 +58,31 @@ def test_every_tatoeba_sentence_as_a_hypothesis_is_refused():
     "What the guard of before let pass: a test of one sentence, a training row of two."
     test = sides(*(f'The {n} boats left the harbour.' for n in range(200)))
     mnli = pairs(*((f'Premise number {n} of the set.', row['text']) for n, row in enumerate(test)))
-    with pytest.raises(XltError) as e: examine([exam(test)], {'intermediate mnli: mnli train': mnli})
+    with pytest.raises(XltError) as e: check_leakage([exam(test)], {'intermediate mnli: mnli train': mnli})
     assert all(part in str(e.value) for part in ('200 of the 200 test items (100 %)', 'tatoeba', "'sw'", 'boats left the harbour.', 'leakage: remove'))
 
 
 def test_more_than_one_percent_is_refused_and_one_percent_is_not():
     test = sides(*(f'The {n} boats left the harbour.' for n in range(300)))
-    table = examine([exam(test)], {'mine': test[:3]}).table
-    assert table.percent.tolist() == [LIMIT] and table.touched.tolist() == [3] and table.example[0].endswith('boats left the harbour.')
-    with pytest.raises(XltError, match=r'mine holds a text of 4 of the 300 test items \(1.33 %\)'): examine([exam(test)], {'mine': test[:4]})
+    table = check_leakage([exam(test)], {'mine': test[:3]}).table
+    assert table.percent.tolist() == [LEAKAGE_LIMIT] and table.touched.tolist() == [3] and table.example[0].endswith('boats left the harbour.')
+    with pytest.raises(XltError, match=r'mine holds a text of 4 of the 300 test items \(1.33 %\)'): check_leakage([exam(test)], {'mine': test[:4]})
 
 
 def test_what_a_model_has_read_counts_together(tmp_path):
     test = sides(*(f'The {n} boats left the harbour.' for n in range(300)))
     read = {'encoder: pretraining text': test[:2], 'mnli train': test[1:3]}
-    assert examine([exam(test)], read).table[['read_by', 'touched']].values.tolist() == [['encoder: pretraining text', 2], ['mnli train', 2], ['everything read', 3]]
+    assert check_leakage([exam(test)], read).table[['read_by', 'touched']].values.tolist() == [['encoder: pretraining text', 2], ['mnli train', 2], ['everything read', 3]]
     with pytest.raises(XltError, match='everything read holds a text of 4 of the 300 .*the model descends from mnli--s0'):
-        examine([exam(test)], {'own train': test[:2] + sides(SAID)}, 'remove', read_before(line(tmp_path, {'first': test[2:4], 'second': test[4:6]})))
-    with pytest.raises(XltError, match='everything read holds a text of 4 of the 300'): examine([exam(test)], {'own train': test[:2], 'own dev': test[2:4]})
+        check_leakage([exam(test)], {'own train': test[:2] + sides(SAID)}, 'remove', ancestor_digests(line(tmp_path, {'first': test[2:4], 'second': test[4:6]})))
+    with pytest.raises(XltError, match='everything read holds a text of 4 of the 300'): check_leakage([exam(test)], {'own train': test[:2], 'own dev': test[2:4]})
 
 
 def test_short_texts_are_counted_apart():
     test = sides('Yes.', 'Come in.', "I don't know.", '我不知道', 'نعم فعلا', SAID)
-    found = examine([exam(test)], {'mine': test[:5]}, 'remove')
+    found = check_leakage([exam(test)], {'mine': test[:5]}, 'remove')
     assert (found.table.touched[0], found.table.short[0], found.table.removed[0]) == (0, 5 - (not is_short(key('我不知道'))), (not is_short(key('我不知道'))))
-    assert is_short('x' * (SHORT - 1)) and not is_short('x' * SHORT) and not is_short('京' * (SHORT // 3)), 'a Chinese character says more than a letter'
+    assert is_short('x' * (SHORT_TEXT - 1)) and not is_short('x' * SHORT_TEXT) and not is_short('京' * (SHORT_TEXT // 3)), 'a Chinese character says more than a letter'
 
 
 def test_marks_are_letters():
@@ -93,47 +93,47 @@ def test_marks_are_letters():
 
 def test_removing_drops_the_rows_that_hold_a_test_text_and_says_how_many():
     data = dataset(pairs(('A first premise of the set.', SAID), ('A second premise of the set.', 'Yes.'), (f'We stayed. {SAID}', 'A hypothesis of the set.')), 'sentence_pair')
-    found = examine([exam(sides(SAID, 'Yes.')), exam(sides('A second language is here.'), language='fi')], {'mnli train': data}, 'remove')
+    found = check_leakage([exam(sides(SAID, 'Yes.')), exam(sides('A second language is here.'), language='fi')], {'mnli train': data}, 'remove')
     assert found.data['mnli train']['id'] == ['1'] and len(found.table) == 1
     assert found.table[['target', 'language', 'removed', 'touched', 'short']].values.tolist() == [['tatoeba', 'sw', 2, 0, 1]]
-    assert np.array_equal(found.digests['mnli train'], np.unique(said_in(found.data['mnli train']).digests)), 'what is kept is what is left'
-    with pytest.raises(XltError, match='mnli train: every row holds a text of a test'): examine([exam(sides(SAID))], {'mnli train': pairs((SAID, 'x'))}, 'remove')
+    assert np.array_equal(found.digests['mnli train'], np.unique(digest_rows(found.data['mnli train']).digests)), 'what is kept is what is left'
+    with pytest.raises(XltError, match='mnli train: every row holds a text of a test'): check_leakage([exam(sides(SAID))], {'mnli train': pairs((SAID, 'x'))}, 'remove')
 
 
 def test_removing_from_text_by_language():
-    found = examine([exam(sides(SAID))], {'text': {'en': ['We left.', f'Well. {SAID}'], 'sw': [SAID]}}, 'remove')
+    found = check_leakage([exam(sides(SAID))], {'text': {'en': ['We left.', f'Well. {SAID}'], 'sw': [SAID]}}, 'remove')
     assert found.data == {'text': {'en': ['We left.']}} and found.table.removed.tolist() == [2]
 
 
 def test_the_pivots_test_is_looked_at_even_where_it_is_not_evaluated():
     "The other languages' items are its translations."
-    assert [(e.target, e.language) for e in exams_of(Fake('sentence_pair', pairs((SAID, SAID))), {'xnli': ['sw']})] == [('xnli', 'en'), ('xnli', 'sw')]
+    assert [(e.target, e.language) for e in load_test_sets(Fake('sentence_pair', pairs((SAID, SAID))), {'xnli': ['sw']})] == [('xnli', 'en'), ('xnli', 'sw')]
 
 
 def line(tmp_path, read):
     "A run whose parent has read something."
-    known = examine([], read).digests
-    save_read(tmp_path, known)
+    known = check_leakage([], read).digests
+    save_digests(tmp_path, known)
     return SimpleNamespace(parent=SimpleNamespace(name='mnli--s0', folder=tmp_path, parent=None))
 
 
 def test_a_target_added_later_is_compared_with_what_its_ancestors_read(tmp_path):
     run = line(tmp_path, {'intermediate mnli: mnli train': pairs(('A premise.', SAID))})
     with pytest.raises(XltError, match='intermediate mnli: mnli train holds .*mnli--s0, trained before this was tested; to repeat it: xlt run STUDY --remake mnli--s0'):
-        examine([exam(sides(SAID))], {}, 'remove', read_before(run))
-    with pytest.raises(XltError, match='set `leakage: remove`'): examine([exam(sides(SAID))], {}, 'refuse', read_before(run))
-    assert not len(examine([exam(sides('Another sentence of the test.'))], {}, 'refuse', read_before(run)).table)
+        check_leakage([exam(sides(SAID))], {}, 'remove', ancestor_digests(run))
+    with pytest.raises(XltError, match='set `leakage: remove`'): check_leakage([exam(sides(SAID))], {}, 'refuse', ancestor_digests(run))
+    assert not len(check_leakage([exam(sides('Another sentence of the test.'))], {}, 'refuse', ancestor_digests(run)).table)
     (tmp_path / 'read.npz').unlink()
-    with pytest.raises(XltError, match='what mnli--s0 has read is not known; to repeat that run: xlt run STUDY --remake mnli--s0'): read_before(run)
+    with pytest.raises(XltError, match='what mnli--s0 has read is not known; to repeat that run: xlt run STUDY --remake mnli--s0'): ancestor_digests(run)
 
 
 def test_a_message_has_at_most_five_tests():
-    with pytest.raises(XltError) as e: examine([exam(sides(SAID), language=c) for c in 'abcdefghi'], {'mine': [SAID]})
+    with pytest.raises(XltError) as e: check_leakage([exam(sides(SAID), language=c) for c in 'abcdefghi'], {'mine': [SAID]})
     assert "'e'" in str(e.value) and "'f'" not in str(e.value) and 'and 4 more' in str(e.value)
 
 
 def test_a_report_says_each_thing_once():
-    table = examine([exam(sides(SAID, *map('Sentence number {} of many.'.format, range(200))))], {'mine': [SAID]}).table.to_dict('records')
+    table = check_leakage([exam(sides(SAID, *map('Sentence number {} of many.'.format, range(200))))], {'mine': [SAID]}).table.to_dict('records')
     assert len(leakage_table([{'leakage': table}, {'leakage': table}, {'leakage': []}, {}])) == 1
 
 
@@ -166,7 +166,7 @@ def spoken():
             for task in TASKS:
                 now[0] = 'read'
                 if TASKS[task].train_on: [lab.load(task, split, 'qaa') for split in ('train', 'dev')]
-                if TASKS[task].role == 'intermediate': dealt(lab, task, .3)
+                if TASKS[task].role == 'intermediate': load_translated(lab, task, .3)
                 now[0] = 'tested'
                 if task in TARGET: lab.load(task, 'test', 'qab')
             now[0] = 'read'
@@ -197,8 +197,8 @@ def test_a_slip_never_says_what_is_reserved():
 def test_the_guard_finds_nothing_in_the_lab(seed):
     lab = Lab(seed=seed, n_languages=3, largest=2000, smallest=50, train_examples=300, dev_examples=50, test_examples=60)
     read = {f'{task} {split}': load(lab, task, split, 'qaa') for task in TASKS if TASKS[task].train_on == task for split in ('train', 'dev')}
-    read |= {f'{task} in translation': dealt(lab, task, .1) for task in INTERMEDIATE} | {'pretraining text': lab.corpus()}
-    assert examine(exams_of(lab, {t: lab.languages(t) for t in TARGET}), read).table.empty
+    read |= {f'{task} in translation': load_translated(lab, task, .1) for task in INTERMEDIATE} | {'pretraining text': lab.corpus()}
+    assert check_leakage(load_test_sets(lab, {t: lab.languages(t) for t in TARGET}), read).table.empty
 
 
 @pytest.mark.parametrize('task, labels', [('xnli', 3), ('pawsx', 2)])
@@ -223,30 +223,30 @@ def test_every_english_side_of_tatoeba_is_looked_at(files, monkeypatch):
     rows = [r for r in load(files, 'tatoeba', 'test', 'sw').to_list() if r['side'] == 'english']
     firm = sum(not is_short(key(r['text'])) for r in rows)
     with pytest.raises(XltError, match=f"mine holds a text of {firm} of the 780 test items .* of tatoeba in 'sw'"):
-        examine(exams_of(files, {'tatoeba': files.languages('tatoeba')}), {'mine': pairs(*((f'Premise {r["id"]}', r['text']) for r in rows))})
+        check_leakage(load_test_sets(files, {'tatoeba': files.languages('tatoeba')}), {'mine': pairs(*((f'Premise {r["id"]}', r['text']) for r in rows))})
 
 
 def test_xquad_is_in_squads_development_set(files, sample, monkeypatch):
     monkeypatch.delenv('XLT_FILES', raising=False)
     everything = read_squad(sample / 'intermediate' / 'squad' / 'dev-v1.1.from-explorer-html.json')
     with pytest.raises(XltError, match="all of SQuAD dev holds a text of 1,1.. of the 1,190 test items .* of xquad in 'en'"):
-        examine(exams_of(files, {'xquad': ['de']}), {'all of SQuAD dev': everything})
+        check_leakage(load_test_sets(files, {'xquad': ['de']}), {'all of SQuAD dev': everything})
 
 
 def test_xnlis_development_file_is_refused_where_it_is_the_test(files, sample, monkeypatch):
     monkeypatch.delenv('XLT_FILES', raising=False)
-    with pytest.raises(XltError, match="xnli in 'en'"): examine(exams_of(files, {'xnli': ['en']}), {'mine': load(files, 'xnli', 'test', 'en')})
+    with pytest.raises(XltError, match="xnli in 'en'"): check_leakage(load_test_sets(files, {'xnli': ['en']}), {'mine': load(files, 'xnli', 'test', 'en')})
 
 
 def test_what_the_files_source_gives_to_train(files, monkeypatch):
     "All is clean but WikiANN, which repeats sentences between its own splits; removing them leaves nothing."
     monkeypatch.delenv('XLT_FILES', raising=False)
-    exams = exams_of(files, {'xquad': ['en'], 'mlqa': ['en'], 'xnli': ['en'], 'udpos': ['en'], 'tatoeba': ['sw'], 'panx': ['en']})
+    exams = load_test_sets(files, {'xquad': ['en'], 'mlqa': ['en'], 'xnli': ['en'], 'udpos': ['en'], 'tatoeba': ['sw'], 'panx': ['en']})
     for task in ('squad_v1', 'mnli', 'udpos'):  # each as one model reads it
         read = {f'{task} {split}': dataset(rows, TASKS[task].kind) for split, rows in zip(('train', 'dev'), training(files.root, task, .1))}
-        assert (examine(exams, read).table.percent <= LIMIT).all()
+        assert (check_leakage(exams, read).table.percent <= LEAKAGE_LIMIT).all()
     panx = {'panx train': dataset(training(files.root, 'panx', .1)[0], 'tagging')}
-    with pytest.raises(XltError, match="panx train holds .* of panx in 'en'"): examine(exams, panx)
-    found = examine(exams, panx, 'remove')
+    with pytest.raises(XltError, match="panx train holds .* of panx in 'en'"): check_leakage(exams, panx)
+    found = check_leakage(exams, panx, 'remove')
     own = found.table[(found.table.target == 'panx') & (found.table.language == 'en')].iloc[0]
     assert own.touched == 0 < own.removed and len(found.data['panx train']) < len(panx['panx train'])

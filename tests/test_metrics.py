@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from xlt.common.errors import XltError
-from xlt.models.metrics import (accuracy, answer_scores, chunk_f1, chunks, correct, entity_f1, judge, judge_file, mlqa_normal, pair_f1,
-                         score, score_submission, squad_normal, word_f1)
+from xlt.models.metrics import (accuracy, answer_scores, chunk_f1, chunks, correct, entity_f1, evaluate_submission, evaluate_submitted_file, mlqa_normal, pair_f1,
+                         score_task, score_submission, squad_normal, word_f1)
 from xlt.tasks.cards import NER, TARGET, TASKS, UPOS
 
 labels = st.sampled_from(['entailment', 'neutral', 'contradiction'])
@@ -75,9 +75,9 @@ def test_for_entities_old_and_new_seqeval_agree(data):
 
 @pytest.mark.parametrize('task', ['xquad', 'tydiqa'])
 def test_squad_normaliser_is_english_in_every_language(task):
-    assert score(task, [['el Cid']], ['Cid'], 'es')['exact_match'] == 0
-    assert score(task, [['the Cid']], ['Cid'], 'es')['exact_match'] == 100
-    assert score(task, [['北京。']], ['北京'], 'zh')['exact_match'] == 0
+    assert score_task(task, [['el Cid']], ['Cid'], 'es')['exact_match'] == 0
+    assert score_task(task, [['the Cid']], ['Cid'], 'es')['exact_match'] == 100
+    assert score_task(task, [['北京。']], ['北京'], 'zh')['exact_match'] == 0
 
 
 @pytest.mark.parametrize('language, answer, normal', [
@@ -90,7 +90,7 @@ def test_mlqa_normalisers(language, answer, normal):
 
 def test_the_labs_languages_get_the_default_rule():
     assert mlqa_normal('The el Cid', 'qaa') == squad_normal('The el Cid') == 'el cid'
-    assert score('mlqa', [['x y']], ['x'], 'qtz')['f1'] == pytest.approx(200 / 3)
+    assert score_task('mlqa', [['x y']], ['x'], 'qtz')['f1'] == pytest.approx(200 / 3)
 
 
 def test_answers_that_normalise_to_nothing():
@@ -102,14 +102,14 @@ def test_answers_that_normalise_to_nothing():
 
 
 def test_a_question_without_gold_is_an_error_outside_squad_v2():
-    with pytest.raises(XltError, match='without an acceptable answer'): score('xquad', [[]], ['x'], 'en')
+    with pytest.raises(XltError, match='without an acceptable answer'): score_task('xquad', [[]], ['x'], 'en')
 
 
 def test_metrics_come_in_the_order_of_the_registry():
     gold = {'sentence_pair': ['neutral'], 'multiple_choice': [2], 'span': [['x']], 'tagging': [['B-PER']], 'retrieval': [('a', 'b')]}
     for task in TASKS.values():
         answer = ['x'] if task.kind == 'span' else gold[task.kind]
-        scores = score(task.name, gold[task.kind], answer, 'en')
+        scores = score_task(task.name, gold[task.kind], answer, 'en')
         assert tuple(scores) == task.metrics and set(scores.values()) == {100}
 
 
@@ -166,7 +166,7 @@ def test_correct_tags_weighted_by_length_are_the_accuracy(data):
     gold, guess = sides(data)
     shares = correct('udpos', gold, guess, 'yo')
     weighted = sum(s * len(g) for s, g in zip(shares, gold)) / sum(map(len, gold))
-    assert 100 * weighted == pytest.approx(score('udpos', gold, guess, 'yo')['accuracy'])
+    assert 100 * weighted == pytest.approx(score_task('udpos', gold, guess, 'yo')['accuracy'])
 
 
 # Refusals
@@ -175,7 +175,7 @@ def test_correct_tags_weighted_by_length_are_the_accuracy(data):
     ('xnli', ['neutral'], [], '0 predictions, but 1'), ('tatoeba', [], [], 'no predictions'), ('panx', [['O']], [['O', 'O']], 'sentence 1 has 2 tags'),
     ('udpos', [['NOUN']], [['']], 'empty tag'), ('xquad', [['x']], [], '0 answers'), ('xnil', [], [], "did you mean 'xnli'")])
 def test_scores_that_cannot_be(task, gold, guess, message):
-    with pytest.raises(XltError, match=message): score(task, gold, guess, 'en')
+    with pytest.raises(XltError, match=message): score_task(task, gold, guess, 'en')
 
 
 @pytest.fixture
@@ -273,24 +273,24 @@ def test_an_odd_submission_has_the_official_score_and_is_said_to_be_odd(mock, su
     before = (submission/name).read_bytes()
     spoil(submission/name)
     assert (submission/name).read_bytes() != before
-    scores, n, said = judge_file(task, language, submission/name, mock/'labels'/name)
+    scores, n, said = evaluate_submitted_file(task, language, submission/name, mock/'labels'/name)
     assert scores == pytest.approx(official(task, language, submission/name, mock/'labels'/name), abs=1e-9) and n > 0
-    whole, examples, warned = judge(submission, mock/'labels')
+    whole, examples, warned = evaluate_submission(submission, mock/'labels')
     assert {m: whole['detailed'][task][m][language] for m in scores} == scores and examples[task][language] == n
     if words is None: assert warned == []; return
     assert any(words in line and name in line for line in warned) and set(warned) <= set(said)
-    with pytest.raises(XltError, match=re.escape(name)): judge(submission, mock/'labels', strict=True)
+    with pytest.raises(XltError, match=re.escape(name)): evaluate_submission(submission, mock/'labels', strict=True)
 
 
 def test_the_example_submission_is_not_odd(mock):
-    assert judge(mock/'predictions', mock/'labels', strict=True)[2] == []
+    assert evaluate_submission(mock/'predictions', mock/'labels', strict=True)[2] == []
 
 
 def test_a_question_that_stands_twice_in_the_labels_counts_twice(tmp_path):
     question = lambda id, text: {'id': id, 'answers': [{'text': text}]}
     (tmp_path/'gold.json').write_text(json.dumps({'data': [{'paragraphs': [{'qas': [question('a', 'x'), question('a', 'y'), question('b', 'z')]}]}]}))
     (tmp_path/'given.json').write_text('{"a": "x", "b": "z"}')
-    assert judge_file('xquad', 'en', tmp_path/'given.json', tmp_path/'gold.json')[0]['exact_match'] == pytest.approx(200 / 3)
+    assert evaluate_submitted_file('xquad', 'en', tmp_path/'given.json', tmp_path/'gold.json')[0]['exact_match'] == pytest.approx(200 / 3)
 
 
 def test_an_empty_answer_is_not_a_missing_one(tmp_path):
@@ -298,4 +298,4 @@ def test_an_empty_answer_is_not_a_missing_one(tmp_path):
     (tmp_path/'gold.json').write_text('[{"paragraphs": [{"qas": [{"id": "a", "answers": [{"text": "the"}]}]}]}]')
     for given, exact in (('{"a": ""}', 100), ('{}', 0)):
         (tmp_path/'given.json').write_text(given)
-        assert judge_file('xquad', 'en', tmp_path/'given.json', tmp_path/'gold.json')[0]['exact_match'] == exact
+        assert evaluate_submitted_file('xquad', 'en', tmp_path/'given.json', tmp_path/'gold.json')[0]['exact_match'] == exact

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize
 from xlt.stats.scores import check_scores
 from xlt.stats.degradation import degradations
-from xlt.languages.measures import languages, resource
+from xlt.languages.measures import language_table, resource
 from xlt.stats.dose import cross_products, dose, fit_crossed, intercepts, satterthwaite, solve
 from xlt.stats.simulation import simulate
 
@@ -157,7 +157,7 @@ def test_statsmodels_agrees_on_families(seed):
     import statsmodels.api as sm
     lost = degradations(check_scores(simulate(slope=1, seed=seed, kin=.6, language=3., tasks=2, pair=.5, seeds=1)))
     lost = lost[lost.target.isin(['panx', 'udpos'])].reset_index(drop=True)
-    lost = lost.assign(family=languages().family[lost.language].to_numpy(), pair=lost.intermediate + lost.target, x=-np.log10(resource()[lost.language].clip(.1)).to_numpy(), one=1)
+    lost = lost.assign(family=language_table().family[lost.language].to_numpy(), pair=lost.intermediate + lost.target, x=-np.log10(resource()[lost.language].clip(.1)).to_numpy(), one=1)
     theirs = sm.MixedLM.from_formula('degradation ~ x', lost, groups='one', re_formula='0', vc_formula={k: f'0 + C({k})' for k in ('family', 'language', 'pair')}).fit(
         reml=True, method=['powell', 'lbfgs'])
     ours = fit_crossed(lost.degradation, np.column_stack([np.ones(len(lost)), lost.x]), [lost.family, lost.language, lost.pair])
@@ -176,7 +176,7 @@ def test_the_gradient_is_that_of_the_criterion():
 
 
 def test_a_family_that_is_alike_is_seen():
-    lost, family = degradations(check_scores(simulate(slope=1, kin=.9, language=4., seed=1))), languages().family
+    lost, family = degradations(check_scores(simulate(slope=1, kin=.9, language=4., seed=1))), language_table().family
     found = dose(lost, resource(), family)
     assert found['sd_family'] > found['sd_language'] > 0 and found['se'] != dose(lost, resource())['se']
     assert dose(lost, resource(), pd.Series(lost.language.unique(), lost.language.unique()))['sd_family'] is None, 'a family each is no family'
@@ -187,9 +187,9 @@ def test_one_cell_is_a_straight_line():
     scores = check_scores(simulate(slope=1, tasks=1).query('target == "tatoeba"'))
     lost = degradations(scores)
     lost = lost[lost.language != 'yo']
-    found, line = dose(lost, resource(), languages().family), linregress(-np.log10(resource()[lost.language]), lost.degradation)
+    found, line = dose(lost, resource(), language_table().family), linregress(-np.log10(resource()[lost.language]), lost.degradation)
     assert [found['slope_per_tenfold_less'], found['se'], found['p_value']] == pytest.approx([line.slope, line.stderr, line.pvalue])
-    assert found['sd_language'] is found['sd_pair'] is found['sd_family'] is None and intercepts(lost, languages().family) == {}
+    assert found['sd_language'] is found['sd_pair'] is found['sd_family'] is None and intercepts(lost, language_table().family) == {}
 
 
 def test_classes_have_a_slope_per_class():

@@ -9,7 +9,7 @@ from xlt.common.errors import XltError
 from xlt.models.multitask import Part, TaskBatches, proportions, task_schedule
 from xlt.runs.params import Study
 from xlt.runs.graph import runs
-from xlt.data.door import dealt
+from xlt.data.door import load_translated
 from xlt.tasks.cards import INTERMEDIATE, find_variant
 
 FILE, PAPER = 'params/tiny.yaml', dict(anli_plus=1_104_934, mnli=392_702, qqp=363_846, squad_v1=87_599, squad_v2=130_319, hellaswag=39_905, ccg=38_015, cosmosqa=25_588, csqa=9741)
@@ -57,6 +57,6 @@ def test_names(project):
 @pytest.mark.parametrize('task', list(INTERMEDIATE))
 def test_translations_say_the_same(task):
     lab = Lab(seed=3, train_examples=24)
-    english, mixed = lab.load(task, 'train', 'qaa'), dealt(lab, task)
+    english, mixed = lab.load(task, 'train', 'qaa'), load_translated(lab, task)
     assert [i.split('/')[1] for i in mixed['id']] == list(english['id']) and len({i.split('/')[0] for i in mixed['id']}) == 16
     if 'label' in english.column_names: assert list(mixed['label']) == list(english['label'])

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import xlt
 from xlt.common.text import number, p_text, percent
-from xlt.languages.measures import languages, resource
+from xlt.languages.measures import language_table, resource
 from xlt.reporting.explorer import explorer
 from xlt.reporting.pages import answer, cell, progress, short, table, to_html
 from xlt.stats.analysis import analyse
@@ -236,7 +236,7 @@ def test_explorer_and_report_give_the_same_number_for_the_same_cell(folder, foun
 def test_the_first_way_of_the_explorer_is_the_report_own():
     measure = resource('wiki')
     full = analyse(check_scores(TABLE), measure, 'median')
-    tables = datasets(explorer(check_scores(TABLE), measure, languages()))
+    tables = datasets(explorer(check_scores(TABLE), measure, language_table()))
     ways = list(dict.fromkeys(r['way'] for t in tables for r in t if 'way' in r))
     over = next(r for t in tables for r in t if r.get('way') == 'wiki, median' and 'n_low' in r)
     assert ways[0].startswith('wiki') and over['estimate'] == pytest.approx(full['primary']['estimate'], rel=1e-9)

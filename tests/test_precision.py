@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch.nn.modules.module import register_module_forward_hook
 
-from xlt.models.evaluation import dev_beyond, dev_score, evaluate, evaluate_retrieval, outputs
+from xlt.models.evaluation import development_scores, development_score, evaluate, evaluate_retrieval, model_logits
 from xlt.models.features import label_names, train_tokenizer
 from xlt.data.lab import Lab
 from xlt.models.multitask import fit_mixture, masked_part, task_part
 from xlt.models.heads import load_encoder, new_model, save_encoder, with_head, with_masked_head
 from xlt.models.retrieval import embed
 from xlt.tasks.cards import TASKS, MaskedText, Phase, Recipe
-from xlt.models.tokenised import table, tokenised
+from xlt.models.tokenised import features_table, tokenised
 from xlt.models.training import fit, pretrain
 
 RECIPE = Recipe(layers=1, hidden=16, heads=2, feed_forward=32, vocabulary=600, steps=3, batch_size=4, max_length=64, block=16)
@@ -37,7 +37,7 @@ def encoder(tokenizer, tmp_path_factory):
 def weights(model): return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
-def rows(n=40): return table('sentence_pair', [{'input_ids': [0, *range(10, 12 + i % 9), 2], 'attention_mask': [1] * (4 + i % 9), 'labels': i % 2} for i in range(n)], 0)
+def rows(n=40): return features_table('sentence_pair', [{'input_ids': [0, *range(10, 12 + i % 9), 2], 'attention_mask': [1] * (4 + i % 9), 'labels': i % 2} for i in range(n)], 0)
 
 
 def tune(encoder, tokenizer, precision):
@@ -87,8 +87,8 @@ def test_evaluation(lab, encoder, tokenizer, products, target):
         products.clear()
         if task.kind == 'retrieval': return evaluate_retrieval(lab, task, load_encoder(encoder), tokenizer, 1, 64, 4, languages, precision=precision)
         model = with_head(encoder, task.kind, labels, 0)
-        dev_score(task, model, tokenizer, lab.load(target, 'dev', 'qaa'), PHASE, labels, 'qaa', precision=precision)
-        dev_beyond(lab, task, model, tokenizer, PHASE, labels, languages, precision=precision)
+        development_score(task, model, tokenizer, lab.load(target, 'dev', 'qaa'), PHASE, labels, 'qaa', precision=precision)
+        development_scores(lab, task, model, tokenizer, PHASE, labels, languages, precision=precision)
         return evaluate(lab, task, model, tokenizer, PHASE, labels, languages, precision=precision)
     scores('fp32')
     assert products == {torch.float32}
@@ -101,7 +101,7 @@ def test_evaluation(lab, encoder, tokenizer, products, target):
 def test_values_are_close(lab, encoder, tokenizer):
     data, task = lab.load('xnli', 'test', 'qab'), TASKS['xnli']
     model, read = with_head(encoder, 'sentence_pair', list(task.labels), 0), tokenised(task, data, tokenizer, PHASE, list(task.labels))
-    plain, fast = (np.stack([l for l, in outputs(model, tokenizer, 'sentence_pair', read, precision=p)]) for p in ('fp32', 'bf16'))
+    plain, fast = (np.stack([l for l, in model_logits(model, tokenizer, 'sentence_pair', read, precision=p)]) for p in ('fp32', 'bf16'))
     assert fast.dtype == np.float32 and 0 < abs(plain - fast).max() < .02
     plain, fast = (embed(load_encoder(encoder), tokenizer, data['sentence1'][:], 1, precision=p) for p in ('fp32', 'bf16'))
     assert (plain * fast).sum(1).min() > .999 and not np.array_equal(plain, fast)

@@ -17,7 +17,7 @@ from xlt.cli import main as cli, terminal
 from xlt.common import progress
 from xlt.models.checkpoints import load_or_train, seal
 from xlt.runs.params import Study
-from xlt.common.progress import amount, show_progress, tell, told
+from xlt.common.progress import done_and_total, write_progress_file, report_progress, progress_report
 from xlt.runs.worker import begin
 from xlt.runs.status import doing, status
 from xlt.runs.graph import find_run
@@ -90,7 +90,7 @@ def test_an_evaluation_that_was_killed_goes_on_with_the_same_digits(small, targe
 
 
 def test_another_model_takes_nothing_that_is_kept(tmp_path):
-    from xlt.models.evaluation import each_language
+    from xlt.models.evaluation import evaluate_languages
     made = []
     def one(language):
         def make():
@@ -98,12 +98,12 @@ def test_another_model_takes_nothing_that_is_kept(tmp_path):
             return [{'language': language}], pd.DataFrame({'id': ['a'], 'language': [language]})
         return ['xnli', {'epochs': 1}], make
     model, other = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
-    for m in (model, model, other): each_language(['sw', 'de'], one, tmp_path, m)
+    for m in (model, model, other): evaluate_languages(['sw', 'de'], one, tmp_path, m)
     assert made == ['sw', 'de', 'sw', 'de']
     model.weight.data[0, 0] += 1e-6
-    each_language(['sw'], one, tmp_path, model)
+    evaluate_languages(['sw'], one, tmp_path, model)
     assert made[4:] == ['sw']
-    each_language(['sw'], lambda code: (['xnli', {'epochs': 2}], one(code)[1]), tmp_path, model)
+    evaluate_languages(['sw'], lambda code: (['xnli', {'epochs': 2}], one(code)[1]), tmp_path, model)
     assert made[5:] == ['sw'], 'another recipe'
 
 
@@ -123,28 +123,28 @@ def test_time_left_counts_from_where_a_run_went_on(monkeypatch):
     clock = iter([100., 200.])
     monkeypatch.setattr(progress.time, 'time', lambda: next(clock))
     progress.NOW.clear()
-    tell(phase='training')
-    assert told(dict(progress.NOW), 50.)['left'] is None
-    tell(step=600, steps=900)  # from a checkpoint
-    tell(step=700, steps=900, loss=.5)
-    assert told(dict(progress.NOW), 150.)['left'] == pytest.approx(100)
-    tell(step=10, steps=900)  # a second attempt
-    tell(step=20, steps=900)
-    assert told(dict(progress.NOW), 210.)['left'] == pytest.approx(880)
-    tell(phase='evaluation')
-    assert amount(progress.NOW) is None and 'loss' not in progress.NOW
+    report_progress(phase='training')
+    assert progress_report(dict(progress.NOW), 50.)['left'] is None
+    report_progress(step=600, steps=900)  # from a checkpoint
+    report_progress(step=700, steps=900, loss=.5)
+    assert progress_report(dict(progress.NOW), 150.)['left'] == pytest.approx(100)
+    report_progress(step=10, steps=900)  # a second attempt
+    report_progress(step=20, steps=900)
+    assert progress_report(dict(progress.NOW), 210.)['left'] == pytest.approx(880)
+    report_progress(phase='evaluation')
+    assert done_and_total(progress.NOW) is None and 'loss' not in progress.NOW
 
 
 def test_progress_costs_little_and_fails_nothing(tmp_path):
     (tmp_path / 'folder').mkdir()
-    end = show_progress(tmp_path / 'folder' / 'progress.json', every=.01)
+    end = write_progress_file(tmp_path / 'folder' / 'progress.json', every=.01)
     (tmp_path / 'folder' / 'progress.json').unlink(missing_ok=True)
     for path in (tmp_path / 'folder').iterdir(): path.unlink()
     os.rename(tmp_path / 'folder', tmp_path / 'gone')  # the disk is away
-    tell(phase='training', step=1, steps=2, loss=math.nan)
+    report_progress(phase='training', step=1, steps=2, loss=math.nan)
     time.sleep(.1)
     begun = time.perf_counter()
-    for step in range(10_000): tell(step=step, steps=10_000)
+    for step in range(10_000): report_progress(step=step, steps=10_000)
     assert (time.perf_counter() - begun) / 10_000 < 1e-4
     os.rename(tmp_path / 'gone', tmp_path / 'folder')
     for _ in range(500):
@@ -161,7 +161,7 @@ def test_status_shows_what_a_run_is_doing(project, monkeypatch, capsys):
     study = Study.read(FILE)
     run = begin(FILE, 'intermediate', 'mnli')
     with run.timed('training'):
-        tell(step=0, steps=900); tell(step=310, steps=900, loss=.62)
+        report_progress(step=0, steps=900); report_progress(step=310, steps=900, loss=.62)
         for _ in range(1000):
             rows = status(study)
             here = next(r for r in rows if r['run'] == 'mnli--s0')

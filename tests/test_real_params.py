@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from xlt.data.hub import CHECKPOINTS, DEV, DEV_IN, MANIFEST, REPOSITORIES, TEST, TRAIN, TRANSLATED, test_split as where
+from xlt.data.hub import CHECKPOINTS, DEV_SPLITS, DEV_IN, MANIFEST, REPOSITORIES, TEST, TRAIN_SPLITS, TRANSLATED_SPLITS, test_split as where
 from xlt.common.errors import XltError
 from xlt.runs.params import Study
 from xlt.paper.published import carried
@@ -52,9 +52,9 @@ def test_every_run_is_in_snakemakes_graph(study, repo, project, capsys, monkeypa
 
 def test_every_data_set_configuration_and_revision_is_named(study):
     trained = {t for t in (*INTERMEDIATE, *(TARGET[t].train_on for t in study.targets)) if t}
-    splits = {s for t in trained - {'ccg'} for table in (TRAIN, DEV) for s in table.get(t, {})} | set(DEV['xnli'])
+    splits = {s for t in trained - {'ccg'} for table in (TRAIN_SPLITS, DEV_SPLITS) for s in table.get(t, {})} | set(DEV_SPLITS['xnli'])
     splits |= {s for t in study.targets for s in DEV_IN.get(t, {}).values()} | {where(t, c) for t in set(study.targets) & set(TEST) for c in study.evaluated(t)}
-    splits |= {s for t in study.intermediates if VARIANTS[t].translated for s in TRANSLATED[VARIANTS[t].base].values()}
+    splits |= {s for t in study.intermediates if VARIANTS[t].translated for s in TRANSLATED_SPLITS[VARIANTS[t].base].values()}
     assert splits == set(MANIFEST), 'what the study reads is what the manifest counts'
     for split in splits: assert re.fullmatch('[0-9a-f]{40}', REPOSITORIES[split.repository].revision) and split.config and split.split and MANIFEST[split] > 0
     assert set(study.source.identity()['revisions'].values()) == {r.revision for r in REPOSITORIES.values()}

@@ -8,14 +8,14 @@ from hypothesis import given, settings, strategies as st
 from scipy.stats import poisson
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
-from xlt.models.evaluation import evaluate_retrieval, mine, nearest_translations
+from xlt.models.evaluation import evaluate_retrieval, mine_bitext, nearest_translations
 from xlt.models.features import train_tokenizer
 from xlt.data.examples import dataset
 from xlt.data.corpora import read_bucc, two_sides
 from xlt.data.lab import Lab
 from xlt.common.errors import XltError
 from xlt.models.metrics import pair_f1
-from xlt.models.retrieval import best_threshold, candidates, different, embed, margins, neighbours
+from xlt.models.retrieval import best_threshold, mine_distinct_pairs, distinct_texts, embed, mine_pairs, neighbours
 from xlt.tasks.cards import TASKS
 
 
@@ -67,7 +67,7 @@ def test_ties_go_to_the_lower_index():
     assert neighbours(base[:1], base, 4)[1].tolist() == [[0, 1, 2, 3]] == neighbours(base[:1], base, 4, block=3)[1].tolist()
     many = np.tile(base[:1], (1000, 1))
     assert (neighbours(np.tile(many, (3, 1)), many, 4)[1] == [0, 1, 2, 3]).all(), 'more rows that are alike than fit into a tile'
-    assert margins(base[:3], base[:3]) == [(0, 0, 1.0)], 'all alike: every sentence prefers the first'
+    assert mine_pairs(base[:3], base[:3]) == [(0, 0, 1.0)], 'all alike: every sentence prefers the first'
 
 
 @pytest.mark.parametrize('seed', range(5))
@@ -76,8 +76,8 @@ def test_mining_is_xtremes(seed):
     x, y = unit(rng, 80, 24), unit(rng, 120, 24)
     y[:40] = x[:40] + .3 * unit(rng, 40, 24)
     y /= np.linalg.norm(y, axis=1, keepdims=True)
-    assert {(i, j) for i, j, _ in margins(x, y)} == official(x, y)
-    assert margins(x, y) == margins(x, y, block=17)
+    assert {(i, j) for i, j, _ in mine_pairs(x, y)} == official(x, y)
+    assert mine_pairs(x, y) == mine_pairs(x, y, block=17)
 
 
 def test_repeated_sentences_are_never_proposed():
@@ -85,9 +85,9 @@ def test_repeated_sentences_are_never_proposed():
     x = unit(rng, 6, 8)
     texts = ['a', 'b', 'c', 'a', 'd', 'e']
     x[3] = x[0]
-    first, once = different(texts)
+    first, once = distinct_texts(texts)
     assert first.tolist() == [0, 1, 2, 4, 5] and once.tolist() == [False, True, True, True, True]
-    found = candidates((texts, list('vwxyz') + ['u']), x, x)
+    found = mine_distinct_pairs((texts, list('vwxyz') + ['u']), x, x)
     assert {i for i, _, _ in found} <= {1, 2, 4, 5} and (1, 1) in {(i, j) for i, j, _ in found}
 
 
@@ -145,7 +145,7 @@ def test_bucc_uses_the_development_threshold(encoder, monkeypatch):
     def spy(data, k, threshold, *how):
         asked.append(threshold)
         return {('qab-1', 'en-1')}, {('qab-1', 'en-1')}, 1.23
-    monkeypatch.setattr('xlt.models.evaluation.mine', spy)
+    monkeypatch.setattr('xlt.models.evaluation.mine_bitext', spy)
     scores, kept = evaluate_retrieval(lab, TASKS['bucc2018'], model, tokenizer, 1, 64, 4, ['qab'])
     assert asked == [None, 1.23] and {s['metric']: s['score'] for s in scores}['f1'] == 100 and len(kept) == 1
 
@@ -181,14 +181,14 @@ def embedded(data, perfect, seed=0, d=64):
 
 def test_bucc_with_perfect_embeddings(bucc, monkeypatch):
     monkeypatch.setattr('xlt.models.evaluation.embed', embedded(bucc, perfect=True))
-    gold, found, threshold = mine(bucc, 4, None, None, None, 0, 0)
+    gold, found, threshold = mine_bitext(bucc, 4, None, None, None, 0, 0)
     print(f'\nBUCC zh-en dev, perfect embeddings: {pair_f1(gold, found)}, threshold {threshold:.3f}')
     assert len(gold) == 257 and pair_f1(gold, found)['f1'] == 100
 
 
 def test_bucc_with_random_embeddings_is_chance(bucc, monkeypatch):
     monkeypatch.setattr('xlt.models.evaluation.embed', embedded(bucc, perfect=False, seed=1))
-    gold, found, _ = mine(bucc, 4, 0., None, None, 0, 0)  # a threshold that was not tuned on these very pairs
+    gold, found, _ = mine_bitext(bucc, 4, 0., None, None, 0, 0)  # a threshold that was not tuned on these very pairs
     scores, right = pair_f1(gold, found), len(set(gold) & {tuple(pair) for pair in found})
     chance = len(found) * len(gold) / (8624 * 13589)  # right pairs expected of so many
     print(f'\nBUCC zh-en dev, random embeddings: {scores} with {len(found):,} proposed; {chance:.3f} right ones expected, {right} found')
@@ -200,8 +200,8 @@ def test_bucc_in_blocks_is_the_same(bucc):
     texts = [list(rows.text[rows.side == side]) for side in ('foreign', 'english')]
     x, y = (embedding(None, None, t) for t in texts)
     assert (len(x), len(y)) == (8624, 13_589)
-    whole = candidates(texts, x, y, block=1 << 20)
-    assert whole == candidates(texts, x, y, block=1000) and len(whole) > 5000
+    whole = mine_distinct_pairs(texts, x, y, block=1 << 20)
+    assert whole == mine_distinct_pairs(texts, x, y, block=1000) and len(whole) > 5000
 
 
 def test_memory_is_bounded_by_blocks():

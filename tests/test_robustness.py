@@ -5,7 +5,7 @@ import pytest
 import statsmodels.api as sm
 from xlt.stats.scores import check_scores
 from xlt.stats.degradation import degradations, effects_of, language_effects, primary, split
-from xlt.languages.measures import languages, resource
+from xlt.languages.measures import language_table, resource
 from xlt.stats.robustness import (SCALES, agreement, arrays, baseline_versions, contrast, curve_summary, freedman_lane, level_adjusted, level_of, logit, luck_of_seeds,
                             luck_share, not_rejected, share_of, span, specifications)
 from xlt.stats.simulation import simulate
@@ -18,7 +18,7 @@ def lost(): return degradations(check_scores(simulate(slope=1)))
 
 
 @pytest.fixture(scope='module')
-def curve(lost): return pd.DataFrame(specifications(lost, MEASURES, languages()))
+def curve(lost): return pd.DataFrame(specifications(lost, MEASURES, language_table()))
 
 
 def the(curve, **choices):

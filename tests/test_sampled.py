@@ -10,7 +10,7 @@ from xlt.common.errors import XltError
 from xlt.models.heads import new_model, save_encoder, with_head
 from xlt.runs.params import Study
 from xlt.runs.graph import runs
-from xlt.data.door import drawn, item, load
+from xlt.data.door import sample_examples, item_key, load
 from xlt.paper.submission import submission
 from xlt.tasks.cards import TASKS, Phase, Recipe
 
@@ -21,17 +21,17 @@ FILE = 'params/tiny.yaml'
 def test_real_parallel_sets_give_the_same_items_in_every_language(sample, task):
     source = Files(folder=str(sample))
     full = {code: load(source, task, 'test', code) for code in source.languages(task)}
-    few = {code: drawn(data, 40) for code, data in full.items()}
-    items = {code: [item(id) for id in data['id']] for code, data in few.items()}
+    few = {code: sample_examples(data, 40) for code, data in full.items()}
+    items = {code: [item_key(id) for id in data['id']] for code, data in few.items()}
     assert len(items) > 3 and all(found == items['en'] for found in items.values()) and len(set(items['en'])) == 40
-    assert items['en'] != [item(id) for id in full['en']['id'][:40]], 'the first forty are no sample'
+    assert items['en'] != [item_key(id) for id in full['en']['id'][:40]], 'the first forty are no sample'
     if task == 'xnli': assert len({tuple(data['label']) for data in few.values()}) == 1, 'not the same sentences'
 
 
 def test_languages_that_share_half_their_questions_share_half_their_samples(sample):
     source = Files(folder=str(sample))
     full = {code: set(load(source, 'mlqa', 'test', code)['id']) for code in ('de', 'es')}
-    few = {code: set(drawn(load(source, 'mlqa', 'test', code), 200)['id']) for code in full}
+    few = {code: set(sample_examples(load(source, 'mlqa', 'test', code), 200)['id']) for code in full}
     assert {len(ids) for ids in few.values()} == {200}
     share = lambda ids: len(ids['de'] & ids['es']) / len(ids['de'])
     assert share(few) > .8 * share(full)
@@ -39,8 +39,8 @@ def test_languages_that_share_half_their_questions_share_half_their_samples(samp
 
 def test_more_than_there_are_is_all_and_a_smaller_sample_lies_in_a_larger_one():
     data = load(Lab(test_examples=30), 'xnli', 'test', 'qab')
-    assert drawn(data, None)['id'] == drawn(data, 31)['id'] == data['id']
-    assert set(drawn(data, 5)['id']) < set(drawn(data, 10)['id'])
+    assert sample_examples(data, None)['id'] == sample_examples(data, 31)['id'] == data['id']
+    assert set(sample_examples(data, 5)['id']) < set(sample_examples(data, 10)['id'])
 
 
 @pytest.fixture(scope='module')

@@ -7,7 +7,7 @@ import pytest
 from xlt.cli.main import main
 from xlt.stats.degradation import degradations, measured, primary, resource_measure, split
 from xlt.common.errors import XltError
-from xlt.languages.measures import code_hint, is_average, language_code, language_forms, languages, resource
+from xlt.languages.measures import code_hint, is_average, language_code, language_forms, language_table, resource
 from xlt.runs.status import COLUMNS
 from xlt.stats.scores import check_scores, open_scores, read_scores, read_text
 from xlt.stats.simulation import simulate
@@ -157,7 +157,7 @@ def test_the_baseline_under_another_name():
 def test_codes_of_every_form(form):
     three = dict(sw='swh', yo='yor', th='tha', vi='vie', fr='fra', ru='rus', de='deu', es='spa', en='eng')
     forms = dict(iso3=three, flores={c: f'{t}_Latn' for c, t in three.items()}, upper={c: c.upper() for c in CODES}, bcp={c: f'{c}-XX' for c in CODES},
-                 name=languages().name.to_dict(), b=dict(fr='fre', de='ger'))[form]
+                 name=language_table().name.to_dict(), b=dict(fr='fre', de='ger'))[form]
     found, said = open_scores(rows('mnli').replace({'language': forms}))
     pd.testing.assert_frame_equal(found, check_scores(rows('mnli')))
     assert all(f'{forms[c]} = {c}' in ''.join(said) for c in CODES if c in forms)
@@ -168,7 +168,7 @@ def test_old_codes_regions_and_names():
                 'zsm': 'ms', 'fil': 'tl', 'Farsi': 'fa', 'amh': 'am', 'quy_Latn': 'qu', 'ben': 'bn', 'Chinese': 'zh'}
     assert {form: language_code(form) for form in expected} == expected
     assert not any(map(language_code, ('de-en', 'mlqa_de_de', 'zh-yue', 'qaa', 'qtz', 'xx', '', 'deu-eng')))
-    assert set(languages().index) <= set(language_forms()) and all(language_code(c) == c for c in languages().index)
+    assert set(language_table().index) <= set(language_forms()) and all(language_code(c) == c for c in language_table().index)
 
 
 def test_codes_are_joined_where_the_table_mixes_them():

@@ -8,7 +8,7 @@ from xlt.stats.calibration import block, rate, rejections, some_places, trials
 from xlt.stats.scores import check_scores
 from xlt.stats.degradation import degradations, language_effects, primary, split
 from xlt.common.errors import XltError
-from xlt.languages.measures import languages, resource
+from xlt.languages.measures import language_table, resource
 from xlt.stats.dose import dose
 from xlt.stats.simulation import SCATTER, coverage, simulate, simulated, tidy, truth
 
@@ -59,7 +59,7 @@ def test_families_are_as_alike_as_asked_for():
     score = simulated(4000, kin=.3, tasks=1, seeds=1, places=some_places(39, 0, complete=True).query('target == "panx"').reset_index(drop=True), **(QUIET | dict(language=1.)))
     lost = score[:, 0, :, 0] - score[:, 1, :, 0]
     codes = list(some_places(39, 0, complete=True).query('target == "panx"').language)
-    family, r = languages().family[codes].to_numpy(), np.corrcoef(lost.T)
+    family, r = language_table().family[codes].to_numpy(), np.corrcoef(lost.T)
     same = (family[:, None] == family) & ~np.eye(39, dtype=bool)
     assert r[same].mean() == pytest.approx(.3, abs=.02) and abs(r[~same & ~np.eye(39, dtype=bool)].mean()) < .01 and lost.std() == pytest.approx(1, abs=.02)
 

@@ -13,7 +13,7 @@ from xlt.models import tokenised as store
 from xlt.models.features import features, train_tokenizer
 from xlt.data.lab import Lab
 from xlt.tasks.cards import TASKS, Phase
-from xlt.models.tokenised import content, rules, stored, table, tokenised, tokenised_texts, whole
+from xlt.models.tokenised import content_digest, tokenizer_digest, cached_dataset, features_table, tokenised, tokenised_texts, is_undamaged
 
 LAB = Lab(largest=300, smallest=30, train_examples=40, test_examples=30)
 PHASE = Phase(learning_rate=1, batch_size=1, epochs=1, max_length=40, doc_stride=10)
@@ -57,15 +57,15 @@ def test_anything_that_matters_is_another_file(tokenizer, tmp_path):
 
 
 def test_a_tokenizer_is_known_by_its_rules(tokenizer):
-    before = rules(tokenizer)
+    before = tokenizer_digest(tokenizer)
     tokenizer(['a b'], truncation=True, max_length=4, padding='max_length')
-    rules.cache_clear()
-    assert rules(tokenizer) == before != rules(train_tokenizer(LAB.corpus(), 1100, .5))
-    assert content([{'a': 1}]) != content([{'a': 2}]) and content([['a', 'b']]) != content([['a'], ['b']])
+    tokenizer_digest.cache_clear()
+    assert tokenizer_digest(tokenizer) == before != tokenizer_digest(train_tokenizer(LAB.corpus(), 1100, .5))
+    assert content_digest([{'a': 1}]) != content_digest([{'a': 2}]) and content_digest([['a', 'b']]) != content_digest([['a'], ['b']])
 
 
 def rows(n: int = 50) -> Dataset:
-    return table('text', [{'input_ids': [0, i, 2]} for i in range(n)], 0)
+    return features_table('text', [{'input_ids': [0, i, 2]} for i in range(n)], 0)
 
 
 def never() -> Dataset:
@@ -74,11 +74,11 @@ def never() -> Dataset:
 
 @pytest.mark.parametrize('harm', [lambda b: b[:-1], lambda b: b[:len(b) // 2], lambda b: b'', lambda b: b[:99] + bytes([b[99] ^ 1]) + b[100:]])
 def test_a_damaged_file_is_made_again(tmp_path, harm):
-    stored(tmp_path, 'x', rows)
+    cached_dataset(tmp_path, 'x', rows)
     path, = tmp_path.glob('*.arrow')
     path.write_bytes(harm(path.read_bytes()))
-    assert not whole(path) and stored(tmp_path, 'x', rows).to_list() == rows().to_list()
-    assert stored(tmp_path, 'x', never).to_list() == rows().to_list()
+    assert not is_undamaged(path) and cached_dataset(tmp_path, 'x', rows).to_list() == rows().to_list()
+    assert cached_dataset(tmp_path, 'x', never).to_list() == rows().to_list()
 
 
 def write_and_die(folder: str, when: str) -> None:
@@ -86,7 +86,7 @@ def write_and_die(folder: str, when: str) -> None:
     def die(*args): os.kill(os.getpid(), signal.SIGKILL)
     if when == 'in the middle': os.fsync = die
     if when == 'before the name': os.replace = die
-    stored(Path(folder), 'x', rows)
+    cached_dataset(Path(folder), 'x', rows)
 
 
 @pytest.mark.parametrize('when', ['in the middle', 'before the name'])
@@ -95,7 +95,7 @@ def test_a_killed_writer_leaves_nothing_behind(tmp_path, when):
     writer.start()
     writer.join()
     assert writer.exitcode == -signal.SIGKILL and list(tmp_path.glob('.x.*.*')) and not list(tmp_path.glob('*.arrow'))
-    assert stored(tmp_path, 'x', rows).to_list() == rows().to_list()
+    assert cached_dataset(tmp_path, 'x', rows).to_list() == rows().to_list()
     assert [p.suffix for p in tmp_path.iterdir() if p.suffix != '.lock'] == ['.arrow']
 
 
@@ -104,7 +104,7 @@ def write_slowly(folder: str) -> None:
         (Path(folder) / f'made-{os.getpid()}').touch()
         time.sleep(1)
         return rows()
-    assert stored(Path(folder), 'x', make).to_list() == rows().to_list()
+    assert cached_dataset(Path(folder), 'x', make).to_list() == rows().to_list()
 
 
 def test_many_at_once_cut_once(tmp_path):
@@ -121,9 +121,9 @@ def test_a_full_disk_is_an_error_that_leaves_no_litter(tmp_path):
     if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', place], capture_output=True).returncode:
         pytest.skip('needs root, to mount a small disk')
     try:
-        with pytest.raises(OSError, match='No space left'): stored(place, 'x', lambda: rows(20_000))
+        with pytest.raises(OSError, match='No space left'): cached_dataset(place, 'x', lambda: rows(20_000))
         assert not [p for p in place.iterdir() if p.suffix != '.lock']
-        assert stored(place, 'x', rows).to_list() == rows().to_list()
+        assert cached_dataset(place, 'x', rows).to_list() == rows().to_list()
     finally:
         subprocess.run(['umount', '-l', place], check=True)
 

@@ -11,7 +11,7 @@ from xlt.models.features import train_tokenizer
 from xlt.models.multitask import fit_mixture, masked_part, task_part
 from xlt.models.heads import load_encoder, new_model, save_encoder, with_head, with_masked_head
 from xlt.tasks.cards import MaskedText, Phase, Recipe
-from xlt.models.tokenised import table
+from xlt.models.tokenised import features_table
 from xlt.models.training import fit, training_arguments
 from xlt.models.word_embeddings import UsedRows, only_used, subwords_of
 
@@ -53,7 +53,7 @@ def tuned(encoder, tokenizer, kind='sentence_pair', phase=PHASE, folder=None, **
     def score_dev(m):
         ids = torch.tensor([[0, 15, 1990, 2]])
         with torch.no_grad(): return float(m.base_model(input_ids=ids).last_hidden_state.abs().sum()) % 100
-    return model, fit(model, tokenizer, kind, table(kind, rows(kind), 0), phase, 0, score_dev, folder, **kwargs)
+    return model, fit(model, tokenizer, kind, features_table(kind, rows(kind), 0), phase, 0, score_dev, folder, **kwargs)
 
 
 def uncut(monkeypatch):
@@ -128,7 +128,7 @@ def mixed(encoder, tokenizer, masked):
     model = load_encoder(encoder, pooler=0)
 
     def part(name, n): return task_part(name, with_head(encoder, 'sentence_pair', ['x', 'y'], 0), tokenizer, 'sentence_pair',
-                                        table('sentence_pair', rows('sentence_pair', n), 0), 8, lambda m: 50.)
+                                        features_table('sentence_pair', rows('sentence_pair', n), 0), 8, lambda m: 50.)
     parts = [part('one', 80), part('two', 40)]
     if masked: parts.append(masked_part(with_masked_head(encoder, model), tokenizer, [f'w{i} v{i % 7} u3' for i in range(30)],
                                         MaskedText(sentences=30, batch_size=6, max_length=32)))
@@ -166,7 +166,7 @@ def test_a_vocabulary_in_use_stays_whole(tokenizer):
 
 def test_subwords_of_nested_and_chosen_rows(tokenizer):
     special = set(tokenizer.all_special_ids)
-    nested = table('multiple_choice', [{'input_ids': [[7, 8], [9]], 'attention_mask': [[1, 1], [1]], 'labels': 0}], 0)
-    flat = table('sentence_pair', [{'input_ids': [n, n + 100], 'attention_mask': [1, 1], 'labels': 0} for n in (300, 301, 302)], 0)
+    nested = features_table('multiple_choice', [{'input_ids': [[7, 8], [9]], 'attention_mask': [[1, 1], [1]], 'labels': 0}], 0)
+    flat = features_table('sentence_pair', [{'input_ids': [n, n + 100], 'attention_mask': [1, 1], 'labels': 0} for n in (300, 301, 302)], 0)
     assert set(subwords_of(nested, tokenizer).tolist()) == special | {7, 8, 9}
     assert set(subwords_of(flat.select([2, 0]), tokenizer).tolist()) == special | {300, 400, 302, 402}

@@ -177,8 +177,8 @@ def tasks(args) -> int:
 # %% ../../nbs/cli/02_commands.ipynb #c034
 def languages(args) -> int:
     "the languages of XTREME, or all that are known, and how much text each had"
-    from xlt.languages.measures import MEASURES, languages, resource
-    table = languages(args.all)[['name', 'family', 'script']].assign(**{m: resource(m, args.all) for m in MEASURES})
+    from xlt.languages.measures import MEASURES, language_table, resource
+    table = language_table(args.all)[['name', 'family', 'script']].assign(**{m: resource(m, args.all) for m in MEASURES})
     table = table.sort_values('cc100_gib').astype({m: object for m in MEASURES}).where(table.notna(), '?') if args.all else table.sort_values('cc100_gib')
     print(table.rename_axis('iso').reset_index().to_string(index=False))
     return 0
@@ -203,9 +203,9 @@ def doctor(args) -> int:
 # %% ../../nbs/cli/02_commands.ipynb #c035
 def score(args) -> int:
     "score a submission folder as XTREME's evaluator does"
-    from xlt.models.metrics import judge
+    from xlt.models.metrics import evaluate_submission
     from xlt.tasks.cards import TARGET
-    scores, examples, said = judge(args.predictions, args.labels, args.strict)
+    scores, examples, said = evaluate_submission(args.predictions, args.labels, args.strict)
     for line in said[:20] + [f'and {len(said) - 20} more; --json lists them all'] * (len(said) > 20): print(f'xlt: {line}', file=sys.stderr)
     if args.json: print(json.dumps(scores | {'examples': examples, 'warnings': said}, indent=1)); return 0
     for task, found in scores['detailed'].items(): print(f'{task:12} {found["avg_metric"]:7.2f}')
@@ -253,8 +253,8 @@ def submission(args) -> int:
 # %% ../../nbs/cli/02_commands.ipynb #x0c81492
 def pins(args) -> int:
     "compare the pinned datasets and checkpoints with the hub's; needs the network"
-    from xlt.data.hub import pins
-    table = pins()
+    from xlt.data.hub import compare_pins
+    table = compare_pins()
     print(table.to_string())
     return int(not all(there is True for there in table.there))
 
@@ -270,10 +270,10 @@ def export(args) -> int:
 def convert(args) -> int:
     "read result files of other toolkits into a tidy table, for xlt analyse"
     from xlt.reporting.interop import READERS, add_scores, tidy, toolkit_named
-    from xlt.common.errors import nearest
+    from xlt.common.errors import did_you_mean
     first, *rest = args.files
     named = first if rest and toolkit_named(first) and not Path(first).exists() else None
-    if rest and not named and not Path(first).exists(): raise XltError(f'{first}: there is no such file{nearest(first, READERS)}')
+    if rest and not named and not Path(first).exists(): raise XltError(f'{first}: there is no such file{did_you_mean(first, READERS)}')
     files = [Path(f) for f in (rest if named else args.files)]
     table, said = tidy(named, files, args.study, args.intermediate, args.seed, args.examples, target=args.target, language=args.language, record=args.record)
     total, more = add_scores(table, Path(args.out))

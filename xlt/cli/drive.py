@@ -19,7 +19,7 @@ def only_driver(study):
     "Hold a study; if another process does, an `XltError` says which."
     from filelock import FileLock, Timeout
     from xlt.runs.project import root
-    from xlt.common.io import canonical, write
+    from xlt.common.io import canonical_json, write
     from xlt.runs.worker import this_process
     place = root() / 'runs' / study.study
     place.mkdir(parents=True, exist_ok=True)
@@ -29,7 +29,7 @@ def only_driver(study):
         by = {'pid': '?', 'host': '?'}
         with suppress(OSError, ValueError, TypeError, RecursionError): by |= json.loads(note.read_text())
         raise XltError(f'{study.file}: process {by["pid"]} on {by["host"]} is already at work on {study.study}; wait for it, or stop it') from None
-    write(note, canonical(this_process()))
+    write(note, canonical_json(this_process()))
     try: yield
     finally: lock.release()
 

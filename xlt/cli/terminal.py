@@ -62,7 +62,7 @@ def duration(seconds: float) -> str:
     return f'{seconds / 60:.0f} min' if seconds < 5400 else f'{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min'
 
 # %% ../../nbs/cli/00_terminal.ipynb #x15pr001
-def progress_within(told: dict) -> str:  # as `xlt.common.progress.told`
+def progress_within(told: dict) -> str:  # as `xlt.common.progress.progress_report`
     "What a run is doing, in a few words."
     parts = [f'step {told["step"]:,}/{told["steps"]:,}'] if told.get('steps') else [f'{told["language"]}, language {told["number"] + 1}/{told["languages"]}'] if told.get('languages') else [told['phase'].replace('_', ' ')]
     if told.get('loss') is not None: parts.append(f'loss {told["loss"]:.2f}')

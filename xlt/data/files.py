@@ -16,10 +16,10 @@ from functools import lru_cache
 from typing import Literal
 import pandas as pd
 from pydantic import Field
-from ..common.digests import content_of, listed
+from ..common.digests import cached_sha256, list_files
 from ..common.errors import XltError
 from ..common.io import expand_path, read_lines
-from ..languages.measures import MEASURES, languages
+from ..languages.measures import MEASURES, language_table
 from .examples import dataset, key, sentences, text_digest, texts
 from .source import DataSource
 from ..tasks.cards import NER, TARGET, TASKS, find_task
@@ -275,7 +275,7 @@ def available(root: Path, task) -> str | None:  # None: it is there
 
 def unread(root: Path) -> list[str]:  # paths inside the folder
     "The files of which `describe` knows no format."
-    return [name for name, _ in listed(root) if not describe(name)]
+    return [name for name, _ in list_files(root) if not describe(name)]
 
 # %% ../../nbs/data/08_files.ipynb #c139
 def load(source: Files, task, split: str, language: str):  # a `datasets.Dataset`
@@ -313,14 +313,14 @@ def evaluations(targets: list[str] | None) -> tuple[str, ...]:  # in the registr
 # %% ../../nbs/data/08_files.ipynb #c145
 def known_facts() -> pd.DataFrame:  # indexed by code: name, family, script, and the measures
     "What is known of each language."
-    table = languages(every=True)
+    table = language_table(every=True)
     measures = {m: table[column].astype(float) for m, (column, _) in MEASURES.items()}
     return table[['name', 'family', 'script']].assign(**measures)
 
 # %% ../../nbs/data/08_files.ipynb #c148x
 def folder_digest(root: Path) -> str:
     "Ten hexadecimal digits from the names and contents of all files."
-    return text_digest(json.dumps([(name, content_of(root / name, seen)) for name, seen in listed(root)]))[:10]
+    return text_digest(json.dumps([(name, cached_sha256(root / name, seen)) for name, seen in list_files(root)]))[:10]
 
 # %% ../../nbs/data/08_files.ipynb #c150
 def notes(source: Files, task) -> list[str]:

@@ -11,7 +11,7 @@ __all__ = ['ISO3', 'ISO2', 'DATED', 'READERS', 'ALL_FORMS', 'FORMATS', 'ENGLISH'
 import hashlib, re
 from pathlib import Path
 from functools import lru_cache, partial
-from ..common.digests import listed
+from ..common.digests import list_files
 from ..common.errors import XltError
 from ..common.io import OPENERS, read_lines, read_text
 from ..tasks.cards import NER, NLI, TARGET, TASKS
@@ -90,7 +90,7 @@ def labelled(path: Path) -> bool:
 # %% ../../nbs/data/07_layout.ipynb #f3a1000x
 def state(root: Path) -> str:
     "What changes whenever a file of the folder does."
-    return hashlib.sha1(repr((str(root), listed(root))).encode(errors='surrogateescape')).hexdigest()
+    return hashlib.sha1(repr((str(root), list_files(root))).encode(errors='surrogateescape')).hexdigest()
 
 # %% ../../nbs/data/07_layout.ipynb #c094
 def find(root: Path, patterns: list[str]) -> list[Path]:  # in the order of the patterns, each file once

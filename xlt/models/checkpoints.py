@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from ..common.digests import sha256
-from ..common.progress import EVERY, count_work, tell
+from ..common.progress import PROGRESS_EVERY, count_work, report_progress
 
 # %% ../../nbs/models/05_checkpoints.ipynb #xe78403f
 SEAL = 'sealed.json'
@@ -116,16 +116,16 @@ class ProgressCallback(TrainerCallback):
 
     def on_train_begin(self, args, state, control, **kwargs):
         self.last = time.monotonic(), state.global_step, float(self.trainer.total_loss)
-        tell(step=state.global_step, steps=state.max_steps, loss=None)
+        report_progress(step=state.global_step, steps=state.max_steps, loss=None)
 
     def on_step_begin(self, args, state, control, **kwargs): self.begun = time.monotonic()
 
     def on_step_end(self, args, state, control, **kwargs):
         now, (last, step, total) = time.monotonic(), self.last
         self.seconds += now - self.begun
-        if now - last < EVERY: return
+        if now - last < PROGRESS_EVERY: return
         self.last = now, state.global_step, float(self.trainer.total_loss)
-        tell(step=state.global_step, steps=state.max_steps, loss=(self.last[2] - total) / (state.global_step - step))
+        report_progress(step=state.global_step, steps=state.max_steps, loss=(self.last[2] - total) / (state.global_step - step))
 
     def on_train_end(self, args, state, control, **kwargs):
         count_work('training', *self.read, self.seconds)

@@ -18,7 +18,7 @@ from transformers import (DataCollatorForLanguageModeling, DataCollatorForMultip
                           DataCollatorForTokenClassification, DataCollatorWithPadding, EarlyStoppingCallback,
                           PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments)
 from .checkpoints import SAVE_EVERY, ResumableTrainer, checkpoint_folder
-from .features import shares
+from .features import sampling_shares
 from ..tasks.cards import Phase, Recipe
 from .word_embeddings import only_used, subwords_of
 
@@ -73,7 +73,7 @@ def pretraining_texts(corpus: dict[str, list[str]],  # language → texts
                       sizes: dict[str, float] | None = None,  # all text of each language, if `corpus` is a sample
                      ) -> list[str]:
     "Sample texts for pretraining, each language at its share; of most texts, one or two sentences."
-    rng, share, texts = Random(seed), shares(corpus, alpha, sizes), []
+    rng, share, texts = Random(seed), sampling_shares(corpus, alpha, sizes), []
     for _ in range(batches):
         codes = rng.choices(list(share), weights=list(share.values()), k=size)
         batch, whole = [rng.choice(corpus[code]) for code in codes], rng.random() < 1 / 8

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from ..stats.comparisons import MARGIN
-from ..languages.measures import languages
+from ..languages.measures import language_table
 from .published import carried
 from .selection import Gains, RULES, gains, picks, resamples, weighted_means
 from ..tasks.cards import INTERMEDIATE, TARGET
@@ -29,7 +29,7 @@ class Evidence(NamedTuple):
     seed: int = 0
 
     @property
-    def real(self) -> bool: return set(self.gains.languages) <= set(languages().index)
+    def real(self) -> bool: return set(self.gains.languages) <= set(language_table().index)
     @property
     def singles(self) -> list[str]: return [i for i in self.gains.intermediates if i in INTERMEDIATE]
     def bar(self, points: float) -> float: return points if self.real else 0.

@@ -13,7 +13,7 @@ import pandas as pd
 from ..stats.degradation import paired
 from ..stats.scores import typed
 from ..common.errors import XltError
-from ..languages.measures import languages
+from ..languages.measures import language_table
 from ..tasks.cards import TARGET
 
 # %% ../../nbs/paper/01_published.ipynb #x6c6229b
@@ -109,7 +109,7 @@ def reason(row,  # of a comparison: `kind`, `target`, `language`, `split`, `mode
            covered: dict,  # target: languages of the study
           ) -> str:  # empty: comparable
     "Why a number of a study cannot be set against a published one."
-    invented = covered[row.target] - set(languages().index)
+    invented = covered[row.target] - set(language_table().index)
     if invented: return f'made-up languages ({len(invented)} of {len(covered[row.target])})'
     if not row.model.startswith(model or 'no other'): return f'another encoder than {row.model}'
     if row.kind == 'score' and row.split == 'dev': return 'published on development sets'

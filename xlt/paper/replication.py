@@ -9,17 +9,17 @@ __all__ = ['PRINTED', 'E5', 'E5_PREFIX', 'E5_TARGET', 'FAITHFUL', 'ready_encoder
 # %% ../../nbs/paper/04_replication.ipynb #xe06185d
 import json
 import pandas as pd
-from ..models.encoders import PARCELS, Packaged, past
-from ..models.evaluation import evaluate_retrieval, mine, nearest_translations
+from ..models.encoders import PACKAGED_ENCODERS, Packaged, training_history
+from ..models.evaluation import evaluate_retrieval, mine_bitext, nearest_translations
 from ..common.errors import XltError
-from ..models.metrics import score
+from ..models.metrics import score_task
 from ..models.heads import device, open_encoder
 from ..runs.params import Study
 from ..runs.project import root
 from .published import ENCODERS, EXACT, carried
 from ..runs.graph import fingerprint
 from ..common.io import write
-from ..data.door import load, missing
+from ..data.door import load, why_missing
 from ..tasks.cards import TARGET
 from ..common.text import number
 
@@ -39,8 +39,8 @@ def measure(study: Study, target: str,  # a retrieval task
     how = study.retrieval
     if not TARGET[target].mined:
         return evaluate_retrieval(study.source, TARGET[target], model, tokenizer, how.layer, how.max_length, how.neighbours, [language], prefix=how.prefix)[0][0]['score']
-    gold, found, _ = mine(load(study.source, target, 'dev', language), how.neighbours, None, model, tokenizer, how.layer, how.max_length, None, how.prefix)
-    return score(target, gold, found, language)['f1']
+    gold, found, _ = mine_bitext(load(study.source, target, 'dev', language), how.neighbours, None, model, tokenizer, how.layer, how.max_length, None, how.prefix)
+    return score_task(target, gold, found, language)['f1']
 
 # %% ../../nbs/paper/04_replication.ipynb #x63c2635
 PRINTED = len(carried('retrieval'))
@@ -60,7 +60,7 @@ def replicate_retrieval(study: Study,  # its source, encoder and retrieval setti
     return table.assign(verdict=verdict.where(same, 'not comparable')).drop(columns='model').reset_index(drop=True)
 
 # %% ../../nbs/paper/04_replication.ipynb #e13c0003
-E5, E5_PREFIX = PARCELS['e5-small-q4'].origin, 'query: '
+E5, E5_PREFIX = PACKAGED_ENCODERS['e5-small-q4'].origin, 'query: '
 E5_TARGET, = carried('e5_tatoeba').target.unique()  # the task that its scores are published of
 FAITHFUL = 1.5  # points: the mean absolute difference that four bits may make
 
@@ -75,7 +75,7 @@ def replicate_e5(study: Study,  # its source is used, and its encoder if that is
                  languages: list[str] | None = None,  # None: all that the source has
                 ) -> pd.DataFrame:  # `language`, `n`; `published` (or NaN), `ours`, `difference` in percent and points
     "E5's published accuracies on Tatoeba, foreign to English, beside ours."
-    if why := missing(study.source, E5_TARGET): raise XltError(f'{study.file}: {why}')
+    if why := why_missing(study.source, E5_TARGET): raise XltError(f'{study.file}: {why}')
     there = study.source.languages(E5_TARGET)
     if unknown := ', '.join(sorted(set(languages or ()) - set(there))):
         raise XltError(f'--languages: {study.file} has no Tatoeba in {unknown}; there is {", ".join(there)}')
@@ -109,7 +109,7 @@ def fidelity(table: pd.DataFrame,  # from `replicate_e5`
 def kept_e5(study: Study, again: bool = False,  # measure even if it was done before
            ) -> pd.DataFrame | None:  # as of `replicate_e5`; None: its encoder is another, or there are no such data
     "The replication of a study's own encoder, measured once."
-    if study.encoder.origin != E5 or missing(study.source, E5_TARGET): return None
+    if study.encoder.origin != E5 or why_missing(study.source, E5_TARGET): return None
     key = fingerprint({'what': 'e5-tatoeba', 'encoder': study.encoder.identity(), 'source': study.source.identity()})
     place = root() / 'runs' / '_replication' / f'{key}.json'
     if again or not place.is_file(): write(place, replicate_e5(study).to_json(orient='records', indent=1))
@@ -121,5 +121,5 @@ def encoder_fidelity(study: Study,
     "What a report says of its encoder: its past, and how it compares with the published one."
     try: table = kept_e5(study)
     except (XltError, OSError) as e:
-        return f'{past(study.encoder)} Its accuracies on Tatoeba were not measured again here: {e}', None
-    return ' '.join(filter(None, [past(study.encoder), '' if table is None else fidelity(table)])), table
+        return f'{training_history(study.encoder)} Its accuracies on Tatoeba were not measured again here: {e}', None
+    return ' '.join(filter(None, [training_history(study.encoder), '' if table is None else fidelity(table)])), table

@@ -16,7 +16,7 @@ from ..stats.analysis import analyse as analyse_scores, to_json
 from ..stats.headline import headline
 from ..stats.degradation import resource_measure
 from ..common.errors import XltError
-from ..languages.measures import language_code, languages
+from ..languages.measures import language_code, language_table
 from .pages import on_site, to_html
 from ..runs.project import project_file
 from ..common.io import write
@@ -46,7 +46,7 @@ class Analysis:
                  pivot: str = 'en',  # the training language, left out
                  notes: list[str] = (),  # what the reader of the table should know
                 ):
-        every = languages(every=True)
+        every = language_table(every=True)
         self.scores, self.measure, self.notes = scores, measure, list(notes)
         with catch_warnings():
             filterwarnings('ignore', 'Precision loss occurred')  # where a group hardly varies; the report says so
@@ -116,7 +116,7 @@ def reopened(folder: Path | str) -> tuple[pd.DataFrame, pd.Series, pd.DataFrame,
     scores = pd.read_csv(folder / 'scores.csv', keep_default_na=False, na_values={'n': '', 'seed': ''}, dtype={c: str for c in ('study', 'intermediate', 'target', 'language', 'metric')})
     for c in ('study', 'intermediate', 'target', 'language', 'metric'): scores[c] = scores[c].map(from_spreadsheet)
     values = pd.read_csv(folder / 'resource.csv', keep_default_na=False, na_values={'value': ''}, index_col='language').value.rename(index=from_spreadsheet)
-    return scores, values.astype(float).rename(analysis['primary']['measure']), languages(every=True), analysis['pivot'], analysis
+    return scores, values.astype(float).rename(analysis['primary']['measure']), language_table(every=True), analysis['pivot'], analysis
 
 def what_was_read(scores: pd.DataFrame, measure: pd.Series, analysis: dict) -> str:  # Markdown
     "What a report on a table is a report of."
@@ -143,7 +143,7 @@ def write_files(found: Analysis, folder: Path) -> None:
     write(folder / 'resource.csv', safe_table(found.measure.rename_axis('language').rename('value').to_frame()).to_csv())
     write(folder / 'analysis.json', found.to_json())
     for name, table in report_tables(found.data).items(): write(folder / name, table.to_csv(index=False))
-    write(folder / 'explorer.html', explorer(found.scores, found.measure, languages(every=True), found.data['pivot'], None, found.conclusion['sentence']))
+    write(folder / 'explorer.html', explorer(found.scores, found.measure, language_table(every=True), found.data['pivot'], None, found.conclusion['sentence']))
     half, _ = half_widths(found.scores, found.data['pivot'])
     figures.save_all(figures.gallery(found.data, str(found.measure.name), half), folder / 'figures', figures.stamp(found.data['study'], found.data['seeds'], None))
 

@@ -17,7 +17,7 @@ from ..models.encoders import Packaged
 from ..common.errors import XltError
 from ..common.io import expand_path, write
 from ..tasks.cards import TASKS
-from ..data.door import missing
+from ..data.door import why_missing
 from ..runs.params import Study
 from ..runs.config import explain, parse
 from ..runs.project import find, project_file, root, shown
@@ -171,7 +171,7 @@ def hindrance(file: Path,  # of a study
     if wrong := [w for w, state in states.items() if state == 'wrong']: return f'first see to: {", ".join(wrong)}'
     try:
         study = Study.read(file)
-        lacks = [why for task in (*study.intermediates, *study.targets) if task in TASKS and (why := missing(study.source, task))]
+        lacks = [why for task in (*study.intermediates, *study.targets) if task in TASKS and (why := why_missing(study.source, task))]
     except XltError as e: return str(e).splitlines()[0].removeprefix(f'{shown(file)}: ')
     if lacks: return lacks[0]
     try: study.encoder.check()

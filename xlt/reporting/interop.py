@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 import pandas as pd
 import yaml
-from ..data.hub import DEV, DEV_IN, MANIFEST, TARGET_ROWS, test_split
-from ..common.errors import XltError, nearest
-from ..languages.measures import language_code, languages
+from ..data.hub import DEV_SPLITS, DEV_IN, MANIFEST, TARGET_ROWS, test_split
+from ..common.errors import XltError, did_you_mean
+from ..languages.measures import language_code, language_table
 from ..runs.params import Study
 from ..runs.project import root
 from ..runs.status import COLUMNS
@@ -58,7 +58,7 @@ def validation_examples(target: str, language: str) -> int | None:  # None: not 
     "The examples that jiant validates on; where XTREME has a single set, that one."
     if known := TARGET[target].validation_rows: return known.get(language)
     if target in DEV_IN: return MANIFEST[DEV_IN[target][language]]
-    if target in DEV: return sum(DEV[target].values()) if language == 'en' else None
+    if target in DEV_SPLITS: return sum(DEV_SPLITS[target].values()) if language == 'en' else None
     return TARGET_ROWS.get(target, {}).get(language)
 
 # %% ../../nbs/reporting/02_interop.ipynb #x15e8b20
@@ -215,8 +215,8 @@ def tidy(toolkit: str | None,  # of `READERS`; None: as each file shows
          **asked,  # `target`, `language`, `record`, for files that do not say
         ) -> tuple[pd.DataFrame, list[str]]:  # columns `COLUMNS`, `version` and `source`; what was left out
     "The result files of other toolkits as rows of the tidy table."
-    if toolkit and not toolkit_named(toolkit): raise XltError(f'toolkit {toolkit!r} is unknown{nearest(toolkit, READERS)}; choose from {", ".join(READERS)}')
-    if asked.get('target') not in (None, *TARGET): raise XltError(f'--target {asked["target"]} is unknown{nearest(asked["target"], TARGET)}; choose from {", ".join(TARGET)}')
+    if toolkit and not toolkit_named(toolkit): raise XltError(f'toolkit {toolkit!r} is unknown{did_you_mean(toolkit, READERS)}; choose from {", ".join(READERS)}')
+    if asked.get('target') not in (None, *TARGET): raise XltError(f'--target {asked["target"]} is unknown{did_you_mean(asked["target"], TARGET)}; choose from {", ".join(TARGET)}')
     if asked.get('language'): asked['language'] = language_code(asked['language']) or asked['language']
     found = [(path, r) for path in paths for r in read_results(path, toolkit and toolkit_named(toolkit), asked)]
     rows, said = [r for _, r in found if isinstance(r, dict)], grouped([(path, r) for path, r in found if isinstance(r, str)])
@@ -327,7 +327,7 @@ def export(study: Study, folder: Path | str,  # a new one
     for run in kept: check_files(run)  # before anything is written
     summary = read_json(root() / 'reports' / study.study / 'summary.json')
     done = tables(study, folder / 'data')
-    codes = [c for c in study.source.facts().index if c in languages().index]
+    codes = [c for c in study.source.facts().index if c in language_table().index]
     configs = ''.join(f'- config_name: {name}\n  data_files: data/{name}/data.parquet\n' for name in done)
     for run in kept:
         (folder / 'models' / run.name).mkdir(parents=True)

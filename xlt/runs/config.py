@@ -14,7 +14,7 @@ from typing import Annotated, get_args, get_origin, Literal, Union
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import get_type_hints, is_typeddict, TypedDict
-from ..common.errors import brief, nearest, XltError
+from ..common.errors import brief, did_you_mean, XltError
 from ..common.records import Strict
 from ..languages.measures import GROUPINGS
 from ..tasks.cards import MaskedText, Phase
@@ -178,14 +178,14 @@ def explain(kind, error: dict,  # one of pydantic's
     "One mistake in plain words: the key, what is wrong, what is allowed."
     key, beside = locate(kind, error['loc'])
     what, given = error['type'], error['input']
-    if what == 'extra_forbidden': return f'{key} is unknown{nearest(error["loc"][-1], beside)}; choose from {", ".join(beside)}'
+    if what == 'extra_forbidden': return f'{key} is unknown{did_you_mean(error["loc"][-1], beside)}; choose from {", ".join(beside)}'
     if what == 'missing': return f'{key} is missing'
     if what == 'too_short': return f'{key} is empty; at least one is wanted'
     if key == 'study': return f"study is {brief(given)}; a plain name is allowed: a-z, 0-9, '.', '_' and '-', at most 64, a letter or digit first"
     if what in ('union_tag_invalid', 'literal_error'):
         allowed = re.findall("'([^']*)'", error['ctx'].get('expected_tags') or error['ctx']['expected'])
         given, dot = (given['kind'], '.kind') if isinstance(given, dict) else (given, '')
-        return f'{key}{dot} is {brief(given)}{nearest(given, allowed)}; choose from {", ".join(allowed)}'
+        return f'{key}{dot} is {brief(given)}{did_you_mean(given, allowed)}; choose from {", ".join(allowed)}'
     if what == 'union_tag_not_found': return f'{key}.kind is missing; choose from {", ".join(kinds(kind, key))}'
     return f'{key} is {brief(given)}, but {error["msg"].replace("Input should", "it should").replace("String should", "it should")}'
 

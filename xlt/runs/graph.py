@@ -10,11 +10,11 @@ __all__ = ['FORMAT', 'fingerprint', 'Run', 'run_name', 'make_run', 'shared_model
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from ..common.errors import nearest, XltError
+from ..common.errors import did_you_mean, XltError
 from ..tasks.cards import TARGET
 from .project import root
 from .params import Study
-from ..common.io import canonical
+from ..common.io import canonical_json
 
 # %% ../../nbs/runs/05_graph.ipynb #c005
 FORMAT = 1  # part of every spec: raise it when new code must not reuse old runs
@@ -23,7 +23,7 @@ FORMAT = 1  # part of every spec: raise it when new code must not reuse old runs
 def fingerprint(spec: dict,  # all that determines a run's result, as JSON would hold it
                ) -> str:  # ten hexadecimal digits
     "The hash that names a spec."
-    return hashlib.sha256(canonical(spec).encode()).hexdigest()[:10]
+    return hashlib.sha256(canonical_json(spec).encode()).hexdigest()[:10]
 
 # %% ../../nbs/runs/05_graph.ipynb #c011
 @dataclass(frozen=True)
@@ -148,4 +148,4 @@ def find_run(study: Study,
     "One run of a study, by what it is about; an `XltError` if the study has no such run."
     known, name = {r.name: r for r in runs(study) if r.phase == phase}, run_name(phase, intermediate, target, seed)
     if name in known: return known[name]
-    raise XltError(f'{study.file}: no {phase} run {name}{nearest(name, known)}; choose from {", ".join(known)}')
+    raise XltError(f'{study.file}: no {phase} run {name}{did_you_mean(name, known)}; choose from {", ".join(known)}')

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 from ..common.errors import XltError
-from ..common.io import canonical
+from ..common.io import canonical_json
 
 # %% ../../nbs/runs/03_packs.ipynb #s14
 def judged(rows: pd.DataFrame,  # predictions
@@ -47,7 +47,7 @@ LISTING = 'members.json'  # the first member of a pack
 
 def pack_bytes(members: dict[str, bytes]) -> bytes:
     "A pack of these members; equal members make equal bytes."
-    listing = canonical({name: hashlib.sha256(content).hexdigest() for name, content in members.items()}).encode()
+    listing = canonical_json({name: hashlib.sha256(content).hexdigest() for name, content in members.items()}).encode()
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode='w', format=tarfile.USTAR_FORMAT) as tar:
         for name, content in [(LISTING, listing), *sorted(members.items())]:

@@ -16,12 +16,12 @@ import pandas as pd
 from fastcore.basics import patch
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError
 from ..common.devices import bf16_on_cpu, bf16_on_gpu, visible_gpus
-from ..common.errors import nearest, XltError
+from ..common.errors import did_you_mean, XltError
 from ..common.records import Strict
 from ..languages.measures import GROUPINGS, MEASURES, code_hint, groups, language_code, resource, set_apart
 from ..tasks.cards import INTERMEDIATE, TARGET, VARIANTS, find_task, find_variant, MaskedText, Phase, Task, Variant
-from ..data.door import missing, Source, untranslated
-from ..data.hub import SHAPES
+from ..data.door import why_missing, Source, no_translation_reason
+from ..data.hub import CHECKPOINT_SHAPES
 from ..models.encoders import AnyEncoder
 from .config import AnalysisSettings, Mixing, Phases, Retrieval, TaskOverrides, explain, oddities, override, parse, resolve_encoder_path, resolve_source_folders
 from .project import find, shown
@@ -38,7 +38,7 @@ class Study(Strict):
     intermediates: list[str] = Field(min_length=1)  # `none`, the baseline, is always added
     targets: list[str] = Field(min_length=1)
     languages: list[Code] | None = None  # to evaluate in; None: all that the source has
-    test_examples: int | None = Field(None, gt=0)  # sampled from each test set (`xlt.data.door.drawn`); None: all
+    test_examples: int | None = Field(None, gt=0)  # sampled from each test set (`xlt.data.door.sample_examples`); None: all
     seeds: list[Seed] = Field([0], min_length=1)
     phases: Phases = {}
     tasks: dict[str, TaskOverrides] = {}  # by task or variant; they override `phases`
@@ -97,7 +97,7 @@ def bf16_warning(study: Study) -> str | None:  # None: there is nothing to warn 
 # %% ../../nbs/runs/02_params.ipynb #e1000001
 def encoder_shape(study: Study) -> tuple[int, int] | None:  # layers, sub-words; None: not known yet
     "The number of layers of a study's encoder and the longest input that it reads."
-    return study.encoder.shape or SHAPES.get(getattr(study.encoder, 'name', None))
+    return study.encoder.shape or CHECKPOINT_SHAPES.get(getattr(study.encoder, 'name', None))
 
 # %% ../../nbs/runs/02_params.ipynb #c027
 @patch
@@ -140,7 +140,7 @@ class Mixture(Strict):
 # %% ../../nbs/runs/02_params.ipynb #xacd82e3
 def missing_tasks(study: Study, variant: Variant) -> dict[str, str]:  # task → why
     "The tasks of a variant that the source does not have, or has no translation of."
-    why = {t: missing(study.source, t) or (untranslated(study.source, t) if variant.translated else None)
+    why = {t: why_missing(study.source, t) or (no_translation_reason(study.source, t) if variant.translated else None)
            for t in variant.tasks}
     return {t: w for t, w in why.items() if w}
 
@@ -224,12 +224,12 @@ def check_source(study: Study) -> list[str]:  # what is wrong
     source, translated = study.source, any(find_variant(i).translated for i in study.intermediates)
     if study.mixing.noise and not source.can_worsen and translated:
         return [f'mixing.noise is {study.mixing.noise}, but only the lab can add noise to translations']
-    absent = {t: why for t in study.targets if not source.is_remote and (why := missing(source, t))}
+    absent = {t: why for t in study.targets if not source.is_remote and (why := why_missing(source, t))}
     if absent: return [f'targets: {t}: {why}' for t, why in absent.items()]
     if not source.has_pretraining_text and study.encoder.kind == 'scratch':
         return ["encoder.kind is 'scratch', but a hub source has no pretraining text; name a published encoder"]
     known = {code: None for target in study.targets for code in source.languages(target)}
-    wrong = [f'languages: {code!r} is unknown{code_hint(code, known) or nearest(code, known)}; '
+    wrong = [f'languages: {code!r} is unknown{code_hint(code, known) or did_you_mean(code, known)}; '
              f'choose from {", ".join(sorted(known))}' for code in study.languages or [] if code not in known]
     if not wrong: wrong = [f"languages: {t} has none of them" for t in study.targets
                            if source.languages(t) and not study.evaluated(t)]
@@ -269,7 +269,7 @@ def check_resource(study: Study,
     own = name in MEASURES and set(codes) <= set(resource(name, every=True).dropna().index)
     facts = None if own else study.source.facts().select_dtypes('number')
     if not own and name not in facts:
-        return [f'analysis.resource is {name!r}{nearest(name, facts.columns)}; choose from {", ".join(facts.columns)}']
+        return [f'analysis.resource is {name!r}{did_you_mean(name, facts.columns)}; choose from {", ".join(facts.columns)}']
     return check_groups(study, (resource(name, every=True) if own else facts[name]).reindex(others).dropna())
 
 # %% ../../nbs/runs/02_params.ipynb #x533d199
@@ -278,7 +278,7 @@ def without_absent(study: Study) -> Study:  # a copy; its `absent` says why
     lacks = {i: missing_tasks(study, find_variant(i)) for i in study.intermediates}
     absent = {i: '; '.join(dict.fromkeys(why.values())) for i, why in lacks.items()
               if len(why) == len(find_variant(i).tasks)}
-    own = {t: why for t in study.targets if study.source.is_remote and (why := missing(study.source, t))}  # only on disk
+    own = {t: why for t in study.targets if study.source.is_remote and (why := why_missing(study.source, t))}  # only on disk
     for key, names, out in (('intermediates', study.intermediates, absent), ('targets', study.targets, own)):
         if out and len(out) == len(names): raise XltError('; '.join(f'{key}: {t}: {why}' for t, why in out.items()))
     kept = study.model_copy(update={'intermediates': [i for i in study.intermediates if i not in absent],

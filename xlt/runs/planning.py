@@ -14,14 +14,14 @@ import json, math, os, shutil
 from contextlib import suppress
 from statistics import median
 import pandas as pd, psutil
-from ..common.digests import stamp
+from ..common.digests import file_stamp
 from ..data.examples import texts
 from ..common.devices import visible_gpus
 from .params import encoder_shape, Study
 from .project import root
 from .provenance import machine
 from .graph import Run, fingerprint, runs
-from ..common.io import canonical, write
+from ..common.io import canonical_json, write
 from .store import result, verified
 from .status import status
 from ..data.door import load
@@ -32,11 +32,11 @@ def computed(recipe) -> int | None:  # bytes, 4 for each weight; the sub-word ta
     "The size of an encoder from its recipe or its published shape: its layers are laid out, but given no memory."
     import torch
     from transformers import XLMRobertaModel
-    from xlt.models.heads import shape
+    from xlt.models.heads import encoder_config
     from xlt.runs.speed import SIZES, configuration
     size = str(getattr(recipe, 'name', '')).rpartition('xlm-roberta-')[2]
     if recipe.kind != 'scratch' and size not in SIZES: return None
-    with torch.device('meta'): model = XLMRobertaModel(shape(recipe, recipe.vocabulary) if recipe.kind == 'scratch' else configuration(size), add_pooling_layer=False)
+    with torch.device('meta'): model = XLMRobertaModel(encoder_config(recipe, recipe.vocabulary) if recipe.kind == 'scratch' else configuration(size), add_pooling_layer=False)
     return 4 * sum(p.numel() for p in model.parameters())
 
 # %% ../../nbs/runs/10_planning.ipynb #xfeb65cc
@@ -85,7 +85,7 @@ def done_here(study: Study) -> list[dict]:  # results
     "What this machine, or one like it, has done with an encoder like this study's, in any study."
     processor, mine, found = machine()['processor'], same_speed(study.published()['encoder']), []
     for path in sorted((root() / 'runs').glob('*/*/*/*/result.json')):
-        data = verified(path, stamp(path.stat()))
+        data = verified(path, file_stamp(path.stat()))
         if not data or data['phase'] == 'report' or (data.get('machine') or {}).get('processor') != processor: continue
         resumed = 'training' in data['seconds'] and data.get('work') and 'training' not in data['work']  # most of its time was spent before
         if not resumed and same_speed(data['parameters']['encoder']) == mine: found.append(data)
@@ -95,7 +95,7 @@ def done_here(study: Study) -> list[dict]:  # results
 def alike(spec: dict) -> str:
     "What of a run's spec decides how long it takes: not its seed, and not what the model has been trained on before."
     skip = ('format', 'seed', 'parent') + ('intermediate',) * (spec['phase'] == 'pair')
-    return canonical({k: v for k, v in spec.items() if k not in skip})
+    return canonical_json({k: v for k, v in spec.items() if k not in skip})
 
 def task_kind(phase: str, intermediate: str | None, target: str | None) -> str:
     "The kind of what a run reads."

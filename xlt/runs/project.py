@@ -9,7 +9,7 @@ __all__ = ['sayable', 'root', 'project_file', 'find', 'shown']
 import os, re
 from importlib.resources import files
 from pathlib import Path
-from ..common.errors import brief, nearest, XltError
+from ..common.errors import brief, did_you_mean, XltError
 
 # %% ../../nbs/runs/00_project.ipynb #c005
 def sayable(path: Path) -> Path:  # the same
@@ -41,7 +41,7 @@ def find(path: str | Path,  # a file, relative to the current folder or to the r
         if sayable(place).is_file(): return place.resolve()
     if named and Path(path).name == str(path): path = f'params/{path}.yaml'
     there = sorted(p.name for p in (root() / path).parent.glob('*.y*ml'))
-    raise XltError(f'{path}: no such file{nearest(Path(path).name, there)}' + (f'; there is {", ".join(there)}' if there else '; xlt new NAME writes one'))
+    raise XltError(f'{path}: no such file{did_you_mean(Path(path).name, there)}' + (f'; there is {", ".join(there)}' if there else '; xlt new NAME writes one'))
 
 # %% ../../nbs/runs/00_project.ipynb #c008
 def shown(path: Path,  # absolute

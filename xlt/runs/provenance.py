@@ -18,9 +18,9 @@ from importlib.resources import files
 from pathlib import Path
 import pandas as pd
 from ..common.arithmetic import arithmetic
-from ..common.digests import stamp
+from ..common.digests import file_stamp
 from .project import project_file
-from ..common.io import canonical, write
+from ..common.io import canonical_json, write
 
 # %% ../../nbs/runs/04_provenance.ipynb #p04
 PACKAGES = 'xlt torch transformers tokenizers datasets numpy pandas scipy scikit-learn statsmodels faiss-cpu papermill snakemake'.split()
@@ -117,7 +117,7 @@ def modules(names: Iterable[str],  # full names
         name = todo.pop()
         short = name.partition('.')[2]
         if short in found or short in but or not (path := module_file(name)): continue
-        found[short], more = read_module(path, stamp(path.stat()), name)
+        found[short], more = read_module(path, file_stamp(path.stat()), name)
         todo |= more
     return found
 
@@ -137,7 +137,7 @@ def read_notebook(path: Path, stamp: tuple) -> tuple[str, frozenset]:  # digest 
     def names(text):
         try: return imported(ast.parse(text), '')
         except SyntaxError: return set()  # a magic command
-    return code_digest(canonical([code_digest(t) for t in texts])), frozenset().union(*map(names, texts))
+    return code_digest(canonical_json([code_digest(t) for t in texts])), frozenset().union(*map(names, texts))
 
 # %% ../../nbs/runs/04_provenance.ipynb #p20
 def contents() -> dict[str, bytes]:  # by path
@@ -150,7 +150,7 @@ def code(phase: str) -> dict[str, str | None]:  # digests by module, and of the 
     "The code that a run of a phase uses; of a report, which judges everything, also the book-keeping and the tables of facts."
     path = notebook_file(phase)
     if path is None: return {}
-    text, names = read_notebook(path, stamp(path.stat()))
+    text, names = read_notebook(path, file_stamp(path.stat()))
     found = modules(names, frozenset() if phase == 'report' else BOOKKEEPING)
     if phase == 'report': found['tables'] = hashlib.sha256(b''.join(p.read_bytes() for p in sorted(Path(str(files('xlt'))).glob('tables/*.csv')))).hexdigest()[:10]
     return {'notebook': text, **dict(sorted(found.items()))}
@@ -239,7 +239,7 @@ def what_made(results: Iterable[dict], parameters: dict) -> dict[str, list[str]]
     "What made a study's results, so that another who gets others can see what differs."
     told = [{k: v for k, v in maker(r).items() if k != 'commit'} | {f'code of {m}': d or 'edited meanwhile' for m, d in (r.get('code') or {}).items()} for r in results]
     values = {what: sorted({t[what] for t in told if what in t}) for what in dict.fromkeys(w for t in told for w in t)}
-    return values | {'parameters': [hashlib.sha256(canonical(parameters).encode()).hexdigest()[:10]]}
+    return values | {'parameters': [hashlib.sha256(canonical_json(parameters).encode()).hexdigest()[:10]]}
 
 def what_differs(was: dict | None, now: dict | None) -> str:  # each as of `what_made`; None: not recorded
     "Why two reports may differ, in words."

@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 from ..common.errors import XltError
 from ..data.door import load
-from ..data.leakage import examine, exams_of
-from ..models.evaluation import dev_score, evaluate
+from ..data.leakage import check_leakage, load_test_sets
+from ..models.evaluation import development_score, evaluate
 from ..models.features import label_names
 from ..models.heads import open_encoder, save_encoder, with_head
 from ..models.tokenised import tokenised
@@ -29,7 +29,7 @@ def own_data(study: Study, target: str) -> tuple:  # training and development ex
     for split, n in (('train', recipe.train_examples), ('dev', recipe.dev_examples)):
         data = load(source, target, split, source.pivot)
         found[split] = data.select(range(min(len(data), n or len(data))))
-    return tuple(examine(exams_of(source, {target: [source.pivot]}), found, study.leakage).data.values())
+    return tuple(check_leakage(load_test_sets(source, {target: [source.pivot]}), found, study.leakage).data.values())
 
 # %% ../../nbs/runs/13_settings.ipynb #set10007
 HOW = 'xlt.runs.settings.trial'  # how the rows of a trial were measured
@@ -49,7 +49,7 @@ def trial(study: Study, target: str,
         model = with_head(place, task.kind, labels, seed)
     begun = time.process_time()
     history = fit(model, tokenizer, task.kind, tokenised(task, train, tokenizer, recipe, labels), recipe, seed,
-                  lambda m: dev_score(task, m, tokenizer, dev, recipe, labels, pivot, None, precision), precision=precision)
+                  lambda m: development_score(task, m, tokenizer, dev, recipe, labels, pivot, None, precision), precision=precision)
     minutes = (time.process_time() - begun) / 60
     score = evaluate(study.source, task, model, tokenizer, recipe, labels, [pivot], None, study.tested(target), precision)[0][0]
     return {'target': target, 'training': task.train_on, **recipe.model_dump(include={'train_examples', 'epochs', 'learning_rate', 'batch_size'}),

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, TrainerCallback, XLMRobertaConfig, XLMRobertaForQuestionAnswering, XLMRobertaForSequenceClassification
-from ..models.evaluation import outputs
+from ..models.evaluation import model_logits
 from ..models.features import train_tokenizer
 from ..models.heads import device
 from .project import root
@@ -24,7 +24,7 @@ from .provenance import commit, versions
 from .worker import peak_memory
 from ..common.io import write
 from ..models.retrieval import embed_block
-from ..models.tokenised import table
+from ..models.tokenised import features_table
 from ..models.checkpoints import ResumableTrainer
 from ..models.training import collator, model_inputs, training_arguments
 
@@ -58,7 +58,7 @@ def made_up(sizes: np.ndarray,  # sub-words of each text
     rng, span = np.random.default_rng(seed), kind == 'paragraph'
     rows = [{'input_ids': rng.integers(5, vocabulary, n).tolist(), 'attention_mask': [1] * int(n)} for n in sizes]
     rest = [{'example': i, 'offsets': [], 'start_positions': 1, 'end_positions': 2} if span else {'labels': i % 3} for i in range(len(rows))]
-    return table('span' if span else 'sentence_pair', [a | b for a, b in zip(rows, rest)], 0)
+    return features_table('span' if span else 'sentence_pair', [a | b for a, b in zip(rows, rest)], 0)
 
 # %% ../../nbs/runs/09_speed.ipynb #1ca7d20e
 def operations(config: XLMRobertaConfig, sizes: np.ndarray) -> float:  # of one pass forward
@@ -135,7 +135,7 @@ def reading_rate(what: str,  # `testing` or `embedding`
     model, sizes, tokenizer = new(config, kind).eval(), lengths(kind, n, limit), train_tokenizer({'a': ['a b c']}, 300, 1.)
     features = made_up(sizes, kind, config.vocab_size)
     def work(data):
-        if what == 'testing': outputs(model, tokenizer, 'span' if kind == 'paragraph' else 'sentence_pair', data, batch_size, precision())
+        if what == 'testing': model_logits(model, tokenizer, 'span' if kind == 'paragraph' else 'sentence_pair', data, batch_size, precision())
         else: embed_block(model.base_model, tokenizer, data['input_ids'][:], config.num_hidden_layers // 2, batch_size, precision())
     work(features.select(range(min(n, batch_size))))
     wait()

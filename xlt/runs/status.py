@@ -11,7 +11,7 @@ import json, time
 from pathlib import Path
 import pandas as pd
 from ..tasks.cards import TARGET, TASKS
-from ..common.digests import stamp
+from ..common.digests import file_stamp
 from .graph import Run, run_name, runs
 from .project import root
 from .params import Study
@@ -40,7 +40,7 @@ def age(path: Path) -> float:  # seconds; 0 for a file that is gone, or from the
 
 # %% ../../nbs/runs/08_status.ipynb #x11pr001
 def doing(run: Run, since: float,  # when the run began, seconds since 1970: what was told before is another attempt's
-         ) -> dict | None:  # as `xlt.common.progress.told`; None: nothing was told yet
+         ) -> dict | None:  # as `xlt.common.progress.progress_report`; None: nothing was told yet
     "What a run is doing at the moment."
     found = note(run, 'progress.json')
     numbers = [(found or {}).get(k) for k in ('step', 'steps', 'number', 'languages', 'loss', 'left')]
@@ -78,9 +78,9 @@ def grid(study: Study) -> list[tuple]:  # phase, intermediate, target, seed
 def newest(run: Run) -> dict | None:  # None: there is none that is whole
     "The last result in a folder that is called like a run's, or else the last in the study's pack, whatever fingerprint it has."
     files = sorted(run.folder.parent.glob('*/result.json'), key=lambda p: p.stat().st_mtime)
-    found = [data for p in files if (data := verified(p, stamp(p.stat())))]
+    found = [data for p in files if (data := verified(p, file_stamp(p.stat())))]
     if found or not (path := pack_file(run.study)).is_file(): return found[-1] if found else None
-    held = [data for name in read_pack(path, stamp(path.stat())) if name.startswith(f'{run.name}/') and (data := in_pack(path, stamp(path.stat()), name))]
+    held = [data for name in read_pack(path, file_stamp(path.stat())) if name.startswith(f'{run.name}/') and (data := in_pack(path, file_stamp(path.stat()), name))]
     return dict(max(held, key=lambda d: d['finished']), packed=True) if held else None
 
 # %% ../../nbs/runs/08_status.ipynb #x11ly003

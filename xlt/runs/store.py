@@ -16,14 +16,14 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 import pandas as pd
 from filelock import FileLock
-from ..common.errors import nearest, XltError
+from ..common.errors import did_you_mean, XltError
 from ..tasks.cards import TASKS
-from ..common.digests import stamp, checksum, file_digest, intact, verified_bytes
+from ..common.digests import file_stamp, checksum, file_digest, intact, verified_bytes
 from .graph import fingerprint, Run, runs
 from .project import root
 from .params import Study
 from .provenance import code, differences, keep_committed, makers
-from ..common.io import canonical, write
+from ..common.io import canonical_json, write
 from .packs import compact, judged, pack_bytes, read_pack, restored
 
 # %% ../../nbs/runs/06_store.ipynb #c026
@@ -56,7 +56,7 @@ def set_aside(run: Run,
              ) -> None:
     "Move a result away, so that the run counts as not done; on a read-only disk it has to stay."
     with suppress(OSError):
-        if stamp((run.folder / 'result.json').stat()) == seen: os.replace(run.folder / 'result.json', run.folder / f'result.set-aside-{time.time_ns()}.json')
+        if file_stamp((run.folder / 'result.json').stat()) == seen: os.replace(run.folder / 'result.json', run.folder / f'result.set-aside-{time.time_ns()}.json')
 
 # %% ../../nbs/runs/06_store.ipynb #x36577b2
 def removed(run: Run) -> bool:
@@ -87,7 +87,7 @@ def publish(folder: str,  # of the report's run, in which the page was made
     made = {'report.html': Path(folder) / 'report.html', 'report.ipynb': Path(executed)}
     for name, path in made.items(): write(Path(reports) / name, path.read_bytes())
     keep_committed(Path(reports) / name for name in made)
-    write(Path(folder) / 'published.json', canonical({name: file_digest(Path(reports) / name) for name in made}))
+    write(Path(folder) / 'published.json', canonical_json({name: file_digest(Path(reports) / name) for name in made}))
     made['report.html'].unlink()
 
 def is_published(study: Study) -> bool:
@@ -100,7 +100,7 @@ def is_published(study: Study) -> bool:
 def local_result(run: Run) -> dict | None:
     "The result in a run's own folder; one that is damaged or not its own is moved aside and counts as absent."
     path = run.folder / 'result.json'
-    try: seen = stamp(path.stat())
+    try: seen = file_stamp(path.stat())
     except OSError: return None
     data = verified(path, seen)
     if data and belongs(run, data):
@@ -135,13 +135,13 @@ def pack_of(run: Run) -> dict[str, bytes]:  # by name; empty: there is no pack, 
     "The members of the pack that may hold a run's result; a damaged pack is an `XltError`."
     path = pack_file(run.study)
     if run.phase == 'report' or (run.folder / 'remake').exists() or not path.is_file(): return {}
-    return read_pack(path, stamp(path.stat()))
+    return read_pack(path, file_stamp(path.stat()))
 
 def packed_result(run: Run) -> dict | None:
     "The result of a run in its study's pack."
     if not pack_of(run): return None
     path = pack_file(run.study)
-    data = in_pack(path, stamp(path.stat()), member(run))
+    data = in_pack(path, file_stamp(path.stat()), member(run))
     return dict(data, packed=True) if data and belongs(run, data) else None
 
 # %% ../../nbs/runs/06_store.ipynb #x1pred
@@ -150,7 +150,7 @@ def predictions(run: Run, columns: list[str] | None = None) -> pd.DataFrame:  # 
     done, path = result(run), run.folder / 'predictions.parquet'
     if not done: raise XltError(f'{run.name} is not finished')
     if done.get('packed'): raise XltError(f'{run.name}: its result is packed, and a pack holds no answers; xlt run --remake {run.name} makes them')
-    noted, seen = done['files'].get(path.relative_to(root()).as_posix()), stamp((run.folder / 'result.json').stat())
+    noted, seen = done['files'].get(path.relative_to(root()).as_posix()), file_stamp((run.folder / 'result.json').stat())
     if not noted: raise XltError(f'{run.name}: its result names no predictions')
     if (content := verified_bytes(path, noted)) is None:
         set_aside(run, seen)
@@ -170,7 +170,7 @@ def graded(run: Run) -> pd.DataFrame:  # language, id, correct (0 to 1)
 def to_pack(run: Run) -> dict[str, bytes]:  # by name; empty: it has no result of its own
     "What a pack holds of a run."
     if run.phase == 'report' or not (done := local_result(run)): return {}
-    held = {member(run): (canonical(done) + '\n').encode()}
+    held = {member(run): (canonical_json(done) + '\n').encode()}
     if run.phase != 'pair' or not any(p.endswith('/predictions.parquet') for p in done['files']): return held
     examples, values, which = compact(graded(run))
     name = hashlib.sha256(examples).hexdigest()[:10]
@@ -182,7 +182,7 @@ def pack(study: Study) -> dict[str, int]:  # results in all, new ones, kept ones
     path = pack_file(study.study)
     (root() / 'runs' / study.study).mkdir(parents=True, exist_ok=True)
     with FileLock(root() / 'runs' / study.study / '.pack.lock'):
-        old = read_pack(path, stamp(path.stat())) if path.is_file() else {}
+        old = read_pack(path, file_stamp(path.stat())) if path.is_file() else {}
         here = [to_pack(run) for run in runs(study)]
         members = old | {name: content for held in here for name, content in held.items()}
         used = {f'examples/{content.decode()}' for name, content in members.items() if name.endswith('/examples')}
@@ -210,7 +210,7 @@ def chosen_again(study: Study, asked: list[str],  # names of runs, or CODE_CHANG
     every = runs(study)
     known = {r.name: r for r in every if r.phase != 'report'}
     if unknown := [n for n in asked if n not in known and n != 'CODE_CHANGED']:
-        raise XltError(f'--remake {unknown[0]}: no such run{nearest(unknown[0], known)}; name runs as xlt status does, or say CODE_CHANGED')
+        raise XltError(f'--remake {unknown[0]}: no such run{did_you_mean(unknown[0], known)}; name runs as xlt status does, or say CODE_CHANGED')
     names = set(asked) | ({n for n, r in known.items() if code_changed(r)} if 'CODE_CHANGED' in asked else set())
     for run in every:
         if run.parent and run.parent.name in names: names.add(run.name)
@@ -238,12 +238,12 @@ def note_languages(study: Study) -> None:
     "Note the languages in which a study is about to be run, beside those in which it has been."
     before = languages_note(study)
     now = {t: sorted({*before.get(t, []), *study.evaluated(t)}) for t in study.targets}
-    write(root() / 'runs' / study.study / 'languages.json', canonical({'source': study.source.model_dump(mode='json'), 'targets': before | now}))
+    write(root() / 'runs' / study.study / 'languages.json', canonical_json({'source': study.source.model_dump(mode='json'), 'targets': before | now}))
 
 # %% ../../nbs/runs/06_store.ipynb #x1check
 def check_files(run: Run) -> None:
     "Every file of a finished run is as it was, byte for byte; or its result is set aside, and an `XltError` names the file."
-    done, seen = local_result(run) or {}, stamp((run.folder / 'result.json').stat())
+    done, seen = local_result(run) or {}, file_stamp((run.folder / 'result.json').stat())
     bad = [p for p, noted in done.get('files', {}).items() if not intact(root() / p, noted, whole=True)]
     if not bad: return
     set_aside(run, seen)
@@ -277,7 +277,7 @@ def remove_unneeded(study: Study, run: Run) -> None:
     for owner in runs(study) if run.phase == 'report' else filter(None, (run, run.parent)):
         place, done = owner.folder / 'checkpoint', result(owner)
         if not done or not place.exists() or sum(p.stat().st_size for p in place.glob('*')) <= limit or in_use(study, owner): continue
-        write(owner.folder / 'checkpoint.removed', canonical({'when': time.time()}))  # first: what is half removed is not damaged
+        write(owner.folder / 'checkpoint.removed', canonical_json({'when': time.time()}))  # first: what is half removed is not damaged
         shutil.rmtree(place, ignore_errors=True)
 
 # %% ../../nbs/runs/06_store.ipynb #xf0aff43
@@ -285,5 +285,5 @@ def reopen(study: Study) -> list[Run]:  # to be done again
     "Set aside results whose checkpoint is not here and is needed again."
     again = needed_again(study)
     for run in again:
-        with suppress(OSError): set_aside(run, stamp((run.folder / 'result.json').stat()))  # a packed one has nothing to set aside
+        with suppress(OSError): set_aside(run, file_stamp((run.folder / 'result.json').stat()))  # a packed one has nothing to set aside
     return again

@@ -14,15 +14,15 @@ from importlib.util import find_spec
 from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
-from ..common.errors import nearest, XltError
-from ..common.progress import WORK, show_progress, tell
+from ..common.errors import did_you_mean, XltError
+from ..common.progress import WORK, write_progress_file, report_progress
 from ..tasks.cards import TASKS
 from .graph import find_run, Run, runs
 from ..common.devices import visible_gpus
 from .params import bf16_warning, Study
 from .project import find, root
 from .provenance import code_in_use, commit, machine, versions
-from ..common.io import canonical, write
+from ..common.io import canonical_json, write
 from .store import check_files, read_by, remove_unneeded, removed, result
 from ..common.digests import checksum, file_digest
 
@@ -44,7 +44,7 @@ def check_history(history: list[str],  # the cells run so far: IPython's `In`
     asked = {name: ast.literal_eval(value) for name, value in assigned(history[at]).items()}
     later = {name for cell in history[at + 1:-1] for name in assigned(cell)}  # the last cell is the one that asks
     unknown = [n for n in asked if n not in values]
-    if unknown: raise XltError(f'this notebook takes no {unknown[0]!r}{nearest(unknown[0], values)}; it takes {", ".join(values)}')
+    if unknown: raise XltError(f'this notebook takes no {unknown[0]!r}{did_you_mean(unknown[0], values)}; it takes {", ".join(values)}')
     def same(n): return values[n] == asked[n] or n == 'study' and find(values[n]) == find(asked[n])
     for name in [n for n in asked if not same(n)] or [n for n in asked if n in later]:
         raise XltError(f'this notebook was asked for {name}={asked[name]!r}, but {name}={values[name]!r} was set after that: '
@@ -155,7 +155,7 @@ class ActiveRun:
     def timed(self, name: str):  # `training`, `evaluation`, …
         "Count the time of a step under its name."
         begun = time.monotonic()
-        tell(phase=name)
+        report_progress(phase=name)
         try: yield
         finally: self.seconds[name] = self.seconds.get(name, 0) + time.monotonic() - begun
     @property
@@ -194,8 +194,8 @@ def begin(study: Study | str,  # a study, or its file
     active = ActiveRun(study, run, lock)
     for note in ('failed.json', 'result.json', 'checkpoint.removed'): (run.folder / note).unlink(missing_ok=True)
     for draft in run.folder.glob('.*.json.*'): draft.unlink(missing_ok=True)  # of one that was killed while it wrote
-    write(run.folder / 'running.json', canonical(this_process() | {'started': active.started}))
-    active.end_progress = show_progress(run.folder / 'progress.json')
+    write(run.folder / 'running.json', canonical_json(this_process() | {'started': active.started}))
+    active.end_progress = write_progress_file(run.folder / 'progress.json')
     active.life, active.device = show_life(run.folder / 'running.json'), take_device(on=study.execution()['device'])
     track(study, run)
     return active
@@ -260,7 +260,7 @@ def finish(active: ActiveRun,
             'seconds': {'start_up': total - sum(active.seconds.values()), **active.seconds, 'total': total},
             'peak_memory_mb': peak_memory(), 'work': WORK, 'scores': list(scores),
             'files': {str(Path(os.path.abspath(f)).relative_to(root())): file_digest(Path(f)) for f in files}, **extra}
-    data = json.loads(canonical(data))
+    data = json.loads(canonical_json(data))
     data['checksum'] = checksum(data)
     early = run.phase == 'report' and not all(result(r) for r in runs(study) if r.phase == 'pair')
     if not early: write(run.folder / 'result.json', json.dumps(data, indent=1, ensure_ascii=False))
@@ -285,5 +285,5 @@ def fail(folder: str, log: str, lines: int = 12) -> None:
     except OSError: text = 'there is no log'
     text = re.sub(r'\x1b\[[0-9;]*[A-Za-z]', '', text)
     last = [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
-    write(Path(folder) / 'failed.json', canonical({'when': time.time(), 'log': log, 'last': last}))
+    write(Path(folder) / 'failed.json', canonical_json({'when': time.time(), 'log': log, 'last': last}))
     for name in ('running.json', 'progress.json'): (Path(folder) / name).unlink(missing_ok=True)

@@ -10,7 +10,7 @@ __all__ = ['BLOCK', 'WAYS', 'some_places', 'as_tables', 'permutation_ps', 'welch
 from itertools import product
 import numpy as np
 import pandas as pd
-from ..languages.measures import languages, resource
+from ..languages.measures import language_table, resource
 from ..tasks.cards import INTERMEDIATE, TARGET
 from .degradation import degradations, effects_of, permutation_null, split
 from .robustness import contrast, freedman_lane, luck_of_rows, luck_of_seeds, share_of, span
@@ -114,7 +114,7 @@ def block(studies: int,  # how many
     out = out.join(hasty(loss, base, effects, low, high))
     out['decided'] = (out.p_permutation < .05) & (out.p_adjusted < .05) & (out.estimate * out.adjusted > 0)
     names = ['none', *INTERMEDIATE][:mean.shape[1]]
-    fits = [dose(degradations(tidy(s, names, places)), measure, languages().family) for s in score[:mixed]]
+    fits = [dose(degradations(tidy(s, names, places)), measure, language_table().family) for s in score[:mixed]]
     return out.join(pd.DataFrame(dict(p_mixed=[f['p_value'] for f in fits], held_mixed=[f['ci_low'] <= slope <= f['ci_high'] for f in fits])))
 
 # %% ../../nbs/stats/06_calibration.ipynb #c013

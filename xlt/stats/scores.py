@@ -18,7 +18,7 @@ from itertools import combinations
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from ..common.errors import XltError, nearest
+from ..common.errors import XltError, did_you_mean
 from ..languages.measures import is_average, language_code
 from ..runs.status import COLUMNS
 from ..tasks.cards import TARGET
@@ -165,7 +165,7 @@ def complete(table: pd.DataFrame, where: str,
     if 'metric' not in table and 'target' in table and set(table.target) <= set(TARGET): filled['metric'] = [TARGET[t].metrics[0] for t in table.target]
     table = table.assign(**filled)
     if missing := [c for c in COLUMNS if c not in table]:
-        hints = ', '.join(c + nearest(c, [t for t in table.columns if t not in COLUMNS]) for c in missing)
+        hints = ', '.join(c + did_you_mean(c, [t for t in table.columns if t not in COLUMNS]) for c in missing)
         rest = f'a table of scores has {", ".join(COLUMNS)} (study, seed and n may be missing)'
         raise XltError(f'{where}: {wide + ", but " if wide else ""}no column {hints}; {"add it beside the scores" if wide else rest}')
     return table[[*COLUMNS, *(c for c in EXTRA if c in table)]]

@@ -8,7 +8,7 @@ __all__ = ['SCATTER', 'GAINS', 'coverage', 'levels', 'sides', 'simulated', 'tidy
 # %% ../../nbs/stats/02_simulation.ipynb #c003
 import numpy as np
 import pandas as pd
-from ..languages.measures import languages, resource
+from ..languages.measures import language_table, resource
 from ..tasks.cards import INTERMEDIATE, TARGET
 from .degradation import split
 
@@ -58,7 +58,7 @@ def simulated(studies: int,  # how many
     draw = lambda name, *shape: sd[name] * rng.standard_normal((studies, *shape))
     own, level = draw('language', len(codes)), levels(x) + draw('level', len(codes))
     if kin:
-        family = pd.factorize(languages(every=True).family[codes])[0]
+        family = pd.factorize(language_table(every=True).family[codes])[0]
         own = kin ** .5 * draw('language', family.max() + 1)[:, family] + (1 - kin) ** .5 * own
     side = sides(codes, measure) if difference else 0
     tilt = slope * (x[l].mean() - x) + step * (measure[codes] == 0).to_numpy() + difference * side + by_level * (level - level.mean(1, keepdims=True))

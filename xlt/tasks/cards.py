@@ -10,7 +10,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import NamedTuple
 import xlt.tasks
-from ..common.errors import XltError, nearest
+from ..common.errors import XltError, did_you_mean
 from .card import KINDS, NER, NLI, UPOS, Encoder, MaskedText, Phase, Pretrained, Recipe, Task, intermediate, target
 
 # %% ../../nbs/tasks/90_cards.ipynb #k0000012
@@ -61,10 +61,10 @@ def find_task(name: str,  # as in `TASKS`
     "A task by its name; an unknown one is an `XltError` that names the nearest."
     known = {n: t for n, t in TASKS.items() if role in (None, t.role)}
     if name in known: return known[name]
-    raise XltError(f'{role or "task"} {name!r} is unknown{nearest(name, known)}; choose from {", ".join(known)}')
+    raise XltError(f'{role or "task"} {name!r} is unknown{did_you_mean(name, known)}; choose from {", ".join(known)}')
 
 # %% ../../nbs/tasks/90_cards.ipynb #x4ded1a6
 def find_variant(name: str) -> Variant:
     "An intermediate training by its name; an unknown one is an `XltError` that names the nearest."
     if name in VARIANTS: return VARIANTS[name]
-    raise XltError(f'intermediate {name!r} is unknown{nearest(name, VARIANTS)}; choose from {", ".join(BASES)}, each also with -mt, -mlm or -mt-mlm')
+    raise XltError(f'intermediate {name!r} is unknown{did_you_mean(name, VARIANTS)}; choose from {", ".join(BASES)}, each also with -mt, -mlm or -mt-mlm')
