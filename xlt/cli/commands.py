@@ -49,13 +49,13 @@ def resolved(args):
 # %% ../../nbs/cli/02_commands.ipynb #x0hardware
 def check_hardware(study, profile: str | None, again: list = ()) -> None:
     "What is missing can be run here, or in the jobs of a profile; or an `XltError`."
-    from xlt.runs.params import slow
+    from xlt.runs.params import bf16_warning
     from xlt.runs.worker import check_device
     from xlt.runs.store import result
     from xlt.runs.graph import runs
     todo = [r for r in runs(study) if r in again or not result(r)]
     if profile is None:
-        if todo and (why := slow(study)): print(f'warning: {why}', file=sys.stderr)
+        if todo and (why := bf16_warning(study)): print(f'warning: {why}', file=sys.stderr)
         return check_device(study, todo)
     if todo and study.device == 'auto' and study.encoder.kind != 'scratch':
         raise XltError(f'{study.file}: on a cluster say which device its jobs have: device: gpu or device: cpu (auto looks at this machine only)')

@@ -159,7 +159,7 @@ class ActiveRun:
         try: yield
         finally: self.seconds[name] = self.seconds.get(name, 0) + time.monotonic() - begun
     @property
-    def tracking(self) -> dict:  # settings of `xlt.models.training.arguments`
+    def tracking(self) -> dict:  # settings of `xlt.models.training.training_arguments`
         "Which tracker training tells of its progress, and under which name."
         return {'tracker': self.study.track, 'run_name': f'{self.study.study}/{self.run.name}'} if self.study.track else {}
     @property
