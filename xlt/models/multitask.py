@@ -139,12 +139,12 @@ def fit_mixture(encoder: PreTrainedModel,  # trained in place
                ) -> dict:  # as of `xlt.models.training.fit`; `drawn`: batches of each part; `dev` has the score of each part as well
     "Train several parts on one encoder; the best encoder by the mean development score is kept."
     per_pass = sum(-(-min(len(p.rows), cap) // p.batch_size) for p in parts)
-    steps = round(per_pass * shared.epochs)
+    steps = max(1, round(per_pass * shared.epochs))
     dealt = Batches(parts, turns(proportions({p.name: len(p.rows) for p in parts}, cap), steps, seed), seed)
     used = None if any(p.subwords is None for p in parts) else torch.cat([p.subwords for p in parts]).unique()
     with kept(folder) as folder, only_used(encoder, used, shared.weight_decay):
         args = arguments(folder, seed, 1, shared.learning_rate, max_steps=steps, warmup_steps=shared.warmup, weight_decay=shared.weight_decay,
-                         train_sampling_strategy='sequential', **looks(shared, per_pass), **how)
+                         train_sampling_strategy='sequential', **looks(shared, min(per_pass, steps)), **how)
         trainer = Mixed(SharedEncoder(encoder, parts), args, parts, dealt, every=every, callbacks=patience(shared))
         done = trainer.complete()
     return done | {'dev': trainer.scores, 'best': max(s['score'] for s in trainer.scores), 'of_steps': steps, 'drawn': dict(trainer.drawn(done['steps']))}

@@ -9,6 +9,7 @@ __all__ = ['WANTED', 'inputs', 'collator', 'arguments', 'excerpt', 'pretraining_
 # %% ../../nbs/models/07_training.ipynb #c003
 import re
 from collections.abc import Callable
+from math import ceil
 from pathlib import Path
 from random import Random
 import torch
@@ -189,7 +190,7 @@ def fit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, kind: str, f
     per_epoch = -(-len(rows) // phase.batch_size)
     with kept(folder) as folder, only_used(model, subwords_of(rows, tokenizer), phase.weight_decay):
         args = arguments(folder, seed, phase.batch_size, phase.learning_rate, num_train_epochs=phase.epochs, warmup_steps=phase.warmup,
-                         weight_decay=phase.weight_decay, **looks(phase, per_epoch), **how)
+                         weight_decay=phase.weight_decay, **looks(phase, min(per_epoch, ceil(per_epoch * phase.epochs))), **how)
         trainer = Scored(model, args, train_dataset=rows, eval_dataset=rows, data_collator=collator(kind, tokenizer), score_dev=score_dev,
                          lengths=list(features['length']), every=every, callbacks=patience(phase))
         done = trainer.complete()

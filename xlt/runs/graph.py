@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from ..common.errors import nearest, XltError
-from ..tasks.cards import TARGET
+from ..tasks.cards import TARGET, find_variant
 from .project import root
 from .params import Study
 from ..common.io import canonical
@@ -39,6 +39,11 @@ class Run:
 
     @property
     def name(self) -> str: return run_name(self.phase, self.intermediate, self.target, self.seed)
+    @property
+    def starts_from(self) -> 'tuple[Run, ...]':
+        "The runs whose checkpoints it reads: its parent's, and where weights before and after training are mixed, those before."
+        mixes = self.phase == 'intermediate' and self.parent.phase == 'intermediate'
+        return (self.parent, *([self.parent.parent] if mixes else [])) if self.parent else ()
     @property
     def study(self) -> str: return self.folder.parents[2].name
     @property
@@ -106,7 +111,10 @@ def runs(study: Study) -> list[Run]:
     unread = list(tests)  # text for masked language modelling leaves out what is evaluated
     encoder = make(study, 'encoder', **(dict(source=data, unread=unread, execution=how) | left_out(study, tests) if scratch else {}), recipe=study.encoder.identity())
     recipes = {i: dict(recipe=(m := study.mixture(i)).spec(), **(dict(unread=unread) if m.masked_lm else {})) for i in study.intermediates}
-    trained = {(i, s): make(study, 'intermediate', encoder, i, None, s, source=data, execution=how, **recipes[i], **left_out(study, tests)) for s in study.seeds for i in study.intermediates}
+    trained = {}
+    for s, i in [(s, i) for mixed in (False, True) for s in study.seeds for i in study.intermediates if mixed == (find_variant(i).protection == 'wise')]:
+        start = trained[find_variant(i).unprotected, s] if find_variant(i).protection == 'wise' else encoder
+        trained[i, s] = make(study, 'intermediate', start, i, None, s, source=data, execution=how, **recipes[i], **left_out(study, tests))
     scored = pairs(study, encoder, trained, tests)
     report = make(study, 'report', inputs=(encoder, *trained.values(), *scored), pairs={p.name: p.fingerprint for p in scored}, analysis=study.analysis.model_dump())
     return [encoder, *trained.values(), *scored, report]
