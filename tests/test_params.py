@@ -10,9 +10,9 @@ import yaml
 from hypothesis import given, strategies as st
 
 from xlt.common.errors import XltError
-from xlt.runs.params import Overrides, Study, set_aside
+from xlt.runs.config import Overrides, override, parse
+from xlt.runs.params import Study, without_absent
 from xlt.runs.project import find, root
-from xlt.runs.config import override, parse
 from xlt.tasks.cards import Phase
 
 FILE = 'params/tiny.yaml'
@@ -216,7 +216,7 @@ def test_an_intermediate_task_that_the_source_lacks_is_set_aside_with_its_reason
 
 def test_setting_aside_changes_no_study(project):
     asked = Study(**{**Study.read(FILE).dump(), 'source': {'kind': 'hub'}, 'intermediates': ['mnli', 'ccg'], 'targets': ['xnli', 'bucc2018']})
-    before, kept = asked.dump(), set_aside(asked)
+    before, kept = asked.dump(), without_absent(asked)
     assert asked.dump() == before and asked.absent == {}
     assert (kept.intermediates, kept.targets, set(kept.absent)) == (['mnli'], ['xnli'], {'ccg', 'bucc2018'})
 
@@ -245,7 +245,7 @@ def test_device_and_precision_are_resolved(kind, device, precision, gpus, wanted
 
 
 @pytest.mark.parametrize('settings, said', [
-    (['languages=[qaa, qab, qac]'], 'tertiles need 3 at least'), (['languages=[qab]', 'analysis.groups=median'], 'median need 2 at least'),
+    (['languages=[qaa, qab, qac]'], 'tertiles need at least 3'), (['languages=[qab]', 'analysis.groups=median'], 'median need at least 2'),
     (['languages=[qaa, qab, qac]', 'analysis.groups=median'], None)])
 def test_languages_that_make_no_groups_are_refused_before_anything_runs(project, settings, said):
     if said is None: assert Study.read(FILE, set=settings).study == 'tiny'

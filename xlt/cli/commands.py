@@ -49,13 +49,13 @@ def resolved(args):
 # %% ../../nbs/cli/02_commands.ipynb #x0hardware
 def check_hardware(study, profile: str | None, again: list = ()) -> None:
     "What is missing can be run here, or in the jobs of a profile; or an `XltError`."
-    from xlt.runs.params import slow
+    from xlt.runs.params import bf16_warning
     from xlt.runs.worker import check_device
     from xlt.runs.store import result
     from xlt.runs.graph import runs
     todo = [r for r in runs(study) if r in again or not result(r)]
     if profile is None:
-        if todo and (why := slow(study)): print(f'warning: {why}', file=sys.stderr)
+        if todo and (why := bf16_warning(study)): print(f'warning: {why}', file=sys.stderr)
         return check_device(study, todo)
     if todo and study.device == 'auto' and study.encoder.kind != 'scratch':
         raise XltError(f'{study.file}: on a cluster say which device its jobs have: device: gpu or device: cpu (auto looks at this machine only)')
@@ -284,7 +284,7 @@ def convert(args) -> int:
 # %% ../../nbs/cli/02_commands.ipynb #b5d859da
 def analyse(args) -> int:
     "test low- against high-resource languages in any table of scores"
-    from xlt.stats.analysis import headline
+    from xlt.stats.headline import headline
     from xlt.reporting.api import analyse
     found = analyse(args.scores, args.resource, args.groups, args.pivot, args.percent)
     for line in found.notes: print(f'xlt: {line}', file=sys.stderr)
