@@ -16,7 +16,8 @@ from statistics import median
 import pandas as pd, psutil
 from ..common.digests import stamp
 from ..data.examples import texts
-from .params import Study, extent, devices
+from ..common.devices import visible_gpus
+from .params import encoder_shape, Study
 from .project import root
 from .provenance import machine
 from .graph import Run, fingerprint, runs
@@ -311,7 +312,7 @@ def batches(run: Run) -> list[tuple[int, int]]:  # texts, and their longest, sub
 def memory(study: Study, run: Run) -> int:  # MB
     "What a run holds at most, on a processor."
     encoder, numbers = study.encoder, 1 if study.execution()['precision'] == 'bf16' else 2
-    weights, shape = encoder.size // 4 if encoder.size else PUBLISHED.get(encoder.origin), extent(study)
+    weights, shape = encoder.size // 4 if encoder.size else PUBLISHED.get(encoder.origin), encoder_shape(study)
     if not (weights and shape): return UNKNOWN
     layers, vocabulary = shape[0], 250_002
     width = ((vocabulary ** 2 + 48 * layers * weights) ** .5 - vocabulary) / (24 * layers)  # weights = vocabulary h + 12 L h²
@@ -321,14 +322,14 @@ def memory(study: Study, run: Run) -> int:  # MB
 # %% ../../nbs/runs/10_planning.ipynb #x11bmem3
 def at_a_time(study: Study, cores: int) -> int:
     "How many runs this machine can do at once: with a GPU each and four cores, or with a core and memory enough for most."
-    if study.execution()['device'] == 'gpu': return max(1, min(len(devices()) or 1, cores // 4))
+    if study.execution()['device'] == 'gpu': return max(1, min(len(visible_gpus()) or 1, cores // 4))
     if study.encoder.kind == 'scratch': return cores
     each = median(memory(study, run) for run in runs(study) if run.phase in ('intermediate', 'pair'))
     return max(1, min(cores, int(psutil.virtual_memory().total / 1e6 // each)))
 
 def shared(study: Study) -> dict[str, int]:  # as Snakemake's `--resources`
     "What the runs of a study share on this machine."
-    if study.execution()['device'] == 'gpu': return {'gpu': len(devices()) or 1}
+    if study.execution()['device'] == 'gpu': return {'gpu': len(visible_gpus()) or 1}
     if study.encoder.kind == 'scratch': return {}
     return {'mem_mb': max(psutil.virtual_memory().total // 10 ** 6, *(memory(study, run) for run in runs(study)))}
 

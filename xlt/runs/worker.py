@@ -18,7 +18,8 @@ from ..common.errors import nearest, XltError
 from ..common.progress import WORK, show_progress, tell
 from ..tasks.cards import TASKS
 from .graph import find_run, Run, runs
-from .params import devices, slow, Study
+from ..common.devices import visible_gpus
+from .params import bf16_warning, Study
 from .project import find, root
 from .provenance import code_in_use, commit, machine, versions
 from ..common.io import canonical, write
@@ -114,7 +115,7 @@ def take_device(locks: Path | None = None,  # None: a folder of this user's own
                 on: str = 'gpu',  # `cpu`: none is wanted
                ) -> FileLock | None:  # held until this process ends
     "See only the GPU that nobody else has, or none at all: XLT_GPUS is 0 or 1, from the `Snakefile`; without it (a notebook by hand), 1."
-    wanted, there = '0' if on == 'cpu' else os.environ.get('XLT_GPUS', '1'), devices()
+    wanted, there = '0' if on == 'cpu' else os.environ.get('XLT_GPUS', '1'), visible_gpus()
     if wanted == '0': os.environ['CUDA_VISIBLE_DEVICES'] = ''
     if wanted == '0' or not there: return None
     if 'SLURM_JOB_ID' in os.environ:  # the job's own; `Trainer` would spread a batch over several
@@ -158,7 +159,7 @@ class ActiveRun:
         try: yield
         finally: self.seconds[name] = self.seconds.get(name, 0) + time.monotonic() - begun
     @property
-    def tracking(self) -> dict:  # settings of `xlt.models.training.arguments`
+    def tracking(self) -> dict:  # settings of `xlt.models.training.training_arguments`
         "Which tracker training tells of its progress, and under which name."
         return {'tracker': self.study.track, 'run_name': f'{self.study.study}/{self.run.name}'} if self.study.track else {}
     @property
@@ -185,7 +186,7 @@ def begin(study: Study | str,  # a study, or its file
         raise XltError(f'{study.file}: {run.name} is now {run.fingerprint}, but {expected} was asked for: the parameters or the data have changed since')
     for start in run.starts_from: check_parent(study, run, start)
     check_device(study, [run])
-    if computes(study, run) and (why := slow(study)): print(f'warning: {why}', flush=True)
+    if computes(study, run) and (why := bf16_warning(study)): print(f'warning: {why}', flush=True)
     lock, waited = alone(run.folder)
     if waited and result(run):
         lock.release()
