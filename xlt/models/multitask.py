@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['proportions', 'task_schedule', 'Part', 'task_part', 'masked_texts', 'masked_part', 'SharedEncoder', 'row_batches',
-           'TaskBatches']
+           'TaskBatches', 'fit_mixture']
 
 # %% ../../nbs/models/08_multitask.ipynb #xd10e455
 from collections import Counter
@@ -129,26 +129,11 @@ def fit_mixture(encoder: PreTrainedModel,  # trained in place
                 seed: int,
                 folder: Path | None = None,  # for checkpoints to resume from; None: a temporary one
                 every: float = SAVE_EVERY,  # seconds between them
-<<<<<<< ours
-                **how,  # further settings of `xlt.models.training.arguments`
-               ) -> dict:  # as of `xlt.models.training.fit`; `drawn`: batches of each part; `dev` has the score of each part as well
-    "Train several parts on one encoder; the best encoder by the mean development score is kept."
-    per_pass = sum(-(-min(len(p.rows), cap) // p.batch_size) for p in parts)
-    steps = max(1, round(per_pass * shared.epochs))
-    dealt = Batches(parts, turns(proportions({p.name: len(p.rows) for p in parts}, cap), steps, seed), seed)
-    used = None if any(p.subwords is None for p in parts) else torch.cat([p.subwords for p in parts]).unique()
-    with kept(folder) as folder, only_used(encoder, used, shared.weight_decay):
-        args = arguments(folder, seed, 1, shared.learning_rate, max_steps=steps, warmup_steps=shared.warmup, weight_decay=shared.weight_decay,
-                         train_sampling_strategy='sequential', **looks(shared, min(per_pass, steps)), **how)
-        trainer = Mixed(SharedEncoder(encoder, parts), args, parts, dealt, every=every, callbacks=patience(shared))
-        done = trainer.complete()
-    return done | {'dev': trainer.scores, 'best': max(s['score'] for s in trainer.scores), 'of_steps': steps, 'drawn': dict(trainer.drawn(done['steps']))}
-=======
                 **how,  # further settings of `xlt.models.training.training_arguments`
                ) -> dict:  # as of `fit`; `dev` with the score of each part; `drawn`: batches of each
     "Train several parts on one encoder; the encoder with the best mean development score is kept."
     per_epoch = sum(-(-min(len(p.rows), cap) // p.batch_size) for p in parts)
-    steps = round(per_epoch * shared.epochs)
+    steps = max(1, round(per_epoch * shared.epochs))
     schedule = task_schedule(proportions({p.name: len(p.rows) for p in parts}, cap), steps, seed)
     batches = TaskBatches(parts, schedule, seed)
     maskings = {p.name: p.collate for p in parts if isinstance(p.collate, Masking)}
@@ -157,7 +142,7 @@ def fit_mixture(encoder: PreTrainedModel,  # trained in place
     with checkpoint_folder(folder) as folder, only_used(encoder, used, shared.weight_decay):
         args = training_arguments(folder, seed, 1, shared.learning_rate, max_steps=steps, warmup_steps=shared.warmup,
                                   weight_decay=shared.weight_decay, train_sampling_strategy='sequential',
-                                  **evaluation_schedule(shared, per_epoch), **how)
+                                  **evaluation_schedule(shared, min(per_epoch, steps)), **how)
         trainer = ResumableTrainer(SharedEncoder(encoder, parts), args, train_dataset=batches, eval_dataset=batches,
                                    data_collator=lambda rows: rows[0], score_dev=SharedEncoder.dev_scores,
                                    maskings=maskings, batches_before=batches.batches_before, every=every,
@@ -165,4 +150,4 @@ def fit_mixture(encoder: PreTrainedModel,  # trained in place
         done, scores = trainer.train_or_resume(), trainer.scores
     return done | {'dev': scores, 'best': max(s['score'] for s in scores), 'of_steps': steps,
                    'drawn': dict(batches.batches_before(done['steps']))}
->>>>>>> theirs
+

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MODEL_INPUTS', 'model_inputs', 'collator', 'training_arguments', 'random_excerpt', 'pretraining_texts',
            'tokenise_texts', 'pack_texts', 'Masking', 'masked_loss', 'pretrain', 'evaluation_schedule',
-           'early_stopping', 'describe_training']
+           'early_stopping', 'fit', 'describe_training']
 
 # %% ../../nbs/models/07_training.ipynb #c003
 import re
@@ -197,27 +197,18 @@ def fit(model: PreTrainedModel,  # trained in place
     "Fine-tune a model by the protocol; the model with the best development score is kept."
     rows = model_inputs(features)
     per_epoch = -(-len(rows) // phase.batch_size)
-<<<<<<< ours
-    with kept(folder) as folder, only_used(model, subwords_of(rows, tokenizer), phase.weight_decay):
-        args = arguments(folder, seed, phase.batch_size, phase.learning_rate, num_train_epochs=phase.epochs, warmup_steps=phase.warmup,
-                         weight_decay=phase.weight_decay, **looks(phase, min(per_epoch, ceil(per_epoch * phase.epochs))), **how)
-        trainer = Scored(model, args, train_dataset=rows, eval_dataset=rows, data_collator=collator(kind, tokenizer), score_dev=score_dev,
-                         lengths=list(features['length']), every=every, callbacks=patience(phase))
-        done = trainer.complete()
-    return done | {'dev': trainer.scores, 'best': max((s['score'] for s in trainer.scores), default=0.), 'of_steps': trainer.state.max_steps}
-=======
     with (checkpoint_folder(folder) as folder,
           only_used(model, subwords_of(rows, tokenizer), phase.weight_decay)):
         args = training_arguments(folder, seed, phase.batch_size, phase.learning_rate, num_train_epochs=phase.epochs,
                                   warmup_steps=phase.warmup, weight_decay=phase.weight_decay,
-                                  **evaluation_schedule(phase, per_epoch), **how)
+                                  **evaluation_schedule(phase, min(per_epoch, ceil(per_epoch * phase.epochs))), **how)
         trainer = ResumableTrainer(model, args, train_dataset=rows, eval_dataset=rows,
                                    data_collator=collator(kind, tokenizer), score_dev=lambda m: {'score': score_dev(m)},
                                    lengths=list(features['length']), every=every, callbacks=early_stopping(phase))
         done, scores = trainer.train_or_resume(), trainer.scores
     best = max((s['score'] for s in scores), default=0.)
     return done | {'dev': scores, 'best': best, 'of_steps': trainer.state.max_steps}
->>>>>>> theirs
+
 
 # %% ../../nbs/models/07_training.ipynb #x7told
 def describe_training(history: dict,  # from `fit` or `xlt.models.multitask.fit_mixture`

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'fingerprint', 'Run', 'run_name', 'make_run', 'shared_model', 'removed_tests', 'pair_specs', 'pairs',
-           'check_folders', 'find_run']
+           'check_folders', 'runs', 'find_run']
 
 # %% ../../nbs/runs/05_graph.ipynb #c003
 import hashlib
@@ -128,18 +128,6 @@ def check_folders(study: Study) -> None:
 # %% ../../nbs/runs/05_graph.ipynb #xf9bf3b0
 def runs(study: Study) -> list[Run]:
     "All runs of a study, each after what it needs: the encoder first, the report last."
-<<<<<<< ours
-    check_place(study)
-    data, scratch = study.source.identity(), study.encoder.kind == 'scratch'
-    tests, how = {t: study.evaluated(t) for t in TARGET if t in study.targets}, study.execution()
-    unread = list(tests)  # text for masked language modelling leaves out what is evaluated
-    encoder = make(study, 'encoder', **(dict(source=data, unread=unread, execution=how) | left_out(study, tests) if scratch else {}), recipe=study.encoder.identity())
-    recipes = {i: dict(recipe=(m := study.mixture(i)).spec(), **(dict(unread=unread) if m.masked_lm else {})) for i in study.intermediates}
-    trained = {}
-    for s, i in [(s, i) for mixed in (False, True) for s in study.seeds for i in study.intermediates if mixed == (find_variant(i).protection == 'wise')]:
-        start = trained[find_variant(i).unprotected, s] if find_variant(i).protection == 'wise' else encoder
-        trained[i, s] = make(study, 'intermediate', start, i, None, s, source=data, execution=how, **recipes[i], **left_out(study, tests))
-=======
     check_folders(study)
     data, scratch, how = study.source.identity(), study.encoder.kind == 'scratch', study.execution()
     tests = {t: study.evaluated(t) for t in TARGET if t in study.targets}
@@ -150,9 +138,10 @@ def runs(study: Study) -> list[Run]:
     mixtures = {i: study.mixture(i) for i in study.intermediates}
     specs = {i: dict(recipe=m.spec(), source=data, execution=how, **removed) | ({'unread': unread} if m.masked_lm else {})
              for i, m in mixtures.items()}
-    trained = {(i, s): make_run(study, 'intermediate', encoder, i, None, s, **specs[i])
-               for s in study.seeds for i in study.intermediates}
->>>>>>> theirs
+    trained, plain_of = {}, {i: v.unprotected for i in study.intermediates if (v := find_variant(i)).protection == 'wise'}
+    for s, i in [(s, i) for last in (False, True) for s in study.seeds for i in study.intermediates if last == (i in plain_of)]:
+        start = trained[plain_of[i], s] if i in plain_of else encoder
+        trained[i, s] = make_run(study, 'intermediate', start, i, None, s, **specs[i])
     scored = pairs(study, encoder, trained, tests)
     before = encoder, *trained.values(), *scored
     report = make_run(study, 'report', inputs=before, pairs={p.name: p.fingerprint for p in scored},
