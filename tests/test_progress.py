@@ -15,7 +15,7 @@ from machine import play
 
 from xlt.cli import main as cli, terminal
 from xlt.common import progress
-from xlt.models.checkpoints import seal, trained_once
+from xlt.models.checkpoints import load_or_train, seal
 from xlt.runs.params import Study
 from xlt.common.progress import amount, show_progress, tell, told
 from xlt.runs.worker import begin
@@ -112,10 +112,10 @@ def test_a_finished_model_is_trained_once_and_a_damaged_one_again(tmp_path):
     def train(): calls.append(1); return torch.tensor([1 / 3]), {'best': 1 / 3, 'dev': [{'step': 1, 'score': .1 + .2}]}
     def save(model, folder): folder.mkdir(parents=True); torch.save(model, folder / 'model')
     def load(folder): return torch.load(folder / 'model')
-    both = [trained_once(tmp_path / 'training', train, save, load) for _ in range(2)]
+    both = [load_or_train(tmp_path / 'training', train, save, load) for _ in range(2)]
     assert both[0] == both[1] and len(calls) == 1
     with open(tmp_path / 'training' / 'finished' / 'model', 'ab') as f: f.write(b'x')
-    trained_once(tmp_path / 'training', train, save, load)
+    load_or_train(tmp_path / 'training', train, save, load)
     assert len(calls) == 2
 
 

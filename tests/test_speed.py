@@ -10,7 +10,7 @@ from xlt.cli.main import main
 from xlt.runs.params import Study
 from xlt.runs.planning import gpu_hours, sequences, hub_tests as asked, hub_trainings
 from xlt.runs.speed import configuration, keep_speeds, lengths, made_up, newest_speeds, random_model, operations, train_once
-from xlt.models.training import arguments
+from xlt.models.training import training_arguments
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_lengths_are_those_asked_for():
 
 
 def test_compiling_is_asked_of_the_trainer(tmp_path):
-    assert arguments(tmp_path, 0, 1, .1, compile=True).torch_compile and not arguments(tmp_path, 0, 1, .1).torch_compile
+    assert training_arguments(tmp_path, 0, 1, .1, compile=True).torch_compile and not training_arguments(tmp_path, 0, 1, .1).torch_compile
 
 
 def test_training_changes_the_model():
