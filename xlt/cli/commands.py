@@ -285,7 +285,7 @@ def convert_command(args) -> int:
 # %% ../../nbs/cli/02_commands.ipynb #b5d859da
 def analyse_command(args) -> int:
     "test low- against high-resource languages in any table of scores"
-    from xlt.stats.analysis import headline
+    from xlt.stats.headline import headline
     from xlt.reporting.api import analyse
     found = analyse(args.scores, args.resource, args.groups, args.pivot, args.percent)
     for line in found.notes: print(f'xlt: {line}', file=sys.stderr)

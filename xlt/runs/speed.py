@@ -25,7 +25,8 @@ from .worker import peak_memory
 from ..common.io import write
 from ..models.retrieval import embed_block
 from ..models.tokenised import table
-from ..models.training import Scored, arguments, collator, inputs
+from ..models.checkpoints import ResumableTrainer
+from ..models.training import collator, model_inputs, training_arguments
 
 # %% ../../nbs/runs/09_speed.ipynb #270e82a7
 VOCABULARY = 250_002  # sub-words of XLM-R
@@ -109,9 +110,9 @@ def train_once(model: PreTrainedModel, kind: str, features: Dataset, batch_size:
     "One pass over features."
     clock, tokenizer = Clock(), train_tokenizer({'a': ['a b c']}, 300, 1.)
     with TemporaryDirectory() as folder:
-        args = arguments(folder, 0, batch_size, 1e-5, num_train_epochs=1, warmup_steps=.1, save_strategy='no', precision=precision(), compile=compile)
-        Scored(model, args, train_dataset=inputs(features), data_collator=collator('span' if kind == 'paragraph' else 'sentence_pair', tokenizer),
-               score_dev=None, lengths=list(features['length']), callbacks=[clock]).complete()
+        args = training_arguments(folder, 0, batch_size, 1e-5, num_train_epochs=1, warmup_steps=.1, save_strategy='no', precision=precision(), compile=compile)
+        ResumableTrainer(model, args, train_dataset=model_inputs(features), data_collator=collator('span' if kind == 'paragraph' else 'sentence_pair', tokenizer),
+               lengths=list(features['length']), callbacks=[clock]).train_or_resume()
     return clock.seconds
 
 # %% ../../nbs/runs/09_speed.ipynb #7f6cd71e
