@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['GB', 'LARGEST', 'SMALL', 'LARGE', 'FILES', 'CHECKS', 'renamed', 'new_study', 'finding', 'tested', 'packages',
-           'allowed_files', 'check_files', 'home_folder', 'machine', 'gpu', 'hub', 'cached', 'packaged', 'xtreme_files',
-           'words_of', 'looked', 'judged', 'examine', 'told']
+           'allowed_files', 'check_files', 'home_folder', 'machine', 'gpu', 'hub', 'cached', 'packaged', 'hindrance',
+           'xtreme_files', 'words_of', 'looked', 'judged', 'examine', 'told']
 
 # %% ../../nbs/reporting/08_doctor.ipynb #x73c9bf8
 import os, shutil, sys, threading
@@ -171,13 +171,8 @@ def hindrance(file: Path,  # of a study
     if wrong := [w for w, state in states.items() if state == 'wrong']: return f'first see to: {", ".join(wrong)}'
     try:
         study = Study.read(file)
-<<<<<<< ours
         lacks = [why for task in (*study.intermediates, *study.targets) if task in TASKS and (why := why_missing(study.source, task))]
-    except XltError as e: return str(e).splitlines()[0].removeprefix(f'{shown(file)}: ')
-=======
-        lacks = [why for task in (*study.intermediates, *study.targets) if task in TASKS and (why := missing(study.source, task))]
     except XltError as e: return str(e).splitlines()[0].removeprefix(f'{short_path(file)}: ')
->>>>>>> theirs
     if lacks: return lacks[0]
     try: study.encoder.check()
     except XltError as e: return str(e)

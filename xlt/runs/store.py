@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['valid_result', 'verified', 'inside', 'belongs', 'set_aside', 'checkpoint_removed', 'read_by', 'is_current',
            'put_aside_outdated', 'publish', 'is_published', 'local_result', 'result', 'pack_file', 'pack_member',
-           'in_pack', 'predictions', 'graded', 'write_pack', 'code_changed', 'mixed_makers', 'runs_to_remake', 'forget',
-           'languages_note', 'lost_languages', 'note_languages', 'check_run_files', 'files_in', 'needed_again',
-           'in_use', 'remove_unneeded', 'reopen']
+           'in_pack', 'pack_of', 'packed_result', 'predictions', 'graded', 'to_pack', 'write_pack', 'code_changed',
+           'mixed_makers', 'runs_to_remake', 'forget', 'languages_note', 'lost_languages', 'note_languages',
+           'check_run_files', 'files_in', 'needed_again', 'in_use', 'remove_unneeded', 'reopen']
 
 # %% ../../nbs/runs/06_store.ipynb #stoimp
 import hashlib, io, json, os, shutil, time
@@ -25,9 +25,6 @@ from .params import Study
 from .provenance import code, differences, keep_committed, makers
 from ..common.io import canonical_json, write
 from .packs import pack_graded, shared_examples, pack_bytes, read_pack, unpack_graded
-from ..common.errors import did_you_mean, XltError
-from ..common.digests import file_stamp, checksum, file_digest, intact, verified_bytes
-from ..common.io import canonical_json, write
 
 # %% ../../nbs/runs/06_store.ipynb #c026
 def valid_result(content: bytes) -> dict | None:  # None: it is damaged
@@ -144,11 +141,7 @@ def packed_result(run: Run) -> dict | None:
     "The result of a run in its study's pack."
     if not pack_of(run): return None
     path = pack_file(run.study)
-<<<<<<< ours
-    data = in_pack(path, file_stamp(path.stat()), member(run))
-=======
-    data = in_pack(path, stamp(path.stat()), pack_member(run))
->>>>>>> theirs
+    data = in_pack(path, file_stamp(path.stat()), pack_member(run))
     return dict(data, packed=True) if data and belongs(run, data) else None
 
 # %% ../../nbs/runs/06_store.ipynb #x1pred
@@ -177,11 +170,7 @@ def graded(run: Run) -> pd.DataFrame:  # language, id, correct (0 to 1)
 def to_pack(run: Run) -> dict[str, bytes]:  # by name; empty: it has no result of its own
     "What a pack holds of a run."
     if run.phase == 'report' or not (done := local_result(run)): return {}
-<<<<<<< ours
-    held = {member(run): (canonical_json(done) + '\n').encode()}
-=======
-    held = {pack_member(run): (canonical(done) + '\n').encode()}
->>>>>>> theirs
+    held = {pack_member(run): (canonical_json(done) + '\n').encode()}
     if run.phase != 'pair' or not any(p.endswith('/predictions.parquet') for p in done['files']): return held
     examples, values, which = pack_graded(graded(run))
     name = hashlib.sha256(examples).hexdigest()[:10]
