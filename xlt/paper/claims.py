@@ -53,7 +53,8 @@ def interval(held: Gains, statistic, draws: int, seed: int, again: bool, spared:
     values = statistic(weighted_means(held, weights), targets).reshape(draws, -1)
     values = values[~np.isnan(values).any(1)]
     if values.shape[1] == 1: return tuple(map(float, np.quantile(values, [.025, .975])))
-    tails = norm.isf([.025 / (spared + 1), .025 / (values.shape[1] - spared)])  # so many could be wrongly above, or wrongly below; too far out to count draws
+    # so many could be wrongly above, or wrongly below; too far out to count draws
+    tails = norm.isf([.025 / (spared + 1), .025 / (values.shape[1] - spared)])
     ends = values.mean(0) - tails[0] * values.std(0), values.mean(0) + tails[1] * values.std(0)
     return tuple(float(np.sort(e)[spared]) for e in ends)
 
@@ -63,7 +64,8 @@ def narrowed(held: Gains, names: list[str], targets: list[str]) -> Gains:
     part = held.points[[held.intermediates.index(n) for n in names]][:, [held.targets.index(t) for t in targets]]
     full = (~np.isnan(part)).any(2).all(0)
     some = (~np.isnan(part[:, full])).any((0, 1))
-    return Gains(part[:, full][:, :, some], names, [t for t, f in zip(targets, full) if f], [c for c, s in zip(held.languages, some) if s], held.pivot)
+    return Gains(part[:, full][:, :, some], names, [t for t, f in zip(targets, full) if f],
+                 [c for c, s in zip(held.languages, some) if s], held.pivot)
 
 # %% ../../nbs/paper/03_claims.ipynb #x291a6e9
 def statement(e: Evidence, part: str,  # of the published claims
@@ -76,11 +78,15 @@ def statement(e: Evidence, part: str,  # of the published claims
     "Estimate, interval and verdict of one statement."
     missing = [n for n in [*names, *(targets or [])] if n not in [*e.gains.intermediates, *e.gains.targets]]
     held = None if missing or not names else narrowed(e.gains, names, targets or e.gains.targets)
-    if held is None or not held.targets: return untested(e, part, estimand, f'no scores of {", ".join(missing) or "such tasks"}')
-    point = float(np.sort(statistic(weighted_means(held, np.ones((1, len(held.languages)))), np.ones((1, len(held.targets)))).ravel())[spared])
+    if held is None or not held.targets:
+        return untested(e, part, estimand, f'no scores of {", ".join(missing) or "such tasks"}')
+    point = float(np.sort(statistic(weighted_means(held, np.ones((1, len(held.languages)))),
+                                    np.ones((1, len(held.targets)))).ravel())[spared])
     ends, narrow = (interval(held, statistic, e.draws, e.seed, again, spared) for again in (targets is None, False))
-    return dict(part=part, estimand=estimand, estimate=point, ci_low=ends[0], ci_high=ends[1], bar=bar, side='above' if above else 'below',
-                verdict=judge(*ends, bar, above), here=judge(*narrow, bar, above), here_low=narrow[0], here_high=narrow[1],
+    return dict(part=part, estimand=estimand, estimate=point, ci_low=ends[0], ci_high=ends[1], bar=bar,
+                side='above' if above else 'below',
+                verdict=judge(*ends, bar, above), here=judge(*narrow, bar, above), here_low=narrow[0],
+                here_high=narrow[1],
                 languages=sum(c != held.pivot for c in held.languages), targets=len(held.targets), note=note)
 
 # %% ../../nbs/paper/03_claims.ipynb #x9e0ce30
@@ -99,7 +105,8 @@ def average(means: np.ndarray,  # (draws, intermediate tasks, targets)
 def claim_1(e: Evidence) -> list[dict]:
     "SQuAD, MNLI and HellaSwag bring large average gains."
     rows = carried('claims').query('claim == 1')
-    return [statement(e, r.part, f'mean gain of {r.intermediate} over targets', [r.intermediate], lambda m, t: average(m, t)[:, 0], e.bar(SHARE * r.value))
+    return [statement(e, r.part, f'mean gain of {r.intermediate} over targets', [r.intermediate],
+                      lambda m, t: average(m, t)[:, 0], e.bar(SHARE * r.value))
             for r in rows.itertuples()]
 
 # %% ../../nbs/paper/03_claims.ipynb #xab32ee4
@@ -107,8 +114,10 @@ def claim_2(e: Evidence) -> list[dict]:
     "Multi-task training is best."
     few = f'of the nine, {len(e.singles)} are here' if len(e.singles) < len(INTERMEDIATE) else ''
     def lead(m, t): return average(m, t)[:, :1] - average(m, t)[:, 1:]
-    if not e.singles: return [untested(e, 'multi', 'mean gain of multi over each single task', 'no single intermediate task')]
-    return [statement(e, 'multi', 'mean gain of multi, less that of each single task; the least', ['multi', *e.singles], lead, note=few)]
+    if not e.singles:
+        return [untested(e, 'multi', 'mean gain of multi over each single task', 'no single intermediate task')]
+    return [statement(e, 'multi', 'mean gain of multi, less that of each single task; the least', ['multi', *e.singles],
+                      lead, note=few)]
 
 # %% ../../nbs/paper/03_claims.ipynb #x83ccc89
 def claim_3(e: Evidence) -> list[dict]:
@@ -116,7 +125,8 @@ def claim_3(e: Evidence) -> list[dict]:
     spared = len(e.singles) // 9
     def reached(m, t): return m[:, :, 0]
     what = f'gain that {"all" if not spared else "all but one"} of {len(e.singles)} intermediate tasks reach'
-    return [statement(e, part, f'{what}, {target}', e.singles, reached, e.bar(DRAMATIC), targets=[target], spared=spared)
+    return [statement(e, part, f'{what}, {target}', e.singles, reached, e.bar(DRAMATIC), targets=[target],
+                      spared=spared)
             for part in carried('claims').query('claim == 3').part for target in TARGET if target.startswith(part)]
 
 # %% ../../nbs/paper/03_claims.ipynb #x479bf8a
@@ -131,7 +141,8 @@ def claim_4(e: Evidence) -> list[dict]:
 # %% ../../nbs/paper/03_claims.ipynb #x68dfab6
 def claim_5(e: Evidence) -> list[dict]:
     "The best model per target gains."
-    what, value = 'mean gain of the best per target, by development scores', carried('claims').query('claim == 5').value.item()
+    what, value = 'mean gain of the best per target, by development scores', carried('claims').query('claim == '
+                                                                                                     '5').value.item()
     chosen = picks(e.gains, e.dev).get(RULES[1])
     if not chosen: return [untested(e, 'best', what, 'no development scores in the pivot')]
     names = list(dict.fromkeys(chosen))
@@ -139,7 +150,8 @@ def claim_5(e: Evidence) -> list[dict]:
     held = narrowed(e.gains, names, e.gains.targets)
     note = '' if held.targets == e.gains.targets else 'not every task was tested on every target'
     if note: return [untested(e, 'best', what, note)]
-    return [statement(e, 'best', what, names, best, e.bar(SHARE * value), note=', '.join(f'{t}: {c}' for t, c in zip(e.gains.targets, chosen)))]
+    return [statement(e, 'best', what, names, best, e.bar(SHARE * value),
+                      note=', '.join(f'{t}: {c}' for t, c in zip(e.gains.targets, chosen)))]
 
 # %% ../../nbs/paper/03_claims.ipynb #xc514cb7
 def claim_6(e: Evidence) -> list[dict]:
@@ -148,23 +160,29 @@ def claim_6(e: Evidence) -> list[dict]:
     for part in ('mlm', 'mt'):
         plain = [i for i in e.gains.intermediates if f'{i}-{part}' in e.gains.intermediates]
         def lead(m, t, k=len(plain)): return (average(m, t)[:, :k] - average(m, t)[:, k:]).mean(1)
-        rows.append(statement(e, part, f'mean gain of {len(plain) or ""} plain tasks, less that of the same with {part}'.replace('  ', ' '),
+        rows.append(statement(e, part,
+                              f'mean gain of {len(plain) or ""} plain tasks, less that of the same with {part}'.replace('  ', ' '),
                               [*plain, *(f'{i}-{part}' for i in plain)], lead, note=', '.join(plain)))
     return rows
 
 # %% ../../nbs/paper/03_claims.ipynb #x00d7585
 def setting(e: Evidence, part: str, estimand: str, value: float, so: bool, note: str) -> dict:
     "A statement about how the study was made."
-    return dict(untested(e, part, estimand, note), estimate=value, targets=len(e.gains.targets), **(dict(verdict='supported', here='supported') if so else {}))
+    return dict(untested(e, part, estimand, note), estimate=value, targets=len(e.gains.targets),
+                **(dict(verdict='supported', here='supported') if so else {}))
 
 # %% ../../nbs/paper/03_claims.ipynb #x2dfeb22
 def claims_7_to_9(e: Evidence) -> dict[int, list[dict]]:
     "The starting encoder, the phases, and the intermediate tasks."
-    large, trained = str(e.encoder).endswith('xlm-roberta-large'), [t for t in e.gains.targets if t not in TARGET or TARGET[t].train_on]
+    large, trained = str(e.encoder).endswith('xlm-roberta-large'), [t for t in e.gains.targets if t not in TARGET
+                                                                    or TARGET[t].train_on]
     phases, english = 1 + bool(e.singles) + bool(trained), e.gains.pivot == 'en'
-    return {7: [setting(e, 'encoder', 'the encoder is XLM-R Large', float(large), large, f'the encoder is {e.encoder or "not said"}')],
-            8: [setting(e, 'phases', 'phases before evaluation', phases, phases == 3, f'{len(e.singles)} intermediate and {len(trained)} trained target tasks')],
-            9: [setting(e, 'tasks', 'intermediate tasks of the nine, in English', len(e.singles), english and len(e.singles) == 9,
+    return {7: [setting(e, 'encoder', 'the encoder is XLM-R Large', float(large), large,
+                        f'the encoder is {e.encoder or "not said"}')],
+            8: [setting(e, 'phases', 'phases before evaluation', phases, phases == 3,
+                        f'{len(e.singles)} intermediate and {len(trained)} trained target tasks')],
+            9: [setting(e, 'tasks', 'intermediate tasks of the nine, in English', len(e.singles),
+                        english and len(e.singles) == 9,
                         '' if english else f'the pivot is {e.gains.pivot}, not English')]}
 
 # %% ../../nbs/paper/03_claims.ipynb #x9d3ac34
@@ -177,9 +195,11 @@ def claims(scores: pd.DataFrame,  # a checked tidy table
     "The nine claims on a table of scores."
     dev = pd.DataFrame(columns=['intermediate', 'target', 'language', 'score']) if dev is None else dev
     e = Evidence(gains(scores, pivot), dev, encoder, draws, seed)
-    parts = {1: claim_1(e), 2: claim_2(e), 3: claim_3(e), 4: claim_4(e), 5: claim_5(e), 6: claim_6(e), **claims_7_to_9(e)}
+    parts = {1: claim_1(e), 2: claim_2(e), 3: claim_3(e), 4: claim_4(e), 5: claim_5(e), 6: claim_6(e),
+             **claims_7_to_9(e)}
     said = carried('claims').rename(columns={'value': 'published'})[['claim', 'part', 'statement', 'published']]
-    columns = ['estimand', 'estimate', 'ci_low', 'ci_high', 'bar', 'side', 'verdict', 'here', 'here_low', 'here_high', 'languages', 'targets', 'note']
+    columns = ['estimand', 'estimate', 'ci_low', 'ci_high', 'bar', 'side', 'verdict', 'here', 'here_low', 'here_high',
+               'languages', 'targets', 'note']
     found = pd.DataFrame([dict(claim=n, **row) for n, rows in parts.items() for row in rows])
     return said.merge(found, 'left', ['claim', 'part']).reindex(columns=[*said, *columns]).set_index(['claim', 'part'])
 

@@ -27,22 +27,28 @@ def carried(name: str,  # one of `FILES`
     return pd.read_csv(files('xlt') / 'tables' / f'published_{name}.csv', keep_default_na=False, na_values=[''])
 
 # %% ../../nbs/paper/01_published.ipynb #xeee6ed8
-COLUMNS = {'XNLI_acc': ('xnli', 'accuracy'), 'PAWSX_acc': ('pawsx', 'accuracy'), 'POS_F1': ('udpos', 'f1'), 'NER_F1': ('panx', 'f1'),
-           'XQuAD_F1': ('xquad', 'f1'), 'XQuAD_EM': ('xquad', 'exact_match'), 'MLQA_F1': ('mlqa', 'f1'), 'MLQA_EM': ('mlqa', 'exact_match'),
-           'TyDiQA_F1': ('tydiqa', 'f1'), 'TyDiQA_EM': ('tydiqa', 'exact_match'), 'BUCC_F1': ('bucc2018', 'f1'), 'Tatoeba_acc': ('tatoeba', 'accuracy')}
+COLUMNS = {'XNLI_acc': ('xnli', 'accuracy'), 'PAWSX_acc': ('pawsx', 'accuracy'), 'POS_F1': ('udpos', 'f1'),
+           'NER_F1': ('panx', 'f1'),
+           'XQuAD_F1': ('xquad', 'f1'), 'XQuAD_EM': ('xquad', 'exact_match'), 'MLQA_F1': ('mlqa', 'f1'),
+           'MLQA_EM': ('mlqa', 'exact_match'),
+           'TyDiQA_F1': ('tydiqa', 'f1'), 'TyDiQA_EM': ('tydiqa', 'exact_match'), 'BUCC_F1': ('bucc2018', 'f1'),
+           'Tatoeba_acc': ('tatoeba', 'accuracy')}
 
 # %% ../../nbs/paper/01_published.ipynb #x56942cd
 def main_table() -> pd.DataFrame:  # `row` (as printed), `intermediate`, `kind` (score or gain), `split`, `target`, `metric`, `value`, `Avg` and the source
     "The paper's main table, one number per row: percent, or points gained."
     wide = carried('main_table')
     long = wide.melt([c for c in wide if c not in COLUMNS], list(COLUMNS), 'column', 'value').dropna(subset='value')
-    return long.assign(target=[COLUMNS[c][0] for c in long.column], metric=[COLUMNS[c][1] for c in long.column]).drop(columns='column')
+    return long.assign(target=[COLUMNS[c][0] for c in long.column],
+                       metric=[COLUMNS[c][1] for c in long.column]).drop(columns='column')
 
 # %% ../../nbs/paper/01_published.ipynb #xadbac9b
 def averages() -> pd.DataFrame:  # `printed` and `computed` average of every complete row, percent or points
     "The printed averages of the main table beside those of its columns."
-    tasks = main_table().groupby(['intermediate', 'row', 'kind', 'split', 'target'], sort=False).agg(value=('value', 'mean'), printed=('Avg', 'first'))
-    rows = tasks.groupby(level=[0, 1, 2, 3], sort=False).agg(printed=('printed', 'first'), computed=('value', 'mean'), tasks=('value', 'size'))
+    tasks = main_table().groupby(['intermediate', 'row', 'kind', 'split', 'target'],
+                                 sort=False).agg(value=('value', 'mean'), printed=('Avg', 'first'))
+    rows = tasks.groupby(level=[0, 1, 2, 3], sort=False).agg(printed=('printed', 'first'), computed=('value', 'mean'),
+                                                             tasks=('value', 'size'))
     return rows[rows.tasks == len(TARGET)].drop(columns='tasks').reset_index()
 
 # %% ../../nbs/paper/01_published.ipynb #x17b25b6
@@ -51,9 +57,11 @@ def inconsistencies() -> pd.DataFrame:  # by name: `what`; `one`, `one_value`, `
     table, rows = carried('inconsistencies').set_index('name'), averages().set_index('row')
     slip = rows[rows.intermediate == 'qqp-mlm'].iloc[0]
     tatoeba = main_table().query('target == "tatoeba"').set_index('row').value
-    hu, own, best = (f'XTREME benchmark: {who}' for who in ('XLM-R (Hu et al., 2020)', 'XLM-R (Ours)', 'Our best models'))
+    hu, own, best = (f'XTREME benchmark: {who}'
+                     for who in ('XLM-R (Hu et al., 2020)', 'XLM-R (Ours)', 'Our best models'))
     found = {'qqp_mlm_average': (slip.printed, slip.computed), 'tatoeba_baseline': (tatoeba[own], tatoeba[hu]),
-             'best_gain': tuple(rows.printed[best] - rows.printed[r] for r in (own, hu)), 'squad_gain': (rows[rows.intermediate == 'squad_v1'].printed.iloc[0], np.nan)}
+             'best_gain': tuple(rows.printed[best] - rows.printed[r] for r in (own, hu)),
+             'squad_gain': (rows[rows.intermediate == 'squad_v1'].printed.iloc[0], np.nan)}
     values = pd.DataFrame(found, index=['one_value', 'other_value']).T.round(1)
     return table.fillna(values)
 
@@ -67,8 +75,10 @@ def measured(scores: pd.DataFrame,  # a tidy table
     "Scores and gains of a study, language by language and their means."
     every = typed(pd.concat([scores, metrics]) if metrics is not None else scores, 'the table of scores')
     gained = [paired(part) for _, part in every.groupby(['target', 'metric']) if (part.intermediate == 'none').any()]
-    rows = pd.concat([every.assign(kind='score', value=every.score), *(g.assign(kind='gain', value=g.score - g.baseline) for g in gained)])
-    means = rows.groupby([k for k in KEYS if k != 'language'] + ['seed'], as_index=False).value.mean().assign(language='mean')
+    rows = pd.concat([every.assign(kind='score', value=every.score),
+                      *(g.assign(kind='gain', value=g.score - g.baseline) for g in gained)])
+    means = rows.groupby([k for k in KEYS if k != 'language'] + ['seed'],
+                         as_index=False).value.mean().assign(language='mean')
     return pd.concat([rows, means])[KEYS + ['seed', 'value']]
 
 # %% ../../nbs/paper/01_published.ipynb #x4c468df
@@ -90,7 +100,8 @@ def tolerated(values: pd.DataFrame,  # from `measured`
 
 # %% ../../nbs/paper/01_published.ipynb #x76ebde4
 ENCODERS = {'FacebookAI/xlm-roberta-base': 'XLM-R Base', 'FacebookAI/xlm-roberta-large': 'XLM-R Large'}
-SETTINGS = {'xnli': 'zero-shot (en MNLI)', 'pawsx': 'zero-shot (en)', 'xquad': 'zero-shot (SQuAD1.1 en)', 'mlqa': 'zero-shot (SQuAD1.1 en)',
+SETTINGS = {'xnli': 'zero-shot (en MNLI)', 'pawsx': 'zero-shot (en)', 'xquad': 'zero-shot (SQuAD1.1 en)',
+            'mlqa': 'zero-shot (SQuAD1.1 en)',
             'tydiqa': 'zero-shot (TyDiQA en 3696)'}  # trained as here
 
 # %% ../../nbs/paper/01_published.ipynb #x545518e
@@ -98,10 +109,15 @@ def reference(model: str = 'XLM-R Large',  # whose baselines
              ) -> pd.DataFrame:  # `KEYS`, `published`, `split`, `model`, `source`, `version`, `measures`
     "Everything in print that a study may be set beside."
     main, alone, many = main_table(), carried('retrieval'), carried('baselines')
-    main = main[~main.intermediate.isin(['best', 'human'])].rename(columns={'value': 'published'}).assign(language='mean', model='XLM-R Large')
-    many = many[(many.setting == many.target.map(SETTINGS)) & many.model.str.startswith(model) & (many.language != 'avg')]
+    main = main[~main.intermediate.isin(['best',
+                                         'human'])].rename(columns={'value': 'published'}).assign(language='mean',
+                                                                                                  model='XLM-R Large')
+    many = many[(many.setting == many.target.map(SETTINGS)) & many.model.str.startswith(model)
+                & (many.language != 'avg')]
     single = pd.concat([alone, many]).rename(columns={'score': 'published'}).assign(kind='score', intermediate='none')
-    return pd.concat([main, single], ignore_index=True)[KEYS + ['published', 'split', 'model', 'source', 'version', 'measures']]
+    return pd.concat([main, single], ignore_index=True)[KEYS
+                                                        + ['published', 'split', 'model', 'source', 'version',
+                                                           'measures']]
 
 # %% ../../nbs/paper/01_published.ipynb #x508a12e
 def reason(row,  # of a comparison: `kind`, `target`, `language`, `split`, `model`
@@ -128,17 +144,20 @@ def compare(scores: pd.DataFrame,  # a tidy table
     table = table.assign(difference=table.ours - table.published, why=why)
     judged = np.select([table.why != '', table.tolerance.isna(), table.difference.abs() <= table.tolerance],
                        ['not comparable', 'no tolerance (one seed)', 'agrees'], 'differs')
-    return table.assign(verdict=judged)[KEYS + ['published', 'ours', 'difference', 'tolerance', 'seeds', 'verdict', 'why', 'split', 'model', 'source', 'version', 'measures']]
+    return table.assign(verdict=judged)[KEYS + ['published', 'ours', 'difference', 'tolerance', 'seeds', 'verdict',
+                                                'why', 'split', 'model', 'source', 'version', 'measures']]
 
 # %% ../../nbs/paper/01_published.ipynb #x2bc07f9
 def pattern(compared: pd.DataFrame,  # from `compare`
            ) -> pd.DataFrame:  # for all targets, and without retrieval: `cells`, `same_sign` (0 to 1), `spearman`, `p_value`; NaN for fewer than three cells
     "How alike are the gains of a study and the published ones?"
     from scipy.stats import spearmanr
-    cells = compared[(compared.kind == 'gain') & (compared.metric == compared.target.map(lambda name: TARGET[name].metrics[0]))]
+    cells = compared[(compared.kind == 'gain')
+                     & (compared.metric == compared.target.map(lambda name: TARGET[name].metrics[0]))]
     trained, rows = cells[cells.target.map(lambda name: name not in RETRIEVAL)], {}
     for name, part in {'all targets': cells, 'without retrieval': trained}.items():
         enough = len(part) > 2 and part.ours.nunique() > 1
         rho, p = spearmanr(part.published, part.ours) if enough else (np.nan, np.nan)
-        rows[name] = dict(cells=len(part), same_sign=(np.sign(part.published) == np.sign(part.ours)).mean(), spearman=rho, p_value=p)
+        rows[name] = dict(cells=len(part), same_sign=(np.sign(part.published) == np.sign(part.ours)).mean(),
+                          spearman=rho, p_value=p)
     return pd.DataFrame.from_dict(rows, orient='index')

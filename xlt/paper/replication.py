@@ -38,8 +38,10 @@ def measure(study: Study, target: str,  # a retrieval task
     "A retrieval score as the published ones were made."
     how = study.retrieval
     if not TARGET[target].mined:
-        return evaluate_retrieval(study.source, TARGET[target], model, tokenizer, how.layer, how.max_length, how.neighbours, [language], prefix=how.prefix)[0][0]['score']
-    gold, found, _ = mine(load(study.source, target, 'dev', language), how.neighbours, None, model, tokenizer, how.layer, how.max_length, None, how.prefix)
+        return evaluate_retrieval(study.source, TARGET[target], model, tokenizer, how.layer, how.max_length,
+                                  how.neighbours, [language], prefix=how.prefix)[0][0]['score']
+    gold, found, _ = mine(load(study.source, target, 'dev', language), how.neighbours, None, model, tokenizer,
+                          how.layer, how.max_length, None, how.prefix)
     return score(target, gold, found, language)['f1']
 
 # %% ../../nbs/paper/04_replication.ipynb #x63c2635
@@ -50,7 +52,9 @@ def replicate_retrieval(study: Study,  # its source, encoder and retrieval setti
                        ) -> pd.DataFrame:  # `target`, `language`, `published`, `ours`, `difference` (percent, points), `verdict`
     "Published retrieval scores of an untrained encoder beside ours."
     wanted = carried('retrieval').rename(columns={'score': 'published'})
-    if unknown := sorted(set(languages or ()) - set(wanted.language)): raise XltError(f'--languages: nothing is published for {", ".join(unknown)}; there is {", ".join(sorted(set(wanted.language)))}')
+    if unknown := sorted(set(languages or ()) - set(wanted.language)):
+        raise XltError(f'--languages: nothing is published for {", ".join(unknown)}; '
+                       f'there is {", ".join(sorted(set(wanted.language)))}')
     model, tokenizer = ready_encoder(study)
     wanted = wanted[wanted.target.isin(study.targets) & wanted.language.isin(languages or wanted.language)]
     ours = [measure(study, r.target, r.language, model, tokenizer) for r in wanted.itertuples()]
@@ -101,7 +105,8 @@ def fidelity(table: pd.DataFrame,  # from `replicate_e5`
     worst = known.loc[known.difference.abs().idxmax()]
     verdict = 'agrees with' if mean <= FAITHFUL else 'differs from'
     return (f'On Tatoeba, foreign to English, the encoder {verdict} the published accuracies of multilingual-e5-small: '
-            f'the mean absolute difference over {len(known)} languages is {number(mean)} points (at most {FAITHFUL:g} was '
+            f'the mean absolute difference over {len(known)} languages is {number(mean)} '
+            f'points (at most {FAITHFUL:g} was '
             f'asked for), the largest {number(worst.difference, 1, plus=True)} in {worst.language}; on average it is '
             f'{number(known.difference.mean(), plus=True)}.')
 

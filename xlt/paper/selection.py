@@ -23,16 +23,20 @@ DEV = ['study', 'intermediate', 'target', 'language', 'metric', 'seed', 'score']
 def dev_score(run: Run) -> dict[str | None, float]:  # percent by language, None for the pivot; empty: not done, or no development data
     "The best development score of a pair, or of the pair whose model it uses, and what that model reached in other languages."
     data = result(run)
-    while data and not data.get('history') and run.parent and run.parent.phase == 'pair': run, data = run.parent, result(run.parent)
+    while data and not data.get('history') and run.parent and run.parent.phase == 'pair':
+        run, data = run.parent, result(run.parent)
     if not data or not data.get('history'): return {}
     return {None: data['history']['best']} | data['history'].get('beyond', {})
 
 # %% ../../nbs/paper/00_selection.ipynb #x5e43f0d
 def dev_scores(study: Study) -> pd.DataFrame:  # columns `DEV`; percent
     "The development scores of all pairs that are done and have one."
-    found = [(run, code, score) for run in runs(study) if run.phase == 'pair' and result(run) for code, score in dev_score(run).items()]
-    return pd.DataFrame([dict(study=study.study, intermediate=r.intermediate, target=r.target, language=code or study.source.pivot,
-                              metric=TARGET[r.target].metrics[0], seed=r.seed, score=score) for r, code, score in found], columns=DEV)
+    found = [(run, code, score) for run in runs(study) if run.phase == 'pair' and result(run)
+             for code, score in dev_score(run).items()]
+    return pd.DataFrame([dict(study=study.study, intermediate=r.intermediate, target=r.target,
+                              language=code or study.source.pivot,
+                              metric=TARGET[r.target].metrics[0], seed=r.seed, score=score) for r, code,
+                         score in found], columns=DEV)
 
 # %% ../../nbs/paper/00_selection.ipynb #xaf78c28
 def chosen(dev: pd.DataFrame,  # columns `DEV`
@@ -41,7 +45,8 @@ def chosen(dev: pd.DataFrame,  # columns `DEV`
            fallback: str | None = None,  # for targets that cannot be judged; None: the best for the others
           ) -> pd.DataFrame:  # by target: `intermediate`, and `dev`, its score in percent (NaN: chosen without one)
     "The intermediate task that answers for each target."
-    table = dev.groupby(['target', 'intermediate']).score.mean().unstack().reindex(columns=list(candidates)).astype(float)
+    table = dev.groupby(['target',
+                         'intermediate']).score.mean().unstack().reindex(columns=list(candidates)).astype(float)
     judged = table.dropna()
     rest = fallback or (judged.sub(judged['none'], axis=0).mean().idxmax() if len(judged) else 'none')
     picks = judged.idxmax(axis=1).reindex(list(targets)).fillna(rest) if len(judged) else pd.Series(rest, list(targets))
@@ -90,10 +95,12 @@ def weighted_means(held: Gains, weights: np.ndarray,  # (draws, languages)
     "Mean gain over languages under every weighting."
     flat = held.points.reshape(-1, len(held.languages))
     total, weight = weights @ np.nan_to_num(flat).T, weights @ (~np.isnan(flat)).T.astype(float)
-    return np.divide(total, weight, out=np.full(total.shape, np.nan), where=weight > 0).reshape(len(weights), *held.points.shape[:2])
+    return np.divide(total, weight, out=np.full(total.shape, np.nan),
+                     where=weight > 0).reshape(len(weights), *held.points.shape[:2])
 
 # %% ../../nbs/paper/00_selection.ipynb #xae40ad1
-RULES = ('one for all targets, by development in the pivot', 'per target, by development in the pivot', 'per target, by development in all languages',
+RULES = ('one for all targets, by development in the pivot', 'per target, by development in the pivot',
+         'per target, by development in all languages',
          'per target, by the test of the other languages', 'per target, by the test itself')
 
 # %% ../../nbs/paper/00_selection.ipynb #x9828cbc
@@ -103,10 +110,13 @@ def picks(held: Gains, dev: pd.DataFrame,  # columns `DEV`, possibly no rows
     home = dev[dev.language == held.pivot]
     if home.empty: return {}
     overall = chosen(home, ['any other'], held.intermediates).intermediate.item()  # a target that nobody has seen
-    found = {RULES[0]: [overall] * len(held.targets), RULES[1]: list(chosen(home, held.targets, held.intermediates).intermediate)}
+    found = {RULES[0]: [overall] * len(held.targets),
+             RULES[1]: list(chosen(home, held.targets, held.intermediates).intermediate)}
     among = dev[dev.intermediate.isin(held.intermediates)]
-    whole = among[among.groupby(['target', 'language']).intermediate.transform('nunique') == len(held.intermediates)]  # known of every candidate
-    return found | ({RULES[2]: list(chosen(whole, held.targets, held.intermediates).intermediate)} if whole.language.nunique() > 1 else {})
+    # known of every candidate
+    whole = among[among.groupby(['target', 'language']).intermediate.transform('nunique') == len(held.intermediates)]
+    return found | ({RULES[2]: list(chosen(whole, held.targets, held.intermediates).intermediate)}
+                    if whole.language.nunique() > 1 else {})
 
 # %% ../../nbs/paper/00_selection.ipynb #xedbafd3
 def others_choice(held: Gains, weights: np.ndarray,  # (draws, languages)
@@ -125,7 +135,8 @@ def by_rule(held: Gains, dev: pd.DataFrame, weights: np.ndarray,  # (draws, lang
            ) -> dict[str, np.ndarray]:  # rule: gains (draws, targets), points
     "What every rule gains under every weighting."
     means, at = weighted_means(held, weights), {i: n for n, i in enumerate(held.intermediates)}
-    found = {rule: np.stack([means[:, at[i], t] for t, i in enumerate(names)], 1) for rule, names in picks(held, dev).items()}
+    found = {rule: np.stack([means[:, at[i], t] for t, i in enumerate(names)], 1)
+             for rule, names in picks(held, dev).items()}
     return found | {RULES[3]: others_choice(held, weights), RULES[4]: np.nanmax(means, axis=1)}
 
 # %% ../../nbs/paper/00_selection.ipynb #x22300ce
@@ -147,9 +158,11 @@ def best_of(scores: pd.DataFrame,  # a checked tidy table
     weights = np.vstack([np.ones(len(held.languages)), resamples(held, draws, seed)[0]])
     rows, names = {}, picks(held, dev)
     for rule, gained in {'no intermediate task': np.zeros((draws + 1, 1)), **by_rule(held, dev, weights)}.items():
-        mean, picked = np.nanmean(gained, 1), names.get(rule, ['none'] * len(held.targets) if rule not in RULES else None)
+        mean, picked = np.nanmean(gained, 1), names.get(rule,
+                                                        ['none'] * len(held.targets) if rule not in RULES else None)
         low, high = np.quantile(mean[1:], [.025, .975])
-        rows[rule] = dict(gain=mean[0], ci_low=low, ci_high=high, average=np.mean([at.at[i, t] for i, t in zip(picked, held.targets)]) if picked else np.nan,
+        rows[rule] = dict(gain=mean[0], ci_low=low, ci_high=high,
+                          average=np.mean([at.at[i, t] for i, t in zip(picked, held.targets)]) if picked else np.nan,
                           by_target=dict(zip(held.targets, picked)) if picked else {})
     return pd.DataFrame.from_dict(rows, orient='index')
 
@@ -173,14 +186,16 @@ def optimism(held: Gains, outer: int = 200, inner: int = 100, seed: int = 0) -> 
     around = [luck(held, w * free, rng, inner) for w in resamples(held, outer, seed)[0]]
     estimate = luck(held, free, rng, 10 * inner)
     low, high = estimate + np.nanquantile(around, [.025, .975]) - np.nanmean(around)
-    return dict(apparent=apparent, selection=estimate, ci_low=float(low), ci_high=float(high), honest=apparent - estimate)
+    return dict(apparent=apparent, selection=estimate, ci_low=float(low), ci_high=float(high),
+                honest=apparent - estimate)
 
 # %% ../../nbs/paper/00_selection.ipynb #x1b974e1
 def regression(scores: pd.DataFrame, dev: pd.DataFrame, pivot: str = 'en') -> dict:  # points: `dev_gain`, `test_gain` in the pivot; `targets` counted
     "What the chosen intermediate tasks gain in the pivot: on the development set that chose them, and on the test."
     held, home = gains(scores, pivot), dev[dev.language == pivot]
     best = chosen(home, held.targets, held.intermediates).dropna()
-    table, here = home.groupby(['target', 'intermediate']).score.mean(), held.languages.index(pivot) if pivot in held.languages else None
+    table, here = home.groupby(['target',
+                                'intermediate']).score.mean(), held.languages.index(pivot) if pivot in held.languages else None
     if here is None or best.empty: return dict(dev_gain=np.nan, test_gain=np.nan, targets=0)
     test = [held.points[held.intermediates.index(i), held.targets.index(t), here] for t, i in best.intermediate.items()]
     developed = [table[t, i] - table[t, 'none'] for t, i in best.intermediate.items()]

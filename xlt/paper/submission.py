@@ -28,10 +28,12 @@ def finished(study: Study, intermediate: str, target: str, seed: int) -> Run:
 # %% ../../nbs/paper/02_submission.ipynb #x2ebc83b
 def choose(study: Study, intermediate: str, best: bool, seed: int) -> pd.DataFrame:  # by target: `intermediate`, and `dev`, its development score in percent
     "The intermediate task that answers for each target."
-    candidates, targets = ('none', *study.intermediates) if best else (intermediate,), [t for t in TARGET if t in study.targets]
+    candidates, targets = ('none',
+                           *study.intermediates) if best else (intermediate,), [t for t in TARGET if t in study.targets]
     for i in candidates:
         for t in targets: finished(study, i, t, seed)
-    return chosen(dev_scores(study).query('seed == @seed and language == @study.source.pivot'), targets, candidates, intermediate)
+    return chosen(dev_scores(study).query('seed == @seed and language == @study.source.pivot'), targets, candidates,
+                  intermediate)
 
 # %% ../../nbs/paper/02_submission.ipynb #c011
 def lines(target: str, rows: pd.DataFrame,  # predictions in one language, in the order of the test set
@@ -48,7 +50,8 @@ def lines(target: str, rows: pd.DataFrame,  # predictions in one language, in th
 def squad(data) -> dict:  # of a `datasets.Dataset` of questions
     "Questions and their gold answers in SQuAD's JSON."
     def qa(row): return {'id': row['id'], 'question': row['question'], 'answers': [dict(text=t, answer_start=s) for t, s in zip(*(row['answers'][k] for k in ('text', 'answer_start')))]}
-    return {'version': '1.1', 'data': [{'title': r['title'], 'paragraphs': [{'context': r['context'], 'qas': [qa(r)]}]} for r in data]}
+    return {'version': '1.1', 'data': [{'title': r['title'], 'paragraphs': [{'context': r['context'], 'qas': [qa(r)]}]}
+                                       for r in data]}
 
 # %% ../../nbs/paper/02_submission.ipynb #c014
 def number_lines(rows: pd.DataFrame, data: list[dict],  # of `load`: both sides in the order of the file
@@ -64,7 +67,8 @@ def write_language(study: Study, target: str, language: str, rows: pd.DataFrame,
     if TARGET[target].kind != 'span':
         column = 'gold' if gold else 'prediction'
         numbers = TARGET[target].kind == 'retrieval' and not TARGET[target].mined
-        told = number_lines(rows, load(study.source, target, 'test', language).to_list(), column) if numbers else lines(target, rows, column)
+        told = number_lines(rows, load(study.source, target, 'test', language).to_list(),
+                            column) if numbers else lines(target, rows, column)
         text = '\n'.join(told)
         return write(folder / target / f'test-{language}.tsv', text + '\n')
     answers = squad(load(study.source, target, 'test', language)) if gold else dict(zip(rows.id, rows.prediction))
@@ -90,13 +94,19 @@ def submission(study: Study, intermediate: str,  # `none` or one of the study's
               ) -> pd.DataFrame:  # target → intermediate, dev score, languages, what is missing
     "Write a submission to XTREME from a study's predictions."
     seed, rows = study.seeds[0] if seed is None else seed, {}
-    if part := [t for t in study.targets if study.tested(t)]: raise XltError(f'{study.file}: {part[0]} is tested on {study.tested(part[0])} examples of each language; a submission needs all: run it without test_examples')
+    if part := [t for t in study.targets if study.tested(t)]:
+        raise XltError(f'{study.file}: {part[0]} is tested on {study.tested(part[0])} examples of each language; '
+                       'a submission needs all: run it without test_examples')
     folders = {gold: Path(f) for gold, f in ((False, folder), (True, labels)) if f is not None}
     for f in folders.values():
-        if f.exists() and (not f.is_dir() or any(f.iterdir())): raise XltError(f'{f}: is there already; name a new folder')
+        if f.exists() and (not f.is_dir() or any(f.iterdir())):
+            raise XltError(f'{f}: is there already; name a new folder')
     for target, used, dev in choose(study, intermediate, best, seed).itertuples():
         absent = write_task(study, target, used, seed, folders)
-        rows[target] = dict(intermediate=used, dev=dev, languages=len(TARGET[target].languages) - len(absent), missing=' '.join(absent))
+        rows[target] = dict(intermediate=used, dev=dev, languages=len(TARGET[target].languages) - len(absent),
+                            missing=' '.join(absent))
     table = pd.DataFrame.from_dict(rows, orient='index').rename_axis('target')
-    if table.missing.all(): raise XltError(f'{study.file}: no target was evaluated in all of XTREME\'s languages; {table.index[0]} lacks {table.missing.iloc[0]}')
+    if table.missing.all():
+        raise XltError(f'{study.file}: no target was evaluated in all of XTREME\'s languages; '
+                       f'{table.index[0]} lacks {table.missing.iloc[0]}')
     return table

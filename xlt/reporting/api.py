@@ -34,8 +34,10 @@ def pivot_of(scores: pd.DataFrame, asked: str | None) -> tuple[str, list[str]]: 
     "The training language: what was asked for, which must be in the table, or English, which need not."
     there = set(scores.language)
     pivot = asked if asked in there else language_code(asked) if asked else 'en'
-    if asked and pivot not in there: raise XltError(f'--pivot {asked}: no score in that language; the table has {", ".join(sorted(there))}')
-    return pivot, [] if pivot in there else ['no score in en, so every language counts; if the training language is among them, name it with --pivot']
+    if asked and pivot not in there:
+        raise XltError(f'--pivot {asked}: no score in that language; the table has {", ".join(sorted(there))}')
+    return pivot, [] if pivot in there else ['no score in en, so every language counts; '
+                                             'if the training language is among them, name it with --pivot']
 
 # %% ../../nbs/reporting/07_api.ipynb #x77ea14a
 class Analysis:
@@ -50,7 +52,9 @@ class Analysis:
         self.scores, self.measure, self.notes = scores, measure, list(notes)
         with catch_warnings():
             filterwarnings('ignore', 'Precision loss occurred')  # where a group hardly varies; the report says so
-            self.data = analyse_scores(scores, measure, groups, pivot, every if set(scores.language) <= set(every.index) else None) | {'notes': self.notes}
+            self.data = analyse_scores(scores, measure, groups, pivot,
+                                       every if set(scores.language) <= set(every.index)
+                                       else None) | {'notes': self.notes}
 
     @property
     def primary(self) -> dict: return self.data['primary']  # low minus high: `estimate` in points, interval, p-value, groups
@@ -81,7 +85,8 @@ def analyse(table: pd.DataFrame | str | Path,  # scores as people have them: a f
            ) -> Analysis:
     "Did the low-resource languages lose more than the high-resource ones? What is wrong with the table is an `XltError`."
     where, study = 'the table of scores', 'table'
-    if not isinstance(table, pd.DataFrame): table, where, study = read_text(table), source_name(table), Path(source_name(table)).stem
+    if not isinstance(table, pd.DataFrame):
+        table, where, study = read_text(table), source_name(table), Path(source_name(table)).stem
     scores, notes = open_scores(table, where, study, percent)
     pivot, more = pivot_of(scores, pivot)
     return Analysis(scores, measure_of(resource), groups, pivot, [*notes, *more])
@@ -113,24 +118,33 @@ def reopened(folder: Path | str) -> tuple[pd.DataFrame, pd.Series, pd.DataFrame,
     "What a report's notebook needs, from the files in its folder."
     folder = Path(folder)
     analysis = json.loads((folder / 'analysis.json').read_text(encoding='utf-8'))
-    scores = pd.read_csv(folder / 'scores.csv', keep_default_na=False, na_values={'n': '', 'seed': ''}, dtype={c: str for c in ('study', 'intermediate', 'target', 'language', 'metric')})
+    scores = pd.read_csv(folder / 'scores.csv', keep_default_na=False, na_values={'n': '', 'seed': ''},
+                         dtype={c: str for c in ('study', 'intermediate', 'target', 'language', 'metric')})
     for c in ('study', 'intermediate', 'target', 'language', 'metric'): scores[c] = scores[c].map(from_spreadsheet)
-    values = pd.read_csv(folder / 'resource.csv', keep_default_na=False, na_values={'value': ''}, index_col='language').value.rename(index=from_spreadsheet)
-    return scores, values.astype(float).rename(analysis['primary']['measure']), languages(every=True), analysis['pivot'], analysis
+    values = pd.read_csv(folder / 'resource.csv', keep_default_na=False, na_values={'value': ''},
+                         index_col='language').value.rename(index=from_spreadsheet)
+    return (scores, values.astype(float).rename(analysis['primary']['measure']), languages(every=True),
+            analysis['pivot'], analysis)
 
 def what_was_read(scores: pd.DataFrame, measure: pd.Series, analysis: dict) -> str:  # Markdown
     "What a report on a table is a report of."
     said = lambda names: f'{len(names)} ({", ".join(map(for_markdown, names))})'
-    lines = [f'**Table** {for_markdown(analysis["study"])}: {len(scores):,} scores, {analysis["cells_run"]} pairs of an intermediate and a target task, seed{"s" * (len(analysis["seeds"]) > 1)} {", ".join(map(str, analysis["seeds"]))}.',
-             f'**Intermediate tasks**, beside the baseline without one: {said(analysis["intermediates"])}.', f'**Target tasks**: {said(analysis["targets"])}.',
-             f'**Languages**: {analysis["languages"]}, beside the training language {for_markdown(analysis["pivot"])}, which is left out of every comparison.',
-             f'**Resource**: {for_markdown(measure.name)}; groups: {analysis["primary"]["grouping"]}.', *(f'**Note**: {for_markdown(note)}.' for note in analysis['notes'])]
+    lines = [f'**Table** {for_markdown(analysis["study"])}: {len(scores):,} scores, '
+             f'{analysis["cells_run"]} pairs of an intermediate and a target task, '
+             f'seed{"s" * (len(analysis["seeds"]) > 1)} {", ".join(map(str, analysis["seeds"]))}.',
+             f'**Intermediate tasks**, beside the baseline without one: {said(analysis["intermediates"])}.',
+             f'**Target tasks**: {said(analysis["targets"])}.',
+             f'**Languages**: {analysis["languages"]}, beside the training language {for_markdown(analysis["pivot"])}, '
+             'which is left out of every comparison.',
+             f'**Resource**: {for_markdown(measure.name)}; groups: {analysis["primary"]["grouping"]}.',
+             *(f'**Note**: {for_markdown(note)}.' for note in analysis['notes'])]
     return '\n'.join(f'- {line}' for line in lines)
 
 # %% ../../nbs/reporting/07_api.ipynb #x2a250aa
 def report_tables(analysis: dict) -> dict[str, pd.DataFrame]:  # by file name
     "The tables that go with a report."
-    tasks = [{'kind': kind, 'task': row.pop(kind), **row} for kind in ('intermediate', 'target') for row in map(dict, analysis[f'by_{kind}'])]
+    tasks = [{'kind': kind, 'task': row.pop(kind), **row} for kind in ('intermediate', 'target')
+             for row in map(dict, analysis[f'by_{kind}'])]
     found = {'by_task.csv': pd.DataFrame(tasks), 'language_effects.csv': pd.DataFrame(analysis['per_language'])}
     return {name: safe_table(t) for name, t in found.items()}
 
@@ -140,23 +154,29 @@ def write_files(found: Analysis, folder: Path) -> None:
     from xlt.reporting.explorer import explorer
     from xlt.stats.paired import half_widths
     write(folder / 'scores.csv', safe_table(found.scores).to_csv(index=False))
-    write(folder / 'resource.csv', safe_table(found.measure.rename_axis('language').rename('value').to_frame()).to_csv())
+    write(folder / 'resource.csv',
+          safe_table(found.measure.rename_axis('language').rename('value').to_frame()).to_csv())
     write(folder / 'analysis.json', found.to_json())
     for name, table in report_tables(found.data).items(): write(folder / name, table.to_csv(index=False))
-    write(folder / 'explorer.html', explorer(found.scores, found.measure, languages(every=True), found.data['pivot'], None, found.conclusion['sentence']))
+    write(folder / 'explorer.html',
+          explorer(found.scores, found.measure, languages(every=True), found.data['pivot'], None,
+                   found.conclusion['sentence']))
     half, _ = half_widths(found.scores, found.data['pivot'])
-    figures.save_all(figures.gallery(found.data, str(found.measure.name), half), folder / 'figures', figures.stamp(found.data['study'], found.data['seeds'], None))
+    figures.save_all(figures.gallery(found.data, str(found.measure.name), half), folder / 'figures',
+                     figures.stamp(found.data['study'], found.data['seeds'], None))
 
 # %% ../../nbs/reporting/07_api.ipynb #x9a3301a
 def executed(notebook, folder: Path):  # an `nbformat` notebook
     "Execute a report's notebook in its folder; an error in it is an `XltError`, and told in full in `report-error.txt`."
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
-    client = NotebookClient(notebook, timeout=None, kernel_name='python3', extra_arguments=['--log-level=ERROR'], resources={'metadata': {'path': str(folder)}})
+    client = NotebookClient(notebook, timeout=None, kernel_name='python3', extra_arguments=['--log-level=ERROR'],
+                            resources={'metadata': {'path': str(folder)}})
     try: return client.execute()
     except CellExecutionError as e:
         write(folder / 'report-error.txt', str(e))
-        raise XltError(f'{folder}: the page of the report could not be made ({e.ename}: {e.evalue}); report-error.txt has the details, and the tables and figures are there') from None
+        raise XltError(f'{folder}: the page of the report could not be made ({e.ename}: {e.evalue}); '
+                       'report-error.txt has the details, and the tables and figures are there') from None
 
 @patch
 def report(self: Analysis, folder: Path | str) -> Path:  # the page

@@ -26,30 +26,38 @@ def permutation(null: np.ndarray,  # from `xlt.stats.degradation.permutation_nul
     fig, ax = canvas(6.4, 3.4)
     bins = min(60, 10 + len(np.unique(null.round(6))) // 10)
     ax.hist(null, bins=bins, color=GREY, alpha=.75, weights=np.full(len(null), 100 / len(null)))
-    ax.axvline(found['estimate'], color=RED, lw=2, label=f'observed: {number(found["estimate"])} points, {p_text(found["p_value"])}')
+    ax.axvline(found['estimate'], color=RED, lw=2, label=f'observed: {number(found["estimate"])} '
+                                                         f'points, {p_text(found["p_value"])}')
     ax.axvline(-found['estimate'], color=RED, lw=1, ls='--', label='as extreme on the other side')
     how = 'all' if found['exact'] else 'random'
     ax.set(xlabel=DIRECTIONS, ylabel='share of arrangements (%)',
-           title=f'If resource made no difference: {how} {found["arrangements"]:,} arrangements of {found["n_low"]} + {found["n_high"]} languages')
+           title=f'If resource made no difference: {how} {found["arrangements"]:,} arrangements of {found["n_low"]} + '
+                 f'{found["n_high"]} languages')
     ax.legend(loc='upper left', bbox_to_anchor=(0, -.24), ncols=2)
     beyond = (np.abs(null) >= abs(found['estimate']) - 1e-9).mean()
-    fig.alt = (f'Histogram of the differences that {how} {found["arrangements"]:,} arrangements of the labels give, around zero. The observed difference, '
-               f'{number(found["estimate"])} points, is marked; {percent(beyond, 1)} of the arrangements are at least as far from zero.')
+    fig.alt = (f'Histogram of the differences that {how} {found["arrangements"]:,} arrangements of the labels give, '
+               'around zero. The observed difference, '
+               f'{number(found["estimate"])} points, is marked; '
+               f'{percent(beyond, 1)} of the arrangements are at least as far from zero.')
     return fig
 
 # %% ../../nbs/reporting/02_comparison_figures.ipynb #c030
 def forest_rows(analysis: dict) -> pd.DataFrame:  # `part`, `name`, `estimate`, `ci_low`, `ci_high`, `n`
     "The estimates of an analysis, one row each, in the order in which they are drawn."
     found = analysis['primary']
-    rows = [dict(part='all', name=name, n=found['n_low'] + found['n_high'], **{k: value[k] for k in ('estimate', 'ci_low', 'ci_high')})
+    rows = [dict(part='all', name=name, n=found['n_low'] + found['n_high'],
+                 **{k: value[k] for k in ('estimate', 'ci_low', 'ci_high')})
             for name, value in (('all pairs of tasks', found), ('at the same level', analysis['level_adjusted']))]
-    for part, key, value in [('target task', 'target', 'estimate'), ('intermediate task', 'intermediate', 'estimate'), ('family', 'family', 'mean'), ('script', 'script', 'mean')]:
+    for part, key, value in [('target task', 'target', 'estimate'), ('intermediate task', 'intermediate', 'estimate'),
+                             ('family', 'family', 'mean'), ('script', 'script', 'mean')]:
         rows += [dict(part=part, name=r[key], estimate=r[value], ci_low=r['ci_low'], ci_high=r['ci_high'],
                       n=r['n_low'] + r['n_high'] if 'n_low' in r else r['n']) for r in analysis.get(f'by_{key}', [])]
     return pd.DataFrame(rows).astype({k: float for k in ('estimate', 'ci_low', 'ci_high')})
 
 # %% ../../nbs/reporting/02_comparison_figures.ipynb #c031
-LOOKS = {'all': ('D', RED), 'target task': ('s', BLUE), 'intermediate task': ('o', BLUE), 'family': ('P', INK), 'script': ('^', INK)}  # marker and colour of a part
+# marker and colour of a part
+LOOKS = {'all': ('D', RED), 'target task': ('s', BLUE), 'intermediate task': ('o', BLUE), 'family': ('P', INK),
+         'script': ('^', INK)}
 
 def told(r) -> str:  # a row of `forest_rows`
     "An estimate with its interval."
@@ -73,9 +81,13 @@ def forest(rows: pd.DataFrame,  # from `forest_rows`, of some of its parts
         if part != 'all': ax.text(-.01, at.iloc[0] + 1, part, ha='right', size=8, weight='bold', **beside)
         for row, place in zip(r.itertuples(), at): ax.text(1.01, place, f'{told(row)}, n = {row.n}', size=7.5, **beside)
     ax.axvline(0, color=INK, lw=.6, ls=':')
-    ax.set(yticks=y, yticklabels=drawn.name, ylim=(y.min() - .8, (y.max() if drawn.part[0] == 'all' else y.max() + 1) + .8), xlabel=xlabel, title=what + (f' ({left} {left_out} not drawn)' if left else ''))
+    ax.set(yticks=y, yticklabels=drawn.name,
+           ylim=(y.min() - .8, (y.max() if drawn.part[0] == 'all' else y.max() + 1) + .8), xlabel=xlabel,
+           title=what + (f' ({left} {left_out} not drawn)' if left else ''))
     ax.tick_params(axis='y', length=0)
-    fig.alt = f'{what}, points. ' + '; '.join(f'{r.name}: {told(r)}' for r in drawn[['name', 'estimate', 'ci_low', 'ci_high']].itertuples(index=False)) + '.'
+    fig.alt = f'{what}, points. ' + '; '.join(f'{r.name}: {told(r)}'
+                                              for r in drawn[['name', 'estimate', 'ci_low',
+                                                              'ci_high']].itertuples(index=False)) + '.'
     return fig
 
 # %% ../../nbs/reporting/02_comparison_figures.ipynb #c034
@@ -84,7 +96,8 @@ def seen_cells(table: pd.DataFrame, sure: pd.DataFrame) -> str:  # low minus hig
     flat = table.stack().dropna()
     if flat.empty: return 'A table without a number: no cell has languages of both groups.'
     ends = [f'{" × ".join(at)}, {number(flat[at], 1)}' for at in (flat.idxmax(), flat.idxmin())]
-    return (f'Low minus high in {len(flat)} pairs of an intermediate and a target task, points: the largest in {ends[0]}, the smallest in {ends[1]}. '
+    return (f'Low minus high in {len(flat)} pairs of an intermediate and a target task, points: '
+            f'the largest in {ends[0]}, the smallest in {ends[1]}. '
             f'{(flat > 0).sum()} are above zero, {int(sure.to_numpy().sum())} significant after adjustment.')
 
 @styled
@@ -96,11 +109,15 @@ def heat_map(cells: pd.DataFrame,  # `cells` of an analysis
     text = table.map(lambda v: '' if np.isnan(v) else number(v, 1)) + sure.map({True: ' •', False: ''}.get)
     fig, ax = canvas(max(5.6, 1.6 + .66 * table.shape[1]), 1.7 + .32 * table.shape[0])
     span = max(np.nanmax(np.abs(table.to_numpy()), initial=0), .1)
-    sns.heatmap(table, ax=ax, annot=text, fmt='', cmap='vlag', vmin=-span, vmax=span, linewidths=1, annot_kws={'size': 8}, cbar=False)
-    for note in ax.texts: note.set_color('#fdfdfd' if note.get_color() == 'w' else '#1a1a1a')  # on the cell's own colour, also on a dark screen
+    sns.heatmap(table, ax=ax, annot=text, fmt='', cmap='vlag', vmin=-span, vmax=span, linewidths=1,
+                annot_kws={'size': 8}, cbar=False)
+    # on the cell's own colour, also on a dark screen
+    for note in ax.texts: note.set_color('#fdfdfd' if note.get_color() == 'w' else '#1a1a1a')
     ax.set_facecolor('#ececec')
-    ax.set(xlabel='target task\n• p < 0.05 after Benjamini and Hochberg over all cells; grey: no language of one of the groups', ylabel='intermediate task',
-           title=f'Low minus high by cell (points; n = {len(cells)} cells)\nred, positive: low-resource languages lost more; blue, negative: lost less')
+    ax.set(xlabel='target task\n• p < 0.05 after Benjamini and Hochberg over all cells; grey: '
+                  'no language of one of the groups', ylabel='intermediate task',
+           title=f'Low minus high by cell (points; n = {len(cells)} cells)\nred, positive: '
+                 'low-resource languages lost more; blue, negative: lost less')
     ax.tick_params(axis='x', rotation=30); ax.tick_params(axis='y', rotation=0, length=0)
     fig.alt = seen_cells(table, sure)
     return fig
@@ -126,7 +143,8 @@ def draw_options(ax, specs: pd.DataFrame,  # sorted `specifications` of an analy
     "The lower panel: an option a row, the darker the more of the specifications there chose it."
     shares = option_shares(specs, min(len(specs), 240))
     picture = np.sqrt(shares.to_numpy() / shares.to_numpy().max(1, keepdims=True))
-    ax.imshow(picture, aspect='auto', cmap='Greys', vmin=0, vmax=1, extent=(0, len(specs), len(shares) - .5, -.5), interpolation='nearest')
+    ax.imshow(picture, aspect='auto', cmap='Greys', vmin=0, vmax=1, extent=(0, len(specs), len(shares) - .5, -.5),
+              interpolation='nearest')
     names = [f'{choice}: {option}'.replace('constant:', 'held constant:') for choice, option in shares.index]
     ax.set(yticks=range(len(shares)), yticklabels=names, xlabel='specifications, by size of the difference')
     ax.tick_params(axis='y', length=0)
@@ -139,18 +157,27 @@ def specification_curve(analysis: dict,  # with `primary` and `specifications`
                        ) -> Figure:
     "All specifications, sorted, with their choices below."
     specs = pd.DataFrame(analysis['specifications']).sort_values('effect', ignore_index=True)
-    own = {k: analysis['primary'][k] for k in ('measure', 'grouping')} | dict(retrieval='in', scale='points', constant='nothing', left_out='nothing')
+    own = {k: analysis['primary'][k]
+           for k in ('measure', 'grouping')} | dict(retrieval='in', scale='points', constant='nothing',
+                                                    left_out='nothing')
     sure, x = specs.p_value < .05, np.arange(len(specs))
     fig, axes = canvas(7.4, 6.4, rows=2, sharex=True, height_ratios=(1, 1.5))
-    for keep, colour, marker, label in [(~sure, '#bdbdbd', 'o', 'p ≥ 0.05'), (sure & (specs.effect > 0), RED, '^', 'low-resource languages lost more, p < 0.05'),
+    for keep, colour, marker, label in [(~sure, '#bdbdbd', 'o', 'p ≥ 0.05'),
+                                        (sure & (specs.effect > 0), RED, '^',
+                                         'low-resource languages lost more, p < 0.05'),
                                         (sure & (specs.effect < 0), BLUE, 'v', 'lost less, p < 0.05')]:
-        axes[0].scatter(x[keep], specs.effect[keep], s=7, lw=0, color=colour, marker=marker, label=f'{label} ({percent(keep.mean())})', rasterized=True)
+        axes[0].scatter(x[keep], specs.effect[keep], s=7, lw=0, color=colour, marker=marker,
+                        label=f'{label} ({percent(keep.mean())})', rasterized=True)
     ours = specs.index[np.all([specs[k] == v for k, v in own.items()], axis=0)]
-    axes[0].scatter(ours, specs.effect[ours], s=60, marker='D', facecolor='none', edgecolor=INK, label='the primary analysis', zorder=4)
+    axes[0].scatter(ours, specs.effect[ours], s=60, marker='D', facecolor='none', edgecolor=INK,
+                    label='the primary analysis', zorder=4)
     axes[0].axhline(0, color=INK, lw=.6, ls=':')
-    axes[0].set(ylabel='low minus high (s.d.\nbetween languages)\n← lost less · lost more →', title=f'{len(specs):,} specifications')
+    axes[0].set(ylabel='low minus high (s.d.\nbetween languages)\n← lost less · lost more →',
+                title=f'{len(specs):,} specifications')
     axes[0].legend(loc='upper left', bbox_to_anchor=(0, 1))
     draw_options(axes[1], specs)
-    fig.alt = (f'{len(specs):,} specifications sorted by the difference they find, from {number(specs.effect.iloc[0])} to {number(specs.effect.iloc[-1])} standard deviations: '
-               f'{percent((specs.effect > 0).mean())} above zero, {percent(sure.mean())} with p < 0.05. The panel below shows which choices each made.')
+    fig.alt = (f'{len(specs):,} specifications sorted by the difference they find, '
+               f'from {number(specs.effect.iloc[0])} to {number(specs.effect.iloc[-1])} standard deviations: '
+               f'{percent((specs.effect > 0).mean())} above zero, {percent(sure.mean())} with p < 0.05. '
+               'The panel below shows which choices each made.')
     return fig

@@ -29,7 +29,8 @@ def renamed(text: str,  # a study's file
     "A study's file for a study of another name; comments that tell how to run it follow."
     word = new if isinstance(parse(new, 'name'), str) else repr(new)  # 2026 is a number, '2026' a name
     lines = [f'study: {word}' if line.startswith('study:') else line for line in text.splitlines()]
-    said = '\n'.join(line.replace(f'params/{old}.yaml', f'params/{new}.yaml') if line.startswith('#') else line for line in lines)
+    said = '\n'.join(line.replace(f'params/{old}.yaml', f'params/{new}.yaml') if line.startswith('#') else line
+                     for line in lines)
     said = said.replace('`make study`', f'`make study PARAMS=params/{new}.yaml`')
     return f'# {new}: begun as a copy of params/{old}.yaml, whose words follow.\n{said}\n'
 
@@ -58,7 +59,8 @@ def tested() -> dict[str, str]:  # package → version; empty where the project'
     "The versions that the project is tested with."
     if not (path := project_file('constraints.txt')): return {}
     text = path.read_text(encoding='utf-8')
-    return {name.lower().replace('_', '-'): v for name, _, v in (line.strip().partition('==') for line in text.splitlines()) if v}
+    return {name.lower().replace('_', '-'): v for name, _,
+            v in (line.strip().partition('==') for line in text.splitlines()) if v}
 
 # %% ../../nbs/reporting/08_doctor.ipynb #x369c7ba
 def packages() -> dict:
@@ -70,7 +72,8 @@ def packages() -> dict:
         try: there = version(need.name)
         except PackageNotFoundError: lacking.append(need.name); continue
         wanted = known.get(need.name.lower().replace('_', '-'), there)
-        if not need.specifier.contains(there, prereleases=True): lacking.append(f'{need.name} {there} (wanted: {need.specifier})')
+        if not need.specifier.contains(there, prereleases=True):
+            lacking.append(f'{need.name} {there} (wanted: {need.specifier})')
         elif there.split('+')[0] != wanted: other.append(f'{need.name} {there} (tested: {wanted})')
     if lacking: return finding('packages', f'missing or too old: {", ".join(lacking)}; make install', 'wrong')
     if other: return finding('packages', f'{len(needs)} there, but not as tested: {", ".join(other)}', 'note')
@@ -95,7 +98,9 @@ def allowed_files() -> int:
 
 def check_files() -> None:
     "A run can open the files that it needs, or an `XltError`."
-    if (n := allowed_files()) < FILES: raise XltError(f'a process may open only {n} files here, and a run needs {FILES}: raise the limit (ulimit -n 1024) and try again')
+    if (n := allowed_files()) < FILES:
+        raise XltError(f'a process may open only {n} files here, and a run needs {FILES}: '
+                       'raise the limit (ulimit -n 1024) and try again')
 
 # %% ../../nbs/reporting/08_doctor.ipynb #x14of003
 def home_folder() -> dict:
@@ -103,7 +108,9 @@ def home_folder() -> dict:
     from tempfile import TemporaryFile
     place = Path(os.path.expanduser('~'))
     try: TemporaryFile(dir=place).close()
-    except OSError as e: return finding('home folder', f'{place} cannot be written ({e.strerror}); runs need none, downloads from the hub need HF_HOME', 'note')
+    except OSError as e:
+        return finding('home folder', f'{place} cannot be written ({e.strerror}); runs need none, '
+                                      'downloads from the hub need HF_HOME', 'note')
     return finding('home folder', f'{place} can be written')
 
 # %% ../../nbs/reporting/08_doctor.ipynb #x4b9778b
@@ -115,12 +122,17 @@ def machine() -> list[dict]:
     memory, place = psutil.virtual_memory().available, root()
     files = allowed_files()
     free, writable = shutil.disk_usage(place).free, os.access(place, os.W_OK)
-    return [finding('Python', sys.version.split()[0] + ('; 3.11 or newer is needed' if old else ''), 'wrong' if old else 'ok'),
+    return [finding('Python', sys.version.split()[0] + ('; 3.11 or newer is needed' if old else ''),
+                    'wrong' if old else 'ok'),
             finding('processor', f'{cores} core{"s" * (cores > 1)}'),
-            finding('memory', f'{memory / GB:.1f} GB free; a lab run takes up to {SMALL / GB:.0f} GB, one with a published encoder {LARGE / GB:.0f} GB',
+            finding('memory', f'{memory / GB:.1f} GB free; a lab run takes up to {SMALL / GB:.0f} GB, '
+                              f'one with a published encoder {LARGE / GB:.0f} GB',
                     'wrong' if memory < SMALL else 'note' if memory < LARGE else 'ok'),
-            finding('open files', f'{files:,} allowed' + (f'; a run needs {FILES}: ulimit -n 1024' if files < FILES else ''), 'wrong' if files < FILES else 'ok'),
-            finding('disk', f'{free / GB:.1f} GB free at {place}' + ('' if writable else ', which is not writable'), 'ok' if writable and free > GB else 'wrong')]
+            finding('open files', f'{files:,} allowed'
+                    + (f'; a run needs {FILES}: ulimit -n 1024' if files < FILES else ''),
+                    'wrong' if files < FILES else 'ok'),
+            finding('disk', f'{free / GB:.1f} GB free at {place}' + ('' if writable else ', which is not writable'),
+                    'ok' if writable and free > GB else 'wrong')]
 
 # %% ../../nbs/reporting/08_doctor.ipynb #xd04cae7
 def gpu() -> dict:
@@ -137,16 +149,20 @@ def hub(seconds: float = 4) -> dict:  # how long to wait for it
     "Can checkpoints and data be fetched from the Hugging Face hub?"
     from urllib.request import urlopen
     from huggingface_hub import constants
-    if constants.HF_HUB_OFFLINE: return finding('hub', f'not asked (HF_HUB_OFFLINE); only what is in {constants.HF_HUB_CACHE}', 'note')
+    if constants.HF_HUB_OFFLINE:
+        return finding('hub', f'not asked (HF_HUB_OFFLINE); only what is in {constants.HF_HUB_CACHE}', 'note')
     answer = []
     def ask():
         try:
-            with urlopen(f'{constants.ENDPOINT}/api/models/FacebookAI/xlm-roberta-base', timeout=seconds) as reply: answer.append(reply.status)
+            with urlopen(f'{constants.ENDPOINT}/api/models/FacebookAI/xlm-roberta-base', timeout=seconds) as reply:
+                answer.append(reply.status)
         except OSError as e: answer.append(str(getattr(e, 'reason', e)))
     (thread := threading.Thread(target=ask, daemon=True)).start()
     thread.join(seconds)
     if answer == [200]: return finding('hub', f'{constants.ENDPOINT} answers')
-    return finding('hub', f'{constants.ENDPOINT} does not answer ({answer[0] if answer else f"nothing in {seconds:g} s"}); only what is in {constants.HF_HUB_CACHE}', 'note')
+    return finding('hub', f'{constants.ENDPOINT} does not answer '
+                   f'({answer[0] if answer else f"nothing in {seconds:g} s"}); '
+                   f'only what is in {constants.HF_HUB_CACHE}', 'note')
 
 # %% ../../nbs/reporting/08_doctor.ipynb #x9db85c0
 def cached(encoder) -> bool:  # a `Pretrained`
@@ -171,13 +187,15 @@ def hindrance(file: Path,  # of a study
     if wrong := [w for w, state in states.items() if state == 'wrong']: return f'first see to: {", ".join(wrong)}'
     try:
         study = Study.read(file)
-        lacks = [why for task in (*study.intermediates, *study.targets) if task in TASKS and (why := missing(study.source, task))]
+        lacks = [why for task in (*study.intermediates, *study.targets) if task in TASKS
+                 and (why := missing(study.source, task))]
     except XltError as e: return str(e).splitlines()[0].removeprefix(f'{shown(file)}: ')
     if lacks: return lacks[0]
     try: study.encoder.check()
     except XltError as e: return str(e)
     fetched = study.encoder.kind == 'pretrained'
-    if (fetched or study.source.is_remote) and states.get('hub') != 'ok' and not (fetched and cached(study.encoder)): return 'the hub does not answer, and its checkpoint is not in the cache'
+    if (fetched or study.source.is_remote) and states.get('hub') != 'ok' and not (fetched and cached(study.encoder)):
+        return 'the hub does not answer, and its checkpoint is not in the cache'
     small = study.encoder.kind == 'scratch' and not study.source.is_remote or (study.encoder.size or LARGEST) < LARGEST
     return 'needs a GPU; none found' if states.get('GPU') != 'ok' and not small else None
 
@@ -189,12 +207,14 @@ def xtreme_files() -> dict:
     there = expand_path(files).is_dir()
     return finding('XTREME files', f'{files}{"" if there else ": no such folder"}', 'ok' if there else 'note')
 
-CHECKS = {'packages': packages, 'machine': machine, 'home folder': home_folder, 'GPU': gpu, 'hub': hub, 'packaged encoder': packaged, 'XTREME files': xtreme_files}
+CHECKS = {'packages': packages, 'machine': machine, 'home folder': home_folder, 'GPU': gpu, 'hub': hub,
+          'packaged encoder': packaged, 'XTREME files': xtreme_files}
 
 # %% ../../nbs/reporting/08_doctor.ipynb #x14lk003
 def words_of(error: Exception) -> str:
     "What broke, in one line."
-    return str(error).splitlines()[0] if isinstance(error, XltError) else f'{type(error).__name__}: {" ".join(str(error).split())}'
+    return str(error).splitlines()[0] if isinstance(error,
+                                                    XltError) else f'{type(error).__name__}: {" ".join(str(error).split())}'
 
 def looked(what: str, check: Callable[[], dict | list[dict]]) -> list[dict]:
     "What a check finds; if it breaks, that."
@@ -219,4 +239,5 @@ def examine() -> tuple[list[dict], dict]:  # findings, and study file → what h
 def told(found: list[dict], studies: dict) -> str:
     "An examination in lines for people."
     lines = [f'{f["state"]:6}{f["what"]}: {f["says"]}' for f in found]
-    return '\n'.join([*lines, '', *(f'will run      {file}' if why is None else f'will not run  {file}: {why}' for file, why in studies.items())])
+    return '\n'.join([*lines, '', *(f'will run      {file}' if why is None else f'will not run  {file}: {why}'
+                                    for file, why in studies.items())])

@@ -19,7 +19,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 # %% ../../nbs/reporting/00_drawing.ipynb #c004
-STYLE = {'axes.spines.top': False, 'axes.spines.right': False, 'axes.titlelocation': 'left', 'axes.titlesize': 10, 'axes.labelsize': 9,
+STYLE = {'axes.spines.top': False, 'axes.spines.right': False, 'axes.titlelocation': 'left', 'axes.titlesize': 10,
+         'axes.labelsize': 9,
          'font.size': 9, 'legend.fontsize': 8, 'legend.frameon': False, 'xtick.labelsize': 8, 'ytick.labelsize': 8,
          'text.parse_math': False, 'svg.fonttype': 'none', 'svg.hashsalt': 'xlt', 'figure.dpi': 90, 'savefig.dpi': 160}
 BLUE, ORANGE, GREEN, RED = sns.color_palette('colorblind').as_hex()[:4]
@@ -28,14 +29,18 @@ GROUPS = {'low': (RED, 'v', 'low-resource'), 'middle': (GREY, 'o', 'in between')
           'unseen': (INK, 'D', 'without any text'), 'unknown': (GREY, 'X', 'resource not known')}
 
 # %% ../../nbs/reporting/00_drawing.ipynb #b88cd8ec
-DARK = {'#303030': '#e4e6ea', '#262626': '#e4e6ea', '#000000': '#e4e6ea', '#ffffff': '#16181d', '#8c8c8c': '#a3aab4', '#6b6b6b': '#a3aab4',
-        '#ececec': '#3a3f48', BLUE: '#5cb0ea', RED: '#f5893f', GREEN: '#3fc796'}  # colours, and what a dark screen gets instead
+DARK = {'#303030': '#e4e6ea', '#262626': '#e4e6ea', '#000000': '#e4e6ea', '#ffffff': '#16181d', '#8c8c8c': '#a3aab4',
+        '#6b6b6b': '#a3aab4',
+        # colours, and what a dark screen gets instead
+        '#ececec': '#3a3f48', BLUE: '#5cb0ea', RED: '#f5893f', GREEN: '#3fc796'}
 
 def for_both(svg: str,  # as Matplotlib writes it
             ) -> str:
     "An SVG that is dark where the reader's screen is."
-    rules = ''.join(f'[style*="{what}: {light}"]{{{what}:{dark} !important}}' for light, dark in DARK.items() for what in ('fill', 'stroke'))
-    style = f'<style>@media (prefers-color-scheme: dark){{text{{fill:{DARK["#262626"]}}}image{{filter:invert(1) hue-rotate(180deg)}}{rules}}}</style>'
+    rules = ''.join(f'[style*="{what}: {light}"]{{{what}:{dark} !important}}' for light, dark in DARK.items()
+                    for what in ('fill', 'stroke'))
+    style = (f'<style>@media (prefers-color-scheme: dark){{text{{fill:{DARK["#262626"]}}}image{{filter:invert(1) '
+             f'hue-rotate(180deg)}}{rules}}}</style>')
     return re.sub(r'(<svg[^>]*>)', lambda m: m[1] + style, svg, count=1)
 
 class Picture(Figure):
@@ -43,7 +48,8 @@ class Picture(Figure):
     alt = ''  # what is seen
     def __init__(self, **settings): super().__init__(**settings)  # as `Figure` has them
     def svg(self) -> str:
-        with matplotlib.rc_context(STYLE): self.savefig(file := StringIO(), format='svg', bbox_inches='tight', pad_inches=.08, metadata={'Date': None})
+        with matplotlib.rc_context(STYLE):
+            self.savefig(file := StringIO(), format='svg', bbox_inches='tight', pad_inches=.08, metadata={'Date': None})
         return for_both(file.getvalue())
     def _repr_mimebundle_(self, include=None, exclude=None): return {'image/svg+xml': self.svg(), 'text/plain': repr(self)}, {'image/svg+xml': {'alt': repr(self)}}
     def __repr__(self):  # a notebook keeps it beside the picture, and the site reads it to those who do not see
@@ -101,7 +107,8 @@ def stamp(study: str,
 
 # %% ../../nbs/reporting/00_drawing.ipynb #c015
 PLACES = [(5, 0, 'left', 'center'), (-5, 0, 'right', 'center'), (0, 5, 'center', 'bottom'), (0, -5, 'center', 'top'),
-          (4, 4, 'left', 'bottom'), (-4, 4, 'right', 'bottom'), (4, -4, 'left', 'top'), (-4, -4, 'right', 'top')]  # offset, points; alignment
+          # offset, points; alignment
+          (4, 4, 'left', 'bottom'), (-4, 4, 'right', 'bottom'), (4, -4, 'left', 'top'), (-4, -4, 'right', 'top')]
 
 # %% ../../nbs/reporting/00_drawing.ipynb #c016
 def overlap(a, b) -> float:  # of two boxes (x0, y0, x1, y1), square pixels
@@ -144,4 +151,5 @@ def called(languages: pd.DataFrame,  # indexed by code; `name`, if it is known
            longest: int = 24) -> list[str]:
     "What a reader calls each language: `Swahili (sw)`, or its code."
     names = languages['name'] if 'name' in languages else pd.Series(languages.index, languages.index)
-    return [f'{name} ({code})' if isinstance(name, str) and name != code and len(name) <= longest else str(code) for code, name in zip(languages.index, names)]
+    return [f'{name} ({code})' if isinstance(name, str) and name != code and len(name) <= longest else str(code)
+            for code, name in zip(languages.index, names)]

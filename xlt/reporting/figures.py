@@ -32,8 +32,10 @@ def rates(table: pd.DataFrame,  # `rate`, `mc_low`, `mc_high` (0 to 1) and `stud
     ax.hlines(y, shares.mc_low, shares.mc_high, color=INK, lw=1.4)
     ax.scatter(shares.rate, y, s=30, color=BLUE, zorder=3)
     ax.axvline(100 * nominal, color=RED, ls='--', lw=1, label=f'promised: {percent(nominal)}')
-    ax.set(yticks=y, yticklabels=table.index, ylim=(-.6, len(table) - .4), xlabel=f'{what} (%), 95 % Monte-Carlo interval',
-           title=f'n = {most:,} simulated studies each' if least == most else f'n = {least:,} to {most:,} simulated studies')
+    ax.set(yticks=y, yticklabels=table.index, ylim=(-.6, len(table) - .4),
+           xlabel=f'{what} (%), 95 % Monte-Carlo interval',
+           title=f'n = {most:,} simulated studies each' if least == most
+           else f'n = {least:,} to {most:,} simulated studies')
     ax.legend(loc='lower left', bbox_to_anchor=(0, 1.08))
     return fig
 
@@ -48,13 +50,15 @@ def power_curves(table: pd.DataFrame,  # `n` languages, `effect` in points, `rat
         ax.plot(part.effect, 100 * part.rate, color=colour, marker=marker, ms=5, label=f'{n} languages')
         ax.fill_between(part.effect, 100 * part.mc_low, 100 * part.mc_high, color=colour, alpha=.2, lw=0)
     for level in (5, 80): ax.axhline(level, color=INK, lw=.6, ls=':')
-    ax.set(xlabel='true difference, low minus high (points)', ylabel='studies with p < 0.05 (%)', ylim=(0, 101), xlim=(0, None),
+    ax.set(xlabel='true difference, low minus high (points)', ylabel='studies with p < 0.05 (%)', ylim=(0, 101),
+           xlim=(0, None),
            title=f'Power of the primary test, {int(table.studies.min()):,} simulated studies a point')
     ax.legend(loc='lower right', bbox_to_anchor=(1, .06))
     return fig
 
 # %% ../../nbs/reporting/03_figures.ipynb #x2e010af
-KINDS = {'sentence_pair': ('sentence pairs', 'o'), 'tagging': ('tagging', 's'), 'span': ('question answering', 'D'), 'retrieval': ('retrieval', '^')}
+KINDS = {'sentence_pair': ('sentence pairs', 'o'), 'tagging': ('tagging', 's'), 'span': ('question answering', 'D'),
+         'retrieval': ('retrieval', '^')}
 
 # %% ../../nbs/reporting/03_figures.ipynb #xaf7e831
 def scatter_panel(ax, part: pd.DataFrame,  # rows of one `kind` of `xlt.paper.published.compare`
@@ -66,7 +70,8 @@ def scatter_panel(ax, part: pd.DataFrame,  # rows of one `kind` of `xlt.paper.pu
         for keep, face in ((mine & fair, colour), (mine & ~fair, 'none')):
             p = part[keep]
             ax.errorbar(p.published, p.ours, p.tolerance.fillna(0), fmt='none', ecolor=GREY, lw=.8)
-            sns.scatterplot(x=p.published, y=p.ours, ax=ax, color=face, edgecolor=colour, linewidth=1.1, marker=marker, s=30, legend=False)
+            sns.scatterplot(x=p.published, y=p.ours, ax=ax, color=face, edgecolor=colour, linewidth=1.1, marker=marker,
+                            s=30, legend=False)
         if mine.any(): ax.scatter([], [], color=colour, marker=marker, s=30, label=f'{label} ({mine.sum()})')
     ends = np.array([*ax.get_xlim(), *ax.get_ylim()])
     ax.plot([ends.min(), ends.max()], [ends.min(), ends.max()], color=INK, lw=.8, ls='--', zorder=0, label='the same')
@@ -100,15 +105,20 @@ def gallery(analysis: dict,  # from `xlt.stats.analysis.analyse`
             made_by: str | None = None,  # the stamp
            ) -> dict:  # name: Figure
     "Every figure of a study."
-    languages, found, rows = pd.DataFrame(analysis['per_language']).set_index('language'), analysis['primary'], forest_rows(analysis)
+    languages, found, rows = (pd.DataFrame(analysis['per_language']).set_index('language'), analysis['primary'],
+                              forest_rows(analysis))
     if half is not None: languages['half'] = half
     null = permutation_null(*(languages.effect[found['groups'][g]] for g in ('low', 'high')))
     part = lambda *names: rows[rows.part.isin(names)]
-    drawn = dict(targets=forest(part('all', 'target task')), resource=against_resource(languages, unit_of(measure)), permutation=permutation(null, found), dumbbells=dumbbells(languages),
-                 intermediates=forest(part('all', 'intermediate task')), cells=heat_map(pd.DataFrame(analysis['cells'])))
+    drawn = dict(targets=forest(part('all', 'target task')), resource=against_resource(languages, unit_of(measure)),
+                 permutation=permutation(null, found), dumbbells=dumbbells(languages),
+                 intermediates=forest(part('all', 'intermediate task')),
+                 cells=heat_map(pd.DataFrame(analysis['cells'])))
     kinds = part('family', 'script')
-    if (kinds.n > 1).any(): drawn['families'] = forest(kinds, 'mean language effect (points)\n← lost less than the average language  ·  lost more →',
-                                                              'Families and scripts, with 95 % intervals', 'with one language')
+    if (kinds.n > 1).any():
+        drawn['families'] = forest(kinds, 'mean language effect (points)\n← lost less than the '
+                                          'average language  ·  lost more →',
+                                          'Families and scripts, with 95 % intervals', 'with one language')
     if analysis['specifications']: drawn['specifications'] = specification_curve(analysis)
     return drawn if made_by is None else {name: signed(fig, made_by) for name, fig in drawn.items()}
 

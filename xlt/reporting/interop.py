@@ -30,7 +30,8 @@ from ..tasks.cards import TARGET
 from ..common.text import for_markdown, safe_table
 
 # %% ../../nbs/reporting/05_interop.ipynb #x94ee6e9
-NAMES = {'accuracy': ('accuracy', 'acc'), 'f1': ('f1', 'F1'), 'exact_match': ('exact_match', 'em', 'exact')}  # a metric's names elsewhere
+# a metric's names elsewhere
+NAMES = {'accuracy': ('accuracy', 'acc'), 'f1': ('f1', 'F1'), 'exact_match': ('exact_match', 'em', 'exact')}
 
 def read_json(path: Path):  # an object or a list
     "What a JSON file holds; a file that is none is an `XltError`."
@@ -51,7 +52,8 @@ def row(target: str, language: str, score: float,  # percent
         n: int | None = None,  # test examples; None: not known
        ) -> dict:
     "A score as the readers give it."
-    return dict(target=target, language=language, metric=TARGET[target].metrics[0], score=score, n=n, version=' '.join(version.split()))
+    return dict(target=target, language=language, metric=TARGET[target].metrics[0], score=score, n=n,
+                version=' '.join(version.split()))
 
 # %% ../../nbs/reporting/05_interop.ipynb #x2ba43fa
 def validation_examples(target: str, language: str) -> int | None:  # None: not known
@@ -72,7 +74,8 @@ def jiant_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
         found = (value.get('metrics') or {}) if isinstance(value, dict) else {}
         try: score = named(found.get('minor') or {}, TARGET[target].metrics[0], key)
         except XltError as e: yield str(e); continue
-        yield row(target, language, score * (1 if TARGET[target].kind == 'span' else 100), f'jiant {target} validation', validation_examples(target, language))
+        yield row(target, language, score * (1 if TARGET[target].kind == 'span' else 100), f'jiant {target} validation',
+                  validation_examples(target, language))
 
 # %% ../../nbs/reporting/05_interop.ipynb #xe4b7417
 def names_in(toolkit: str) -> dict[str, str]:  # a task's name there → ours
@@ -83,8 +86,11 @@ MTEB = names_in('mteb')
 
 def mteb_entries(data: dict) -> dict[str, list[tuple[str, dict]]]:  # split → pairs of languages and their scores
     "The scores of a file of MTEB, in its new or its old form."
-    if 'scores' in data: return {split: [(' '.join(e['languages']), e) for e in entries] for split, entries in (data['scores'] or {}).items()}
-    return {split: [(pair.replace('-', ' '), e) for pair, e in of.items() if isinstance(e, dict)] for split, of in data.items() if isinstance(of, dict)}
+    if 'scores' in data:
+        return {split: [(' '.join(e['languages']), e) for e in entries]
+                for split, entries in (data['scores'] or {}).items()}
+    return {split: [(pair.replace('-', ' '), e) for pair, e in of.items() if isinstance(e, dict)]
+            for split, of in data.items() if isinstance(of, dict)}
 
 def mteb_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
     "The scores of one task in XTREME's languages."
@@ -94,11 +100,13 @@ def mteb_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
     version, there = f'mteb {task} test {data.get("dataset_revision") or ""}', False
     for pair, entry in splits.get('test') or []:
         codes = {language_code(tag) for tag in pair.split()}
-        if len(codes) != 2 or 'en' not in codes or (language := (codes - {'en'}).pop()) not in TARGET[target].languages: continue
+        if len(codes) != 2 or 'en' not in codes or (language := (codes - {'en'}).pop()) not in TARGET[target].languages:
+            continue
         there = True
         try: score = named(entry, TARGET[target].metrics[0], pair.replace(' ', '-'))
         except XltError as e: yield str(e); continue
-        yield row(target, language, 100 * score, version, MANIFEST[test_split(target, language)] if not TARGET[target].mined else None)
+        yield row(target, language, 100 * score, version, MANIFEST[test_split(target, language)]
+                  if not TARGET[target].mined else None)
     if not there: yield f'no test scores in a language of {target}; there is {", ".join(splits) or "nothing"}'
 
 # %% ../../nbs/reporting/05_interop.ipynb #xf1180da
@@ -108,7 +116,8 @@ def harness_version(data: dict, key: str) -> str:
     "Which version of a task, with how many examples in the prompt, on which split."
     shots = (data.get('n-shot') or {}).get(key, (data.get('config') or {}).get('num_fewshot'))
     config, version = (data.get('configs') or {}).get(key) or {}, (data.get('versions') or {}).get(key)
-    said = ['lm-eval', key.split('_')[0], version, None if shots is None else f'{shots}-shot', config.get('test_split') or config.get('validation_split')]
+    said = ['lm-eval', key.split('_')[0], version, None if shots is None else f'{shots}-shot',
+            config.get('test_split') or config.get('validation_split')]
     return ' '.join(str(part) for part in said if part is not None)
 
 def harness_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
@@ -119,11 +128,13 @@ def harness_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
         target = HARNESS.get(task)
         if not target or language not in TARGET[target].languages: continue
         if question and question != [language]: yield f'{key}: context and question are in two languages, which XTREME does not test'; continue
-        plain = {name.split(',')[0]: value for name, value in sorted(scores.items(), key=lambda s: s[0].endswith(',none'))}
+        plain = {name.split(',')[0]: value
+                 for name, value in sorted(scores.items(), key=lambda s: s[0].endswith(',none'))}
         try: score = named(plain, TARGET[target].metrics[0], key)
         except XltError as e: yield str(e); continue
         samples = (data.get('n-samples') or {}).get(key)
-        yield row(target, language, 100 * score, harness_version(data, key), samples['effective'] if isinstance(samples, dict) else samples)
+        yield row(target, language, 100 * score, harness_version(data, key),
+                  samples['effective'] if isinstance(samples, dict) else samples)
 
 # %% ../../nbs/reporting/05_interop.ipynb #x66bb35a
 TRAINER = re.compile(r'(eval|predict|test)_(?:(.+)_)?(accuracy|acc|f1|F1|exact_match|em|exact)')
@@ -131,7 +142,8 @@ TRAINER = re.compile(r'(eval|predict|test)_(?:(.+)_)?(accuracy|acc|f1|F1|exact_m
 def trainer_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
     "The score of a file of the Trainer, of the target and in the language that are asked for."
     if not asked.get('target'): yield 'files of the Trainer name no task: say --target'; return
-    target, found = asked['target'], [(m, key) for key in data if (m := TRAINER.fullmatch(key)) and m[3] in NAMES[TARGET[asked['target']].metrics[0]]]
+    target, found = asked['target'], [(m, key) for key in data if (m := TRAINER.fullmatch(key))
+                                      and m[3] in NAMES[TARGET[asked['target']].metrics[0]]]
     splits = {m[1] for m, _ in found}
     split = next((s for s in ('predict', 'test', 'eval') if s in splits), None)
     if not split: yield f'no {TARGET[target].metrics[0]}; there is {", ".join(data) or "nothing"}'; return
@@ -167,8 +179,10 @@ def sumeval_rows(data: list, where: str, asked: dict) -> Iterator[dict | str]:
         if language in TARGET[target].languages: yield row(target, language, 100 * score, f'litmus {target}')
 
 # %% ../../nbs/reporting/05_interop.ipynb #x161601a
-READERS = {'jiant': jiant_rows, 'mteb': mteb_rows, 'lm-eval': harness_rows, 'transformers': trainer_rows, 'xlt': score_rows, 'litmus': sumeval_rows}
-SYNONYMS = {'lm-evaluation-harness': 'lm-eval', 'lm-eval-harness': 'lm-eval', 'harness': 'lm-eval', 'hf': 'transformers', 'huggingface': 'transformers', 'trainer': 'transformers',
+READERS = {'jiant': jiant_rows, 'mteb': mteb_rows, 'lm-eval': harness_rows, 'transformers': trainer_rows,
+           'xlt': score_rows, 'litmus': sumeval_rows}
+SYNONYMS = {'lm-evaluation-harness': 'lm-eval', 'lm-eval-harness': 'lm-eval', 'harness': 'lm-eval',
+            'hf': 'transformers', 'huggingface': 'transformers', 'trainer': 'transformers',
             'sumeval': 'litmus', 'score': 'xlt'}
 BY_HAND = 'make a table of it: one row per score, with the columns intermediate, target, language, metric, score'
 
@@ -190,20 +204,26 @@ def whose(data) -> str | None:  # one of `READERS`, the name of one that is not 
     return 'transformers' if any(TRAINER.fullmatch(key) for key in data) else None
 
 # %% ../../nbs/reporting/05_interop.ipynb #x60f4f9a
-MAKERS = ('mteb_version', 'lm_eval_version', 'transformers_version', 'git_hash')  # where a file says which version of its toolkit made it
+# where a file says which version of its toolkit made it
+MAKERS = ('mteb_version', 'lm_eval_version', 'transformers_version', 'git_hash')
 
 def read_results(path: Path, toolkit: str | None, asked: dict) -> Iterator[dict | str]:
     "The rows of a result file, and a sentence for each score that was left out."
     data = read_json(path)
     found = whose(data)
     if toolkit and found and found != toolkit:
-        raise XltError(f'{path}: a file of {found}, not of {toolkit}: {f"xlt convert {found} {Path(path).name} …" if found in READERS else BY_HAND}')
+        raise XltError(f'{path}: a file of {found}, not of {toolkit}: '
+                       f'{f"xlt convert {found} {Path(path).name} …" if found in READERS else BY_HAND}')
     if not toolkit and found not in READERS:
         raise XltError(f'{path}: {f"a file of {found}, which is not read" if found else f"of none of the toolkits that are read ({chr(44).join(READERS)})"}; {BY_HAND}')
     toolkit = toolkit or found
-    if not isinstance(data, list if toolkit == 'litmus' else dict): raise XltError(f'{path}: a JSON {"list" if toolkit == "litmus" else "object"} is wanted, not a {type(data).__name__}')
+    if not isinstance(data, list if toolkit == 'litmus' else dict):
+        raise XltError(f'{path}: a JSON {"list" if toolkit == "litmus" else "object"} is wanted, '
+                       f'not a {type(data).__name__}')
     maker = '' if isinstance(data, list) else next((str(data[k]) for k in MAKERS if data.get(k)), '')
-    try: yield from (r | {'source': f'{toolkit} {maker}'.strip()} if isinstance(r, dict) else r for r in READERS[toolkit](data, str(path), asked))
+    try:
+        yield from (r | {'source': f'{toolkit} {maker}'.strip()} if isinstance(r, dict) else r
+                    for r in READERS[toolkit](data, str(path), asked))
     except (AttributeError, KeyError, TypeError, ValueError) as e:
         if isinstance(e, XltError): raise
         raise XltError(f"{path}: not in the form of {toolkit}'s results ({type(e).__name__}: {e})") from None
@@ -215,11 +235,15 @@ def tidy(toolkit: str | None,  # of `READERS`; None: as each file shows
          **asked,  # `target`, `language`, `record`, for files that do not say
         ) -> tuple[pd.DataFrame, list[str]]:  # columns `COLUMNS`, `version` and `source`; what was left out
     "The result files of other toolkits as rows of the tidy table."
-    if toolkit and not toolkit_named(toolkit): raise XltError(f'toolkit {toolkit!r} is unknown{nearest(toolkit, READERS)}; choose from {", ".join(READERS)}')
-    if asked.get('target') not in (None, *TARGET): raise XltError(f'--target {asked["target"]} is unknown{nearest(asked["target"], TARGET)}; choose from {", ".join(TARGET)}')
+    if toolkit and not toolkit_named(toolkit):
+        raise XltError(f'toolkit {toolkit!r} is unknown{nearest(toolkit, READERS)}; choose from {", ".join(READERS)}')
+    if asked.get('target') not in (None, *TARGET):
+        raise XltError(f'--target {asked["target"]} is unknown{nearest(asked["target"], TARGET)}; '
+                       f'choose from {", ".join(TARGET)}')
     if asked.get('language'): asked['language'] = language_code(asked['language']) or asked['language']
     found = [(path, r) for path in paths for r in read_results(path, toolkit and toolkit_named(toolkit), asked)]
-    rows, said = [r for _, r in found if isinstance(r, dict)], grouped([(path, r) for path, r in found if isinstance(r, str)])
+    rows, said = [r for _, r in found if isinstance(r, dict)], grouped([(path, r)
+                                                                        for path, r in found if isinstance(r, str)])
     if not rows: raise XltError('; '.join(said) or f'{", ".join(map(str, paths))}: no score of a task of XTREME')
     table = pd.DataFrame(rows).assign(study=study, intermediate=intermediate, seed=seed)
     return table.assign(n=table.n.astype(float).fillna(examples))[[*COLUMNS, 'version', 'source']], said
@@ -239,8 +263,12 @@ def add_scores(table: pd.DataFrame, path: Path) -> tuple[int, list[str]]:  # row
     old = typed(read_text(path), str(path)) if Path(path).exists() else table[:0]
     both = typed(pd.concat([old, table], ignore_index=True) if len(old) else table, f'{path}, with what is to be added')
     same = both[both.duplicated(COLUMNS[1:4] + COLUMNS[5:6])]
-    if len(same): raise XltError(f'{path if len(old) else "the files"}: there is a score of {" ".join(map(str, same.iloc[0][COLUMNS[1:6]]))} already')
-    if both.study.nunique() > 1: raise XltError(f'{path}: it holds study {old.study.iloc[0]!r}; add scores of {table.study.iloc[0]!r} to a table of their own')
+    if len(same):
+        raise XltError(f'{path if len(old) else "the files"}: '
+                       f'there is a score of {" ".join(map(str, same.iloc[0][COLUMNS[1:6]]))} already')
+    if both.study.nunique() > 1:
+        raise XltError(f'{path}: it holds study {old.study.iloc[0]!r}; '
+                       f'add scores of {table.study.iloc[0]!r} to a table of their own')
     check_versions(both, f'{path}, with what is to be added')
     write(Path(path), safe_table(both.astype({'n': 'Int64'})).to_csv(index=False))
     return len(both), equal_runs(both)
@@ -307,11 +335,15 @@ def license_of(study: Study) -> str:
 def model_card(study: Study, run: Run) -> str:
     "What a kept checkpoint is, for its README."
     config, history = read_json(run.folder / 'checkpoint' / 'config.json'), result(run).get('history') or {}
-    after = f'after the intermediate task {run.intermediate}' if run.intermediate not in (None, 'none') else 'before any intermediate task'
-    steps = f'{history["steps"]:,} steps, the best development score {history["best"]:.1f} %.' if 'best' in history else 'the starting point of every run.'
+    after = f'after the intermediate task {run.intermediate}' if run.intermediate not in (None,
+                                                                                          'none') else 'before any intermediate task'
+    steps = (f'{history["steps"]:,} steps, the best development score {history["best"]:.1f} %.' if 'best' in history
+             else 'the starting point of every run.')
     base = f'\nbase_model: {json.dumps(study.encoder.origin)}' if study.encoder.origin else ''
     family = {'bert': 'a BERT', 'xlm-roberta': 'an XLM-R'}.get(config['model_type'], f'a {config["model_type"]}')
-    return MODEL_CARD.format(license=license_of(study), base=base, name=run.name, study=study.study, after=after, seed=run.seed, family=family, layers=config['num_hidden_layers'], hidden=config['hidden_size'],
+    return MODEL_CARD.format(license=license_of(study), base=base, name=run.name, study=study.study, after=after,
+                             seed=run.seed, family=family, layers=config['num_hidden_layers'],
+                             hidden=config['hidden_size'],
                              fingerprint=run.fingerprint, steps=steps)
 
 # %% ../../nbs/reporting/05_interop.ipynb #x1a6f1c4
@@ -319,11 +351,14 @@ def export(study: Study, folder: Path | str,  # a new one
           ) -> dict[str, int]:  # rows of each table; `models`: checkpoints
     "Write a study as a folder for the hub: tables as Parquet, a data card, and the kept checkpoints, each with its card."
     folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())): raise XltError(f'{folder} is not an empty folder: name a new one')
-    if not (there := root() / 'reports' / study.study / 'scores.csv').is_file(): raise XltError(f'{there.relative_to(root())} is missing: xlt run {study.file}')
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise XltError(f'{folder} is not an empty folder: name a new one')
+    if not (there := root() / 'reports' / study.study / 'scores.csv').is_file():
+        raise XltError(f'{there.relative_to(root())} is missing: xlt run {study.file}')
     if (root() / 'runs' / study.study).is_dir() and not result(runs(study)[-1]):
         raise XltError(f'{study.file}: reports/{study.study} was not made with these parameters; xlt run {study.file}')
-    kept = [r for r in runs(study) if r.phase in ('encoder', 'intermediate') and local_result(r) and (r.folder / 'checkpoint' / 'config.json').is_file()]
+    kept = [r for r in runs(study) if r.phase in ('encoder', 'intermediate') and local_result(r)
+            and (r.folder / 'checkpoint' / 'config.json').is_file()]
     for run in kept: check_files(run)  # before anything is written
     summary = read_json(root() / 'reports' / study.study / 'summary.json')
     done = tables(study, folder / 'data')
@@ -334,6 +369,8 @@ def export(study: Study, folder: Path | str,  # a new one
         for path in held(run, 'checkpoint'): shutil.copy(path, folder / 'models' / run.name)
         write(folder / 'models' / run.name / 'README.md', model_card(study, run))
     write(folder / 'params.yaml', yaml.safe_dump(study.published(), sort_keys=False))
-    write(folder / 'README.md', CARD.format(license=license_of(study), study=study.study, codes=', '.join(codes), configs=configs, sentence=for_markdown(summary['conclusion']['sentence']),
-                                            commit=summary.get('commit') or 'unknown', columns=', '.join(COLUMNS)))  # last: then all is there
+    write(folder / 'README.md', CARD.format(license=license_of(study), study=study.study, codes=', '.join(codes),
+                                            configs=configs, sentence=for_markdown(summary['conclusion']['sentence']),
+                                            # last: then all is there
+                                            commit=summary.get('commit') or 'unknown', columns=', '.join(COLUMNS)))
     return done | {'models': len(kept)}

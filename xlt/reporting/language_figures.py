@@ -19,9 +19,12 @@ from .drawing import GREY, GROUPS, INK, called, canvas, fit_band, label_points, 
 def seen_points(languages: pd.DataFrame, fit: np.ndarray) -> str:  # `fit`: empty, or the line from left to right, points
     "What the figure of languages and resource shows, in words."
     order = languages.sort_values('effect', ascending=False)
-    line = f' The fitted line {"rises" if fit[-1] > fit[0] else "falls"} from {number(fit[0])} points at the least text to {number(fit[-1])} at the most.' if len(fit) else ''
-    return (f'Scatter plot of {len(languages)} languages: how many points each lost beyond the average language, against its pretraining text. '
-            f'Most was lost by {", ".join(called(order.head(3)))}, least by {", ".join(called(order.tail(3)[::-1]))}.{line}')
+    line = (f' The fitted line {"rises" if fit[-1] > fit[0] else "falls"} from {number(fit[0])} points at the least '
+            f'text to {number(fit[-1])} at the most.' if len(fit) else '')
+    return (f'Scatter plot of {len(languages)} languages: how many points each lost beyond the average language, '
+            'against its pretraining text. '
+            f'Most was lost by {", ".join(called(order.head(3)))}, '
+            f'least by {", ".join(called(order.tail(3)[::-1]))}.{line}')
 
 # %% ../../nbs/reporting/01_language_figures.ipynb #c020
 def off_the_line(languages: pd.DataFrame,  # as in `against_resource`
@@ -47,22 +50,29 @@ def against_resource(languages: pd.DataFrame,  # `per_language` of an analysis, 
     ax.set(xlabel=f'pretraining resource ({unit}{"" if classes else "; log scale"})',
            ylabel='language effect (points)\n← lost less than the average language · lost more →',
            title=f'Degradation against pretraining resource, one point per language (n = {len(languages)})')
-    if 'half' in languages: ax.errorbar(x, y, languages.half, fmt='none', ecolor=GREY, elinewidth=.8, zorder=1, label='95 % interval of a language')
+    if 'half' in languages:
+        ax.errorbar(x, y, languages.half, fmt='none', ecolor=GREY, elinewidth=.8, zorder=1,
+                    label='95 % interval of a language')
     at = fit = ()
     if (~none).sum() > 2 and x[~none].nunique() > 1:
         at = back(np.linspace(scale(x[~none].min()), scale(x[~none].max()), 100))
         fit, half = fit_band(scale(x[~none]), y[~none], scale(at))
-        ax.plot(at, fit, color=INK, lw=1.2, label='least squares, 95 % band' + ', without those that have none' * bool(none.any()))
+        ax.plot(at, fit, color=INK, lw=1.2, label='least squares, 95 % band'
+                + ', without those that have none' * bool(none.any()))
         ax.fill_between(at, fit - half, fit + half, color=INK, alpha=.12, lw=0)
     for group, (colour, marker, label) in GROUPS.items():
         mine = languages.group == group
         if not mine.any(): continue
-        ax.scatter(x[mine & ~none], y[mine & ~none], c=colour, marker=marker, s=26, zorder=3, label=f'{label} ({mine.sum()})' if group != 'unseen' else None)
-        ax.scatter(x[mine & none], y[mine & none], facecolor='white', edgecolor=colour, marker=marker, s=34, zorder=3, label=f'{label} ({mine.sum()})' if group == 'unseen' else None)
+        ax.scatter(x[mine & ~none], y[mine & ~none], c=colour, marker=marker, s=26, zorder=3,
+                   label=f'{label} ({mine.sum()})' if group != 'unseen' else None)
+        ax.scatter(x[mine & none], y[mine & none], facecolor='white', edgecolor=colour, marker=marker, s=34, zorder=3,
+                   label=f'{label} ({mine.sum()})' if group == 'unseen' else None)
     if none.any():
         edge = languages.resource[~none].min() * 10 ** -.15 if (~none).any() else 1
         ax.axvline(edge, color=GREY, lw=.8, ls='--')
-        if 'unseen' not in set(languages.group): ax.scatter([], [], facecolor='white', edgecolor=INK, s=34, label=f'without any text: {", ".join(called(languages[none]))}')
+        if 'unseen' not in set(languages.group):
+            ax.scatter([], [], facecolor='white', edgecolor=INK, s=34,
+                       label=f'without any text: {", ".join(called(languages[none]))}')
     ax.axhline(0, color=INK, lw=.6, ls=':')
     if classes: ax.set_xticks(sorted(set(x)))
     else:
@@ -112,17 +122,24 @@ def dumbbells(languages: pd.DataFrame,  # `per_language` of an analysis, indexed
     for row, (code, language) in enumerate(languages.iterrows()):
         colour, marker, _ = GROUPS[language.group]
         ax.plot([language.baseline, language.score], [row, row], color=colour, lw=1.6, zorder=1)
-        if 'half' in language: ax.errorbar(language.score, row, xerr=language.half, fmt='none', ecolor=GREY, elinewidth=.8, capsize=2, zorder=1)
+        if 'half' in language:
+            ax.errorbar(language.score, row, xerr=language.half, fmt='none', ecolor=GREY, elinewidth=.8, capsize=2,
+                        zorder=1)
         ax.scatter(language.baseline, row, marker='o', s=24, facecolor='white', edgecolor=colour, zorder=2)
         ax.scatter(language.score, row, marker=marker, s=28, color=colour, zorder=3)
     ax.set(yticks=range(len(languages)), yticklabels=called(languages), ylim=(-.8, len(languages) - .2),
            xlabel='mean score over pairs of tasks (0 to 100)', ylabel='language, least resource at the bottom',
            title=f'Without (hollow) and with (filled) intermediate task, n = {len(languages)} languages')
     for group, (colour, marker, label) in GROUPS.items():
-        if group in ('low', 'middle', 'high') or group in set(languages.group): ax.scatter([], [], marker=marker, color=colour, s=28, label=label)
-    if 'half' in languages: ax.errorbar([], [], xerr=[], fmt='none', ecolor=GREY, elinewidth=.8, capsize=2, label='95 % interval of the change')
+        if group in ('low', 'middle', 'high') or group in set(languages.group):
+            ax.scatter([], [], marker=marker, color=colour, s=28, label=label)
+    if 'half' in languages:
+        ax.errorbar([], [], xerr=[], fmt='none', ecolor=GREY, elinewidth=.8, capsize=2,
+                    label='95 % interval of the change')
     ax.legend(loc='upper left', bbox_to_anchor=(1, 1))
     lost = languages.degradation.sort_values()
-    fig.alt = (f'Mean score of {len(languages)} languages without and with an intermediate task: {(lost > 0).sum()} lost, {(lost < 0).sum()} gained. '
-               f'Most was lost by {called(languages.loc[lost.index[-1:]])[0]}, {number(lost.iloc[-1])} points; least by {called(languages.loc[lost.index[:1]])[0]}, {number(lost.iloc[0])}.')
+    fig.alt = (f'Mean score of {len(languages)} languages without and with an intermediate task: '
+               f'{(lost > 0).sum()} lost, {(lost < 0).sum()} gained. '
+               f'Most was lost by {called(languages.loc[lost.index[-1:]])[0]}, {number(lost.iloc[-1])} points; '
+               f'least by {called(languages.loc[lost.index[:1]])[0]}, {number(lost.iloc[0])}.')
     return fig

@@ -40,22 +40,26 @@ def table(frame: pd.DataFrame,  # its index comes first
           **columns: int | str,  # digits of single columns; `p` for p-values. A name with spaces: `**{'95 % from': 1}`
          ) -> Shown:
     "A table whose numbers are all written in the same way, in a frame in which it scrolls."
-    shown = frame.reset_index() if frame.index.name or isinstance(frame.index, pd.MultiIndex) else frame.rename_axis('').reset_index()
+    shown = frame.reset_index() if frame.index.name or isinstance(frame.index,
+                                                                  pd.MultiIndex) else frame.rename_axis('').reset_index()
     words = pd.DataFrame({c: [cell(v, columns.get(c, digits)) for v in shown[c]] for c in shown}, columns=shown.columns)
     text = {c for c in shown if any(isinstance(v, str) for v in shown[c])}
     mark = lambda c: ' class="text"' if c in text else ''
     heads = ''.join(f'<th scope="col"{mark(c)}>{for_html(c)}</th>' for c in words)
-    rows = [''.join(f'<td{mark(c)}>{for_html(v)}</td>' if i else f'<th scope="row">{for_html(v)}</th>' for i, (c, v) in enumerate(row.items())) for row in words.to_dict('records')]
+    rows = [''.join(f'<td{mark(c)}>{for_html(v)}</td>' if i else f'<th scope="row">{for_html(v)}</th>'
+                    for i, (c, v) in enumerate(row.items())) for row in words.to_dict('records')]
     body = ''.join(f'<tr>{row}</tr>\n' for row in rows)
     long = ' long' if len(words) > 20 else ''
-    return Shown(words.to_string(index=False), f'<div class="scroll{long}" role="region" tabindex="0" aria-label="table"><table class="dataframe">\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}</tbody></table></div>')
+    return Shown(words.to_string(index=False), f'<div class="scroll{long}" role="region" tabindex="0" '
+                 f'aria-label="table"><table class="dataframe">\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}</tbody></table></div>')
 
 # %% ../../nbs/reporting/06_pages.ipynb #pg14a011
 def of(n: int, wanted: int, what: str,  # singular
        names=()) -> str:  # the n, named where they are few
     "Such as `1 of 7 intermediate tasks (mnli)`."
     plural = what if wanted == 1 else f'{what}s'
-    return f'{n} of {wanted} {plural}' + (f' ({", ".join(map(str, names))})' if 0 < len(names) <= 3 and n < wanted else '')
+    return f'{n} of {wanted} {plural}' + (f' ({", ".join(map(str, names))})' if 0 < len(names) <= 3 and n < wanted
+                                          else '')
 
 def progress(analysis: dict,  # with `intermediates`, `targets` and `seeds` that are there
              intermediates: list[str], targets: list[str], seeds: list[int],  # what the study wants
@@ -63,8 +67,10 @@ def progress(analysis: dict,  # with `intermediates`, `targets` and `seeds` that
             ) -> str:  # empty: all of it is there, and there are several seeds
     "How much of a study this is, where it is not all."
     if done < wanted:
-        part = [of(len(analysis['intermediates']), len([i for i in intermediates if i != 'none']), 'intermediate task', analysis['intermediates']),
-                of(len(analysis['targets']), len(targets), 'target task', analysis['targets']), of(len(analysis['seeds']), len(seeds), 'seed')]
+        part = [of(len(analysis['intermediates']), len([i for i in intermediates if i != 'none']), 'intermediate task',
+                   analysis['intermediates']),
+                of(len(analysis['targets']), len(targets), 'target task', analysis['targets']),
+                of(len(analysis['seeds']), len(seeds), 'seed')]
         return f'Only {of(done, wanted, "run")} are finished: {", ".join(part)}. So far,'
     return 'With one seed,' if len(analysis['seeds']) == 1 else ''
 
@@ -72,17 +78,24 @@ def progress(analysis: dict,  # with `intermediates`, `targets` and `seeds` that
 def short(analysis: dict) -> str:
     "The verdict in a sentence without numbers."
     which, a, b = verdict(analysis), side(analysis['primary']), side(analysis['level_adjusted'])
-    if which in ('lost_more', 'lost_less'): return f'Low-resource languages {which.replace("_", " ")} than high-resource languages, also among languages of the same level.'
-    if which == 'equivalent': return f'Low- and high-resource languages fared alike, to within {analysis["equivalence"]["margin"]:g} point.'
+    if which in ('lost_more', 'lost_less'):
+        return (f'Low-resource languages {which.replace("_", " ")} than high-resource languages, '
+                'also among languages of the same level.')
+    if which == 'equivalent':
+        return f'Low- and high-resource languages fared alike, to within {analysis["equivalence"]["margin"]:g} point.'
     if analysis['primary']['ci_low'] is None: return 'There are too few languages, or they vary too little, to decide.'
     if a and b: return 'The answer is undecided: it changes sides when languages of the same level are compared.'
-    if a or b: return f'The answer is undecided: low-resource languages lost {"more" if a + b > 0 else "less"}, but only {"before" if a else "after"} the level at which they start is held constant.'
-    return 'The answer is undecided: low- and high-resource languages show no clear difference, nor one that is demonstrably small.'
+    if a or b:
+        return (f'The answer is undecided: low-resource languages lost {"more" if a + b > 0 else "less"}, '
+                f'but only {"before" if a else "after"} the level at which they start is held constant.')
+    return ('The answer is undecided: low- and high-resource languages show no clear difference, '
+            'nor one that is demonstrably small.')
 
 # %% ../../nbs/reporting/06_pages.ipynb #pg14a014
 def within(found: dict) -> str:
     "An interval, for a bracket."
-    return 'no interval' if found['ci_low'] is None else f'95 % interval {number(found["ci_low"])} to {number(found["ci_high"])}'
+    return ('no interval' if found['ci_low'] is None else f'95 % interval {number(found["ci_low"])} '
+                                                          f'to {number(found["ci_high"])}')
 
 def answer(analysis: dict, before: str = '',  # from `progress`
            made_up: bool = False,  # the languages are of the lab
@@ -92,19 +105,29 @@ def answer(analysis: dict, before: str = '',  # from `progress`
     raw, fair = analysis['primary'], analysis['level_adjusted']
     lead = short(analysis)
     lead = ' '.join(filter(None, [before, lead[:1].lower() + lead[1:] if before else lead, rests]))
-    what = (f'points: what low-resource languages lost to intermediate training, minus what high-resource languages lost '
+    what = ('points: what low-resource languages lost to intermediate training, '
+            'minus what high-resource languages lost '
             f'({within(raw)}; {raw["n_low"]} against {raw["n_high"]} languages)')
-    level = 'Among languages of the same level it cannot be estimated.' if fair['estimate'] is None else f'Among languages of the same level: {number(fair["estimate"])} points ({within(fair)}).'
-    lab = 'The languages of this study are made up: it is a controlled experiment in which a lot decides who has how much text, not a result about any real language.' if made_up else ''
-    html = [f'<p class="lead">{for_html(lead)}</p>', f'<p class="number"><b>{number(raw["estimate"])}</b> <span>{for_html(what)}. {level}</span></p>', f'<p class="note made-up">{lab}</p>' if lab else '']
+    level = ('Among languages of the same level it cannot be estimated.' if fair['estimate'] is None
+             else f'Among languages of the same level: {number(fair["estimate"])} points ({within(fair)}).')
+    lab = ('The languages of this study are made up: it is a controlled experiment in which a lot decides who has how '
+           'much text, not a result about any real language.' if made_up else '')
+    html = [f'<p class="lead">{for_html(lead)}</p>', f'<p class="number"><b>{number(raw["estimate"])}</b> '
+                                                     f'<span>{for_html(what)}. {level}</span></p>',
+            f'<p class="note made-up">{lab}</p>' if lab else '']
     return Shown(' '.join(filter(None, [lead, f'{number(raw["estimate"])} {what}. {level}', lab])), ''.join(html))
 
 # %% ../../nbs/reporting/06_pages.ipynb #pg14a018
-FILES = {'scores.csv': 'every score, 0 to 100: the table that `xlt analyse` reads', 'metrics.csv': 'the other metrics of the same runs',
-         'dev.csv': 'development scores', 'paired.csv': 'every language in every pair, tested on the same examples', 'leakage.csv': 'what training had in common with the tests',
-         'summary.json': 'all numbers of this page', 'analysis.json': 'all numbers of this page', 'by_task.csv': 'the comparison by task', 'language_effects.csv': 'the values of each language',
-         'resource.csv': 'the resource measure', 'results.pack': 'results and predictions of all finished runs', 'plan.md': 'what was fixed before the first test score',
-         'settings.csv': 'how the settings were chosen', 'report.ipynb': 'this page as an executed notebook', 'explorer.html': 'the explorer: other groupings, any cell'}
+FILES = {'scores.csv': 'every score, 0 to 100: the table that `xlt analyse` reads',
+         'metrics.csv': 'the other metrics of the same runs',
+         'dev.csv': 'development scores', 'paired.csv': 'every language in every pair, tested on the same examples',
+         'leakage.csv': 'what training had in common with the tests',
+         'summary.json': 'all numbers of this page', 'analysis.json': 'all numbers of this page',
+         'by_task.csv': 'the comparison by task', 'language_effects.csv': 'the values of each language',
+         'resource.csv': 'the resource measure', 'results.pack': 'results and predictions of all finished runs',
+         'plan.md': 'what was fixed before the first test score',
+         'settings.csv': 'how the settings were chosen', 'report.ipynb': 'this page as an executed notebook',
+         'explorer.html': 'the explorer: other groupings, any cell'}
 
 def file_list(folder: Path,  # of the report
               also=(),  # names of files that are about to be written
@@ -114,7 +137,9 @@ def file_list(folder: Path,  # of the report
     there = [name for name in FILES if name in also or (folder / name).is_file()]
     pictures = sorted({p.stem for p in (folder / 'figures').glob('*.svg')})
     lines = [f'- [{name}]({name}): {FILES[name]}' for name in there]
-    if pictures: lines.append('- Figures: ' + ', '.join(f'{p} ([SVG](figures/{p}.svg), [PNG](figures/{p}.png))' for p in pictures))
+    if pictures:
+        lines.append('- Figures: ' + ', '.join(f'{p} ([SVG](figures/{p}.svg), [PNG](figures/{p}.png))'
+                                               for p in pictures))
     return Shown('\n'.join(lines))
 
 # %% ../../nbs/reporting/06_pages.ipynb #pg14a022

@@ -24,7 +24,8 @@ def pairing(scores: pd.DataFrame,  # a checked tidy table
     "How the scores found their baselines: by seed, by means over seeds, or, having a seed that the baseline lacks, not at all."
     scores = scores[scores.language != pivot]
     by = paired(scores).by.value_counts()
-    return dict(seed=int(by.get('seed', 0)), mean=int(by.get('mean', 0)), left_out=int((scores.intermediate != 'none').sum() - by.sum()))
+    return dict(seed=int(by.get('seed', 0)), mean=int(by.get('mean', 0)),
+                left_out=int((scores.intermediate != 'none').sum() - by.sum()))
 
 # %% ../../nbs/stats/07_analysis.ipynb #2b3e633c
 def gaps(scores: pd.DataFrame,  # a checked tidy table
@@ -32,8 +33,10 @@ def gaps(scores: pd.DataFrame,  # a checked tidy table
     "What has a baseline and no score with an intermediate task that was tried elsewhere."
     base, tested = scores[scores.intermediate == 'none'], scores[scores.intermediate != 'none']
     there = set(zip(tested.intermediate, tested.target, tested.language))
-    lacking = {(i, t): [c for c in part.language.unique() if (i, t, c) not in there] for i in sorted(tested.intermediate.unique()) for t, part in base.groupby('target')}
-    return [f'{i} × {t}: {" ".join(codes) if (i, t) in set(zip(tested.intermediate, tested.target)) else "nothing"}' for (i, t), codes in lacking.items() if codes]
+    lacking = {(i, t): [c for c in part.language.unique() if (i, t, c) not in there]
+               for i in sorted(tested.intermediate.unique()) for t, part in base.groupby('target')}
+    return [f'{i} × {t}: {" ".join(codes) if (i, t) in set(zip(tested.intermediate, tested.target)) else "nothing"}'
+            for (i, t), codes in lacking.items() if codes]
 
 # %% ../../nbs/stats/07_analysis.ipynb #c040
 def shape(scores: pd.DataFrame,  # a checked tidy table
@@ -42,8 +45,10 @@ def shape(scores: pd.DataFrame,  # a checked tidy table
     "Of what size the study is: its tasks, languages, cells, seeds and scores."
     tested = scores[scores.intermediate != 'none']
     names = {k + 's': sorted(tested[k].unique()) for k in ('intermediate', 'target')}
-    return dict(study=str(scores.study.iloc[0]), pivot=pivot, **names, languages=int(tested.language[tested.language != pivot].nunique()),
-                cells_run=int(tested.groupby(CELL).ngroups), seeds=sorted(map(int, tested.seed.unique())), scores=len(scores), pairing=pairing(scores, pivot), without=gaps(scores))
+    return dict(study=str(scores.study.iloc[0]), pivot=pivot, **names,
+                languages=int(tested.language[tested.language != pivot].nunique()),
+                cells_run=int(tested.groupby(CELL).ngroups), seeds=sorted(map(int, tested.seed.unique())),
+                scores=len(scores), pairing=pairing(scores, pivot), without=gaps(scores))
 
 # %% ../../nbs/stats/07_analysis.ipynb #c041
 def per_language(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
@@ -57,10 +62,13 @@ def per_language(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
     every = lost if others is None else pd.concat([lost, others])
     def effects(f):
         values = language_effects(lost.assign(loss=f(lost)), 'loss')
-        return values if others is None else pd.concat([values, effects_beside(others.assign(loss=f(others)), lost.assign(loss=f(lost)), values, 'loss')])
+        return values if others is None else pd.concat([values,
+                                                        effects_beside(others.assign(loss=f(others)),
+                                                                       lost.assign(loss=f(lost)), values, 'loss')])
     out = every.groupby('language')[['degradation', 'baseline', 'score']].mean()
     group = dict.fromkeys(lost.language, 'middle') | dict.fromkeys(low, 'low') | dict.fromkeys(high, 'high')
-    scales = {'effect' if k == 'points' else f'effect_{k}': effects(f) for k, f in SCALES.items()} | {'level': effects(lambda d: level_of(d, share))}
+    scales = {'effect' if k == 'points' else f'effect_{k}': effects(f)
+              for k, f in SCALES.items()} | {'level': effects(lambda d: level_of(d, share))}
     out = out.assign(**scales, resource=measure, cells=every.groupby('language').size())
     out['group'] = [group.get(c, 'unknown' if pd.isna(r) else 'unseen') for c, r in out.resource.items()]
     if facts is not None: out = out.join(facts[[k for k in ('name', 'family', 'script') if k in facts]])
@@ -90,11 +98,13 @@ def of_unseen(none: list[str],  # codes, from `xlt.stats.degradation.comparable`
     out = dict(languages=list(theirs.index), not_compared=sorted(set(none) - set(theirs.index)))
     if theirs.empty: return out
     both, keep = pd.concat([values, theirs]) + average_loss(lost, values), ('estimate', 'ci_low', 'ci_high', 'p_value')
-    found = {f'minus_{g}': compare(both, list(theirs.index), codes, seed) for g, codes in (('low', low), ('high', high))}
+    found = {f'minus_{g}': compare(both, list(theirs.index), codes, seed)
+             for g, codes in (('low', low), ('high', high))}
     two = connected(pd.concat([lost, others])[lambda d: d.language.isin([*theirs.index, *low])])[0]
     here = [[c for c in group if c in set(two.language)] for group in (theirs.index, low)]
     fair = level_adjusted(two, *here, share, seed) if all(here) else dict.fromkeys(keep)
-    return out | dict(mean=float(both[theirs.index].mean()), **{k: {c: v[c] for c in keep} | dict(n=v['n_high']) for k, v in found.items()}, same_level=fair)
+    return out | dict(mean=float(both[theirs.index].mean()),
+                      **{k: {c: v[c] for c in keep} | dict(n=v['n_high']) for k, v in found.items()}, same_level=fair)
 
 # %% ../../nbs/stats/07_analysis.ipynb #c043
 def measures_for(languages: list[str],  # codes
@@ -102,13 +112,15 @@ def measures_for(languages: list[str],  # codes
                 ) -> dict:  # name: resource by language code
     "The resource measures that have a value for all of these languages."
     known = {m: resource(m, every=True) for m in MEASURES}
-    return {measure.name: measure} | {m: v for m, v in known.items() if m != measure.name and v.reindex(languages).notna().all()}
+    return {measure.name: measure} | {m: v for m, v in known.items() if m != measure.name
+                                      and v.reindex(languages).notna().all()}
 
 # %% ../../nbs/stats/07_analysis.ipynb #c044
 def unvarying(found: dict) -> dict:  # what changes in the analysis
     "Where every language lost the same, there is no interval, no detectable effect and no slope."
     none = dict(ci_low=None, ci_high=None)
-    return dict(primary=found['primary'] | none | dict(welch=none, note=''), level_adjusted=found['level_adjusted'] | none,
+    return dict(primary=found['primary'] | none | dict(welch=none, note=''),
+                level_adjusted=found['level_adjusted'] | none,
                 minimum_detectable_effect=None, mixed_model=None, nothing_varies=True)
 
 def analyse(scores: pd.DataFrame,  # a checked tidy table
@@ -128,15 +140,18 @@ def analyse(scores: pd.DataFrame,  # a checked tidy table
     versions = baseline_versions(lost, low, high, share, seed)
     fair = {k: v for k, v in versions['adjusted'].items() if k != 'unit'}
     level = language_effects(lost.assign(level=level_of(lost, share)), 'level')
-    out = dict(shape(whole, pivot), primary=primary(whole, measure, how, pivot, seed), level_adjusted=fair, luck_share=share,
+    out = dict(shape(whole, pivot), primary=primary(whole, measure, how, pivot, seed), level_adjusted=fair,
+               luck_share=share,
                equivalence=equivalence(a, b), minimum_detectable_effect=minimum_detectable_effect(a, b),
-               false_alarms=None if facts is None else family_alarms(values, level, low, high, family), mixed_model=dose(lost if others is None else pd.concat([lost, others]), measure, family),
+               false_alarms=None if facts is None else family_alarms(values, level, low, high, family),
+               mixed_model=dose(lost if others is None else pd.concat([lost, others]), measure, family),
                unseen=of_unseen(none, others, lost, low, high, share, seed))
     if np.ptp(values[[*low, *high]]) < 1e-9: out |= unvarying(out)
     out |= {f'by_{c}': by_task(lost, c, low, high, seed) for c in CELL}
     out |= {f'by_{k}': [] if facts is None else by_kind(values, facts[k]) for k in ('family', 'script')}
     curve = specifications(lost, measures_for(list(values.index), measure), facts, share)
-    return out | dict(conclusion=conclusion(out), per_language=per_language(lost, measure, low, high, facts, share, others),
+    return out | dict(conclusion=conclusion(out),
+                      per_language=per_language(lost, measure, low, high, facts, share, others),
                       baseline_dependence=versions | agreement(versions), cells=cells(lost, measure, low, high),
                       specification_curve=curve_summary(curve), specifications=curve)
 
@@ -153,5 +168,7 @@ def to_json(analysis: dict) -> str:
     "An analysis as strict JSON; the rows of long lists are one line each."
     dump = lambda v, **how: json.dumps(v, ensure_ascii=False, allow_nan=False, **how)
     rows = lambda v: '[\n' + ',\n'.join('  ' + dump(r) for r in v) + '\n ]'
-    value = lambda v: rows(v) if isinstance(v, list) and v and isinstance(v[0], dict) else dump(v, indent=1).replace('\n', '\n ')
+    value = lambda v: rows(v) if isinstance(v, list) and v and isinstance(v[0],
+                                                                          dict) else dump(v, indent=1).replace('\n',
+                                                                                                               '\n ')
     return '{\n' + ',\n'.join(f' {dump(k)}: {value(v)}' for k, v in plain(analysis).items()) + '\n}\n'

@@ -38,7 +38,8 @@ def as_tables(values: np.ndarray,  # `(study, intermediate, place)`
     targets, at = list(places.target.unique()), {c: i for i, c in enumerate(codes)}
     kept = places.language.isin(codes).to_numpy()
     out = np.full((*values.shape[:2], len(targets), len(codes)), np.nan)
-    out[:, :, [targets.index(t) for t in places.target[kept]], [at[c] for c in places.language[kept]]] = values[:, :, kept]
+    out[:, :, [targets.index(t) for t in places.target[kept]],
+        [at[c] for c in places.language[kept]]] = values[:, :, kept]
     return out.reshape(len(values), -1, len(codes))
 
 # %% ../../nbs/stats/09_calibration.ipynb #c009
@@ -78,10 +79,12 @@ def hasty(loss: np.ndarray, base: np.ndarray,  # `(study, cell, language)`
     rest, raw, start = loss - np.nanmean(loss, 2, keepdims=True), np.nanmean(loss, 1), effects_of(base)
     centred, flat = np.nanmean(rest, 1), lambda who: rest[:, :, who].reshape(len(rest), -1)
     both = np.r_[np.flatnonzero(low), np.flatnonzero(high)]
-    found = [contrast(y[:, None], low, span(np.column_stack([~(low | high), b]), len(y))) for y, b in zip(effects, start)]
+    found = [contrast(y[:, None], low, span(np.column_stack([~(low | high), b]), len(y)))
+             for y, b in zip(effects, start)]
     gap = lambda v: v[:, low].mean(1) - v[:, high].mean(1)
     return pd.DataFrame(dict(centred=gap(centred), p_rows=welch_ps(flat(low), flat(high)), uncentred=gap(raw),
-                             p_uncentred=permutation_ps(raw[:, both], low.sum()), p_baseline=[f['p_value'].item() for f in found]))
+                             p_uncentred=permutation_ps(raw[:, both], low.sum()),
+                             p_baseline=[f['p_value'].item() for f in found]))
 
 # %% ../../nbs/stats/09_calibration.ipynb #a3d1e001
 def block(studies: int,  # how many
@@ -104,18 +107,23 @@ def block(studies: int,  # how many
     groups, effects = split(codes, measure), effects_of(loss)
     low, high = (np.isin(codes, g) for g in groups)
     real, a, b = truth(slope, difference, codes), effects[:, low], effects[:, high]
-    share = share_of(effects, low * 1 - high, luck_of_seeds([as_tables(score[:, :1, :, s], places, codes) for s in range(score.shape[3])]),
+    share = share_of(effects, low * 1 - high,
+                     luck_of_seeds([as_tables(score[:, :1, :, s], places, codes) for s in range(score.shape[3])]),
                      luck_of_rows(loss, np.tile(np.arange(places.target.nunique()), mean.shape[1] - 1)))
     both = np.hstack([a, b])
-    out = pd.DataFrame(dict(n=n, truth=real, estimate=a.mean(1) - b.mean(1), p_permutation=permutation_ps(both, a.shape[1]),
+    out = pd.DataFrame(dict(n=n, truth=real, estimate=a.mean(1) - b.mean(1),
+                            p_permutation=permutation_ps(both, a.shape[1]),
                             held=permutation_ps(both, a.shape[1], real) >= .05, held_welch=welch_ps(a, b, real) >= .05,
-                            equivalent=np.maximum(welch_ps(a, b, -MARGIN, 'greater'), welch_ps(a, b, MARGIN, 'less')) < .05))
-    out = out.join(at_the_same_level(effects, effects_of(base) - share[:, None] * effects, low, ~(low | high), difference))
+                            equivalent=np.maximum(welch_ps(a, b, -MARGIN, 'greater'),
+                                                  welch_ps(a, b, MARGIN, 'less')) < .05))
+    out = out.join(at_the_same_level(effects, effects_of(base) - share[:, None] * effects, low, ~(low | high),
+                                     difference))
     out = out.join(hasty(loss, base, effects, low, high))
     out['decided'] = (out.p_permutation < .05) & (out.p_adjusted < .05) & (out.estimate * out.adjusted > 0)
     names = ['none', *INTERMEDIATE][:mean.shape[1]]
     fits = [dose(degradations(tidy(s, names, places)), measure, languages().family) for s in score[:mixed]]
-    return out.join(pd.DataFrame(dict(p_mixed=[f['p_value'] for f in fits], held_mixed=[f['ci_low'] <= slope <= f['ci_high'] for f in fits])))
+    return out.join(pd.DataFrame(dict(p_mixed=[f['p_value'] for f in fits],
+                                      held_mixed=[f['ci_low'] <= slope <= f['ci_high'] for f in fits])))
 
 # %% ../../nbs/stats/09_calibration.ipynb #c013
 BLOCK = 50  # studies of the same languages
@@ -128,14 +136,18 @@ def trials(studies: int,  # how many
     "Simulate and analyse many studies, in blocks; where only some languages take part, each block draws its own."
     sizes = [min(BLOCK, studies - at) for at in range(0, studies, BLOCK)]
     fits = [min(max(mixed - at, 0), BLOCK) for at in range(0, studies, BLOCK)]
-    return pd.concat([block(size, first + k, mixed=fit, **design) for k, (size, fit) in enumerate(zip(sizes, fits))], ignore_index=True)
+    return pd.concat([block(size, first + k, mixed=fit, **design) for k, (size, fit) in enumerate(zip(sizes, fits))],
+                     ignore_index=True)
 
 # %% ../../nbs/stats/09_calibration.ipynb #c016
-WAYS = {'p_permutation': 'permutation of languages', 'p_adjusted': 'adjusted for the level', 'p_mixed': 'mixed model', 'p_rows': 'rows as if independent',
+WAYS = {'p_permutation': 'permutation of languages', 'p_adjusted': 'adjusted for the level', 'p_mixed': 'mixed model',
+        'p_rows': 'rows as if independent',
         'p_uncentred': 'cells ignored', 'p_baseline': 'adjusted for the baseline alone'}
 
 # %% ../../nbs/stats/09_calibration.ipynb #c017
 def rejections(found: pd.DataFrame,  # from `trials`
                alpha: float = .05) -> pd.DataFrame:  # one row per way to analyse
     "How often each way calls the difference significant."
-    return pd.DataFrame({name: rate(found[p].dropna() < alpha) for p, name in WAYS.items() if p in found and found[p].notna().any()}).T.astype({'studies': int})
+    return pd.DataFrame({name: rate(found[p].dropna() < alpha)
+                         for p, name in WAYS.items() if p in found
+                         and found[p].notna().any()}).T.astype({'studies': int})

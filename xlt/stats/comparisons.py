@@ -47,7 +47,8 @@ def effect_size(k: int, m: int,  # languages in each group
         means = np.abs(values @ within.T / k - (values.sum(1)[:, None] - values @ within.T) / m)
         return ((means >= means[:, :1] - 1e-9).mean(1) < alpha).mean()  # the first arrangement is the real one
     low, high = 0., 50.
-    for _ in range(16): low, high = (low, (low + high) / 2) if found((low + high) / 2) >= power else ((low + high) / 2, high)
+    for _ in range(16):
+        low, high = (low, (low + high) / 2) if found((low + high) / 2) >= power else ((low + high) / 2, high)
     return high
 
 def minimum_detectable_effect(low, high,  # values of the languages in each group, points
@@ -59,7 +60,8 @@ def minimum_detectable_effect(low, high,  # values of the languages in each grou
     if min(k, m) < 2 or (1 + (k == m)) / comb(k + m, k) > alpha: return None
     spread = np.sqrt((np.var(low, ddof=1) * (k - 1) + np.var(high, ddof=1) * (m - 1)) / (k + m - 2))
     few = comb(k + m, k) <= 1000
-    return float(spread * (effect_size(k, m, power, alpha) if few else TTestIndPower().solve_power(nobs1=k, ratio=m / k, alpha=alpha, power=power)))
+    return float(spread * (effect_size(k, m, power, alpha) if few
+                           else TTestIndPower().solve_power(nobs1=k, ratio=m / k, alpha=alpha, power=power)))
 
 # %% ../../nbs/stats/05_comparisons.ipynb #c022
 def adjust(rows: list[dict], column: str,  # of raw p-values; None is skipped
@@ -86,7 +88,8 @@ def by_task(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
         keep = ('estimate', 'ci_low', 'ci_high', 'p_value')
         found = compare(values, *here, seed) if all(here) else dict.fromkeys(keep)
         start = part.baseline[part.language.isin(here[0])].mean() if here[0] else None
-        rows.append({column: task, 'mean': float(part.groupby(CELL).degradation.mean().mean()), 'n': len(values), 'baseline_low': start,
+        rows.append({column: task, 'mean': float(part.groupby(CELL).degradation.mean().mean()), 'n': len(values),
+                     'baseline_low': start,
                      **{k: found[k] for k in keep}, 'n_low': len(here[0]), 'n_high': len(here[1])})
     return adjust(rows, 'p_value')
 
@@ -102,7 +105,8 @@ def rank_test(a: np.ndarray, b: np.ndarray,  # degradation of low- and high-reso
     out |= dict(estimate=float(a.mean() - b.mean()), mann_whitney_u=float(u), p_value=float(p),
                 cliffs_delta=float(2 * u / len(a) / len(b) - 1))
     if min(len(a), len(b)) < 2 or max(np.ptp(a), np.ptp(b)) < 1e-12: return out
-    return out | dict(hedges_g=float(effectsize_smd(a.mean(), a.std(ddof=1), len(a), b.mean(), b.std(ddof=1), len(b))[0]))
+    return out | dict(hedges_g=float(effectsize_smd(a.mean(), a.std(ddof=1), len(a), b.mean(), b.std(ddof=1),
+                                                    len(b))[0]))
 
 # %% ../../nbs/stats/05_comparisons.ipynb #c021
 def rank_correlation(x: np.ndarray, y: np.ndarray,  # resource and degradation of a cell's languages
@@ -123,7 +127,8 @@ def cells(lost: pd.DataFrame,  # from `degradations`
     for (intermediate, target), part in lost.groupby(CELL):
         d = part.set_index('language').degradation
         a, b = (d[d.index.isin(g)].to_numpy() for g in (low, high))
-        rows.append(dict(intermediate=intermediate, target=target, n=len(d), n_low=len(a), n_high=len(b), mean=float(d.mean()),
+        rows.append(dict(intermediate=intermediate, target=target, n=len(d), n_low=len(a), n_high=len(b),
+                         mean=float(d.mean()),
                          **rank_correlation(measure[d.index].to_numpy(), d.to_numpy()), **rank_test(a, b)))
     return adjust(adjust(rows, 'p_value'), 'spearman_p')
 
@@ -149,7 +154,9 @@ def family_alarms(effects: pd.Series, level: pd.Series,  # language effects of t
     rng, k, m = np.random.default_rng(0), len(low), len(high)
     group = np.repeat([0, 1, 2], [k, m, len(codes) - k - m])
     scatter = effects[codes].groupby(group).transform('std').fillna(effects.std()).to_numpy()
-    values = kin ** .5 * rng.standard_normal((studies, kind.max() + 1))[:, kind] + (1 - kin) ** .5 * rng.standard_normal((studies, len(codes)))
+    values = kin ** .5 * rng.standard_normal((studies, kind.max()
+                                              + 1))[:, kind] + (1 - kin) ** .5 * rng.standard_normal((studies,
+                                                                                                      len(codes)))
     values = values * scatter
     def found(some):
         null = np.abs(permutation_null(some[:, :k], some[:, k:k + m], 0, 5000, 2000))
@@ -196,13 +203,16 @@ def against_plain(scores: pd.DataFrame,  # a checked tidy table
         plain = VARIANTS[name].base
         if name == plain or plain not in there: continue
         two = scores[scores.intermediate.isin([plain, name])]
-        two = two[two.groupby(['target', 'language']).intermediate.transform('nunique') == 2].replace({'intermediate': {plain: 'none'}})
+        two = two[two.groupby(['target',
+                               'language']).intermediate.transform('nunique') == 2].replace({'intermediate': {plain: 'none'}})
         try: found = primary(two, measure, how, pivot, seed)
         except XltError: continue  # they have too few languages in common
         kept, groups = connected(degradations(two, pivot))[0], found['groups']
         gain = language_effects(kept)
         gain = -gain - average_loss(kept, gain)
         ends = [None if found[e] is None else -found[e] for e in ('ci_high', 'ci_low')]
-        rows.append(dict(variant=name, plain=plain, **{g: float(gain[groups[g]].mean()) for g in groups}, **{f'{g}_half': half_width(gain[groups[g]]) for g in groups},
-                         estimate=-found['estimate'], ci_low=ends[0], ci_high=ends[1], p_value=found['p_value'], n_low=found['n_low'], n_high=found['n_high']))
+        rows.append(dict(variant=name, plain=plain, **{g: float(gain[groups[g]].mean()) for g in groups},
+                         **{f'{g}_half': half_width(gain[groups[g]]) for g in groups},
+                         estimate=-found['estimate'], ci_low=ends[0], ci_high=ends[1], p_value=found['p_value'],
+                         n_low=found['n_low'], n_high=found['n_high']))
     return pd.DataFrame(rows)

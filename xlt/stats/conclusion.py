@@ -14,7 +14,8 @@ from ..common.text import number, p_text, percent
 def evidence(found: dict,  # with interval, p-value and, from `compare`, numbers of languages
             ) -> str:
     "Interval, p-value and numbers of languages, for a bracket in prose."
-    interval = '' if found['ci_low'] is None else f'95 % interval {number(found["ci_low"])} to {number(found["ci_high"])}, '
+    interval = ('' if found['ci_low'] is None else f'95 % interval {number(found["ci_low"])} to '
+                                                   f'{number(found["ci_high"])}, ')
     groups = f', {found["n_low"]} against {found["n_high"]} languages' if 'n_low' in found else ''
     return f'{interval}permutation {p_text(found["p_value"])}{groups}'
 
@@ -43,18 +44,25 @@ def depends(raw: dict, fair: dict,  # `primary` and `level_adjusted`
            ) -> str:
     "On what an undecided answer depends."
     if raw['ci_low'] is None: return 'With so few languages there is no interval, and nothing can be decided.'
-    if fair['ci_low'] is None: return 'Whether that is due to the level at which they start cannot be told with so few languages.'
+    if fair['ci_low'] is None:
+        return 'Whether that is due to the level at which they start cannot be told with so few languages.'
     a, b = side(raw), side(fair)
-    if a * b < 0: return 'The two contradict each other: the answer depends on whether the level at which a language starts is held constant.'
-    if a or b: return (f'Only the {"first" if a else "second"} differs clearly from zero: the answer depends on whether the level at which a '
-                       'language starts is held constant.')
+    if a * b < 0:
+        return ('The two contradict each other: the answer depends on whether the level at which a '
+                'language starts is held constant.')
+    if a or b:
+        return (f'Only the {"first" if a else "second"} differs clearly from zero: '
+                'the answer depends on whether the level at which a '
+                'language starts is held constant.')
     return f'Neither differs clearly from zero, nor is the difference demonstrably less than {margin:g} point.'
 
 # %% ../../nbs/stats/06_conclusion.ipynb #c032
 def could_have(smallest: float | None,  # from `minimum_detectable_effect`, points
               ) -> str:
     "What an undecided study would have been able to see."
-    if smallest is None: return 'With so few languages, or where nothing varies, no difference, however large, could have been significant.'
+    if smallest is None:
+        return ('With so few languages, or where nothing varies, no difference, however large, '
+                'could have been significant.')
     return (f'A study of this size would have found a true difference of {number(smallest)} points four times in five; '
             'a smaller one may have escaped it.')
 
@@ -62,17 +70,20 @@ def could_have(smallest: float | None,  # from `minimum_detectable_effect`, poin
 def means_line(found: dict,  # `primary`
               ) -> str:
     "What each group lost or gained on average over all cells."
-    said = [f'the {g}-resource languages {"lost" if found[f"mean_{g}"] >= 0 else "gained"} {number(abs(found[f"mean_{g}"]))} points' for g in ('low', 'high')]
+    said = [f'the {g}-resource languages {"lost" if found[f"mean_{g}"] >= 0 else "gained"} '
+            f'{number(abs(found[f"mean_{g}"]))} points' for g in ('low', 'high')]
     return f'On average over all pairs of tasks, {said[0]} and {said[1]}.'
 
 def seed_line(analysis: dict,  # with `seeds`
              ) -> str:  # empty where there are several
     "What a single seed leaves open."
     if len(analysis.get('seeds', [0, 1])) > 1: return ''
-    return 'With a single seed the noise of the baselines is not known; where it is large, the comparison at the same level raises a false alarm in more than 5 % of studies.'
+    return ('With a single seed the noise of the baselines is not known; where it is large, '
+            'the comparison at the same level raises a false alarm in more than 5 % of studies.')
 
 # %% ../../nbs/stats/06_conclusion.ipynb #con0unsn
-OF = {'cc100_gib': 'pretraining text', 'corpus_sentences': 'pretraining text', 'wiki': 'Wikipedia'}  # what a measure is of
+# what a measure is of
+OF = {'cc100_gib': 'pretraining text', 'corpus_sentences': 'pretraining text', 'wiki': 'Wikipedia'}
 
 def lack(measure: str | None) -> str:
     "What languages with none of a measure are without."
@@ -83,11 +94,15 @@ def unseen_line(found: dict | None,  # from `of_unseen`
                ) -> str:  # empty where there is no such group
     "What the languages without any text lost, in a sentence or two."
     if not found: return ''
-    out = f' ({", ".join(found["not_compared"])} cannot be compared, for no language with text was tested on the same.)' if found['not_compared'] else ''
+    out = (f' ({", ".join(found["not_compared"])} cannot be compared, '
+           'for no language with text was tested on the same.)' if found['not_compared'] else '')
     if not found['languages']: return out.strip()
-    n, gaps = len(found['languages']), {k: found[k] | dict(n_low=len(found['languages']), n_high=found[k]['n']) for k in ('minus_low', 'minus_high')}
-    return (f'The {n} {"language" if n == 1 else "languages"} without any {lack(measure)} are a group of their own: they lost {lost_by(gaps["minus_low"])} than the low-resource ones, '
-            f'{lost_by(found["same_level"])} than low-resource ones of the same level, and {lost_by(gaps["minus_high"])} than the high-resource ones.{out}')
+    n, gaps = len(found['languages']), {k: found[k] | dict(n_low=len(found['languages']), n_high=found[k]['n'])
+                                        for k in ('minus_low', 'minus_high')}
+    return (f'The {n} {"language" if n == 1 else "languages"} without any {lack(measure)} are a group of their own: '
+            f'they lost {lost_by(gaps["minus_low"])} than the low-resource ones, '
+            f'{lost_by(found["same_level"])} than low-resource ones of the same level, '
+            f'and {lost_by(gaps["minus_high"])} than the high-resource ones.{out}')
 
 # %% ../../nbs/stats/06_conclusion.ipynb #con0alrm
 def alarm_line(found: dict | None,  # from `family_alarms`
@@ -97,7 +112,8 @@ def alarm_line(found: dict | None,  # from `family_alarms`
     over = {k: found[k]['rate'] for k in names if found and found[k] and found[k]['mc_low'] > .05}
     if not over: return ''
     said = ' and '.join(f'{names[k]} in {percent(v)}' for k, v in over.items())
-    return f'If languages of one family were alike (correlation {found["correlation"]:g}), scattering as they do here, a false alarm would be raised not in 5 % of studies, but by {said}.'
+    return (f'If languages of one family were alike (correlation {found["correlation"]:g}), '
+            f'scattering as they do here, a false alarm would be raised not in 5 % of studies, but by {said}.')
 
 # %% ../../nbs/stats/06_conclusion.ipynb #con0conc
 def clear_sentences(analysis: dict,  # as in `conclusion`
@@ -107,7 +123,8 @@ def clear_sentences(analysis: dict,  # as in `conclusion`
     gained = max(raw.get('mean_low', 0), raw.get('mean_high', 0)) < 0
     aside = f', that is, gained {"less" if which == "lost_more" else "more"},' if gained else ''
     sizes = [f'{number(abs(v["estimate"]))} points' for v in (raw, fair)]
-    text = (f'Low-resource languages {which.replace("_", " ")}{aside} than high-resource ones: by {sizes[0]} ({evidence(raw)}), '
+    text = (f'Low-resource languages {which.replace("_", " ")}{aside} than high-resource ones: '
+            f'by {sizes[0]} ({evidence(raw)}), '
             f'and by {sizes[1]} among languages of the same level ({evidence(fair)}).')
     small = [f'The difference is real but smaller than {same["margin"]:g} point.'] if same['equivalent'] else []
     return [text, *small]
@@ -116,17 +133,21 @@ def equivalent_sentences(analysis: dict,  # as in `conclusion`
                         ) -> list[str]:
     "What is said where the groups are equal to within the margin."
     raw, fair, same = analysis['primary'], analysis['level_adjusted'], analysis['equivalence']
-    return [f'Low- and high-resource languages fared alike, to within {same["margin"]:g} point: low-resource languages lost {lost_by(raw)}; '
-            f'the 90 % interval is {number(same["ci_low"])} to {number(same["ci_high"])} (equivalence {p_text(same["p_value"])}); '
+    return [f'Low- and high-resource languages fared alike, to within {same["margin"]:g} point: '
+            f'low-resource languages lost {lost_by(raw)}; '
+            f'the 90 % interval is {number(same["ci_low"])} to {number(same["ci_high"])} (equivalence '
+            f'{p_text(same["p_value"])}); '
             f'among languages of the same level {lost_by(fair)}.']
 
 def undecided_sentences(analysis: dict,  # as in `conclusion`
                        ) -> list[str]:
     "What is said where the data do not decide, and on what the answer depends."
     raw, fair = analysis['primary'], analysis['level_adjusted']
-    if analysis.get('nothing_varies'): return ['Undecided: every language lost the same, and where nothing varies nothing can be tested.']
+    if analysis.get('nothing_varies'):
+        return ['Undecided: every language lost the same, and where nothing varies nothing can be tested.']
     power = [] if side(raw) or side(fair) else [could_have(analysis['minimum_detectable_effect'])]
-    return [f'Undecided: low-resource languages lost {lost_by(raw)}, among languages of the same level {lost_by(fair)}.',
+    return [f'Undecided: low-resource languages lost {lost_by(raw)}, '
+            f'among languages of the same level {lost_by(fair)}.',
             depends(raw, fair, analysis['equivalence']['margin']), *power]
 
 # %% ../../nbs/stats/06_conclusion.ipynb #con0conb
@@ -136,7 +157,8 @@ def conclusion(analysis: dict,  # with `primary`, `level_adjusted`, `equivalence
     raw, which = analysis['primary'], verdict(analysis)
     text = {'equivalent': equivalent_sentences, 'undecided': undecided_sentences}.get(which, clear_sentences)(analysis)
     text += [means_line(raw) if 'mean_low' in raw else '', unseen_line(analysis.get('unseen'), raw.get('measure')),
-             alarm_line(analysis.get('false_alarms')), seed_line(analysis), f'Note: {raw["note"]}.' if raw.get('note') else '']
+             alarm_line(analysis.get('false_alarms')), seed_line(analysis),
+             f'Note: {raw["note"]}.' if raw.get('note') else '']
     return dict(verdict=which, sentence=' '.join(filter(None, text)))
 
 # %% ../../nbs/stats/06_conclusion.ipynb #x1891e7e
@@ -144,7 +166,11 @@ def variant_line(row: dict,  # of `against_plain`
                 ) -> str:
     "Whom a variant serves, in a sentence."
     said = ('shows no clear difference between them' if row['p_value'] >= .05 else
-            'serves the low-resource languages more' if row['estimate'] > 0 else 'serves the high-resource languages more')
-    around = {g: f' (± {number(row[f"{g}_half"])})' if row.get(f'{g}_half') is not None else '' for g in ('low', 'high')}
-    gains = ', '.join(f'{g}-resource languages {"gain" if row[g] >= 0 else "lose"} {number(abs(row[g]))} points{around[g]}' for g in ('low', 'high'))
-    return f'{row["variant"]} {said}: against plain {row["plain"]}, {gains}; low minus high {number(row["estimate"])} ({evidence(row)}).'
+            'serves the low-resource languages more' if row['estimate'] > 0
+            else 'serves the high-resource languages more')
+    around = {g: f' (± {number(row[f"{g}_half"])})' if row.get(f'{g}_half') is not None else ''
+              for g in ('low', 'high')}
+    gains = ', '.join(f'{g}-resource languages {"gain" if row[g] >= 0 else "lose"} '
+                      f'{number(abs(row[g]))} points{around[g]}' for g in ('low', 'high'))
+    return (f'{row["variant"]} {said}: against plain {row["plain"]}, {gains}; '
+            f'low minus high {number(row["estimate"])} ({evidence(row)}).')

@@ -25,7 +25,8 @@ def paired(scores: pd.DataFrame,  # a checked tidy table
     "Give every score its baseline: of the same seed where both sides have it, else the mean over seeds."
     none = scores.intermediate == 'none'
     place, base = ['target', 'language'], scores[none]
-    runs = scores[~none].merge(base[place + ['seed', 'score']].rename(columns={'score': 'baseline'}), 'left', place + ['seed'])
+    runs = scores[~none].merge(base[place + ['seed', 'score']].rename(columns={'score': 'baseline'}), 'left',
+                               place + ['seed'])
     same = runs.baseline.notna()
     some = same.groupby([runs[c] for c in CELL + ['language']]).transform('any')
     mean = base.groupby(place).score.mean().rename('mean').reset_index()
@@ -96,7 +97,9 @@ def measure_from_file(path: str | Path,  # a table with the columns `language` a
     "Read a resource measure from a file."
     where, table = str(path), read_text(path).rename(columns=lambda c: c.strip().casefold())
     table, _ = renamed(table.rename(columns={'value': 'score'}), where)
-    if not {'language', 'score'} <= set(table): raise XltError(f'{where}: a resource file has the columns language and value; there is {", ".join(table) or "nothing"}')
+    if not {'language', 'score'} <= set(table):
+        raise XltError(f'{where}: a resource file has the columns language and value; '
+                       f'there is {", ".join(table) or "nothing"}')
     value = numbers(table.score)
     refuse(table.language.str.strip() == '', where, 'language is empty')
     refuse(table.language.map(is_average).astype(bool), where, 'a mean is not a language; leave it out')
@@ -117,7 +120,8 @@ def resource_measure(name: str,  # a column of `facts`, one of `xlt.languages.me
     if name in MEASURES: return resource(name, every=True)
     if str(name).endswith('.csv'): return measure_from_file(name)
     known = list(dict.fromkeys(own + list(MEASURES)))
-    raise XltError(f'resource measure {name!r} is unknown; choose from {", ".join(known)}, or give a FILE.csv (columns language, value)')
+    raise XltError(f'resource measure {name!r} is unknown; choose from {", ".join(known)}, '
+                   'or give a FILE.csv (columns language, value)')
 
 # %% ../../nbs/stats/01_degradation.ipynb #c033
 def measured(languages,  # codes that need a measure
@@ -127,8 +131,10 @@ def measured(languages,  # codes that need a measure
     lacking = sorted(c for c in languages if pd.isna(measure.get(c)))
     if not lacking: return measure.loc[list(languages)]
     hints = {c: code_hint(c, set(measure.dropna().index)) for c in lacking}
-    advice = '; give a FILE.csv with columns language, value that holds every language of the table' if '' in hints.values() else ''
-    raise XltError(f'resource measure {measure.name!r} has no value for {", ".join(c + hint for c, hint in hints.items())}{advice}')
+    advice = ('; give a FILE.csv with columns language, value that holds every language of the table'
+              if '' in hints.values() else '')
+    raise XltError(f'resource measure {measure.name!r} has no value for '
+                   f'{", ".join(c + hint for c, hint in hints.items())}{advice}')
 
 # %% ../../nbs/stats/01_degradation.ipynb #c036
 def split(languages,  # codes
@@ -139,20 +145,24 @@ def split(languages,  # codes
     if how == 'joshi': measure = classes_of(languages, measure)
     low, high = groups(measured(languages, measure), how)
     if low and high and not (size := measure[low].max()) < measure[high].min():
-        raise XltError(f'resource measure {measure.name!r} is {size:g} for languages of both groups: it draws no line between low and high by {how!r}')
+        raise XltError(f'resource measure {measure.name!r} is {size:g} for languages of both groups: '
+                       f'it draws no line between low and high by {how!r}')
     if low and high: return low, high
     raise XltError(f'{len(list(languages))} languages make no two groups by {how!r} (low: {", ".join(low) or "none"}; '
-                   f'high: {", ".join(high) or "none"}); other groupings: {", ".join(g for g in GROUPINGS if g != how)}')
+                   f'high: {", ".join(high) or "none"}); other groupings: '
+                   f'{", ".join(g for g in GROUPINGS if g != how)}')
 
 def classes_of(languages,  # codes
                measure: pd.Series,  # of the study, indexed by language code
               ) -> pd.Series:  # 0 to 5
     "The classes for the grouping `joshi`: the measure itself if it has such values for all, else those that come with xlt."
-    if (measure.name == 'joshi' or measure.name not in MEASURES) and is_classes(measured(languages, measure)): return measure
+    if (measure.name == 'joshi' or measure.name not in MEASURES) and is_classes(measured(languages, measure)):
+        return measure
     classes = resource('joshi', every=True)
     lacking = [c for c in languages if pd.isna(classes.get(c))]
     if not lacking: return classes
-    raise XltError(f'groups by joshi are classes 0 to 5: {measure.name!r} holds other values, and the classes that come with xlt have no value for {", ".join(lacking)}; '
+    raise XltError(f'groups by joshi are classes 0 to 5: {measure.name!r} holds other values, '
+                   f'and the classes that come with xlt have no value for {", ".join(lacking)}; '
                    'give them as --resource FILE.csv (columns language, value), or choose other groups')
 
 # %% ../../nbs/stats/01_degradation.ipynb #x1a20011
@@ -164,7 +174,8 @@ def comparable(scores: pd.DataFrame,  # a checked tidy table
     codes = set(scores.language) - {pivot}
     none, unknown = set_apart(codes, measure)
     if codes and not codes - {*none, *unknown}:
-        raise XltError(f'no language beside the pivot {pivot!r} has any {measure.name!r}: low and high cannot be told apart')
+        raise XltError(f'no language beside the pivot {pivot!r} has any {measure.name!r}: '
+                       'low and high cannot be told apart')
     return (scores[~scores.language.isin([*none, *unknown])] if none or unknown else scores), none, unknown
 
 def effects_beside(others: pd.DataFrame,  # rows as of `degradations`, of languages set apart
@@ -223,7 +234,8 @@ def permutation_interval(low, high,  # values of the languages in each group
     reach = ceil((1 - level) * len(dealt) - 1e-9) - 1
     first = np.partition(np.where(turned, -np.inf, ends.min(0)), reach)[reach]
     last = -np.partition(np.where(turned, -np.inf, -ends.max(0)), reach)[reach]
-    if permutation_p(low, high, *how)['p_value'] >= 1 - level: first, last = min(first, 0.), max(last, 0.)  # against rounding
+    # against rounding
+    if permutation_p(low, high, *how)['p_value'] >= 1 - level: first, last = min(first, 0.), max(last, 0.)
     return float(first), float(last)
 
 # %% ../../nbs/stats/01_degradation.ipynb #a3d10008
@@ -233,8 +245,10 @@ def welch_interval(low, high,  # values of the languages in each group
     "Welch's interval of the difference of means."
     from scipy.stats import ttest_ind
     size = 1 + np.abs([*low, *high]).max()
-    if min(len(low), len(high)) < FEW or max(np.ptp(low), np.ptp(high)) < 1e-12 * size: return dict(ci_low=None, ci_high=None)
-    return dict(zip(('ci_low', 'ci_high'), map(float, ttest_ind(low, high, equal_var=False).confidence_interval(level))))
+    if min(len(low), len(high)) < FEW or max(np.ptp(low), np.ptp(high)) < 1e-12 * size:
+        return dict(ci_low=None, ci_high=None)
+    return dict(zip(('ci_low', 'ci_high'),
+                    map(float, ttest_ind(low, high, equal_var=False).confidence_interval(level))))
 
 # %% ../../nbs/stats/01_degradation.ipynb #c044
 def compare(values: pd.Series,  # one per language, positive: lost more
@@ -245,10 +259,13 @@ def compare(values: pd.Series,  # one per language, positive: lost more
     a, b = values[low].to_numpy(float), values[high].to_numpy(float)
     ends = permutation_interval(a, b, seed) if min(len(a), len(b)) >= FEW else None
     bounded = ends is not None and np.isfinite(ends).all()
-    note = ('' if bounded else f'with {len(a)} against {len(b)} languages no difference, however large, could be rejected: no interval'
+    note = ('' if bounded else f'with {len(a)} against {len(b)} languages no difference, however large, '
+                               'could be rejected: no interval'
             if ends else 'a group has fewer than three languages: no interval')
-    return dict(estimate=float(a.mean() - b.mean()), ci_low=ends[0] if bounded else None, ci_high=ends[1] if bounded else None,
-                **permutation_p(a, b, seed), n_low=len(low), n_high=len(high), mean_low=float(a.mean()), mean_high=float(b.mean()),
+    return dict(estimate=float(a.mean() - b.mean()), ci_low=ends[0] if bounded else None,
+                ci_high=ends[1] if bounded else None,
+                **permutation_p(a, b, seed), n_low=len(low), n_high=len(high), mean_low=float(a.mean()),
+                mean_high=float(b.mean()),
                 groups=dict(low=list(low), high=list(high)), welch=welch_interval(a, b), note=note)
 
 # %% ../../nbs/stats/01_degradation.ipynb #c045
@@ -261,11 +278,15 @@ def remarks(values: pd.Series,  # one per language compared
     said = []
     equal = sorted(c for c in values.index if how != 'joshi' and c not in low + high
                    and measure.get(c) in (measure[low].max(), measure[high].min()))
-    if equal: said.append(f'{", ".join(equal)} {"has" if len(equal) == 1 else "have"} the same {measure.name} as a language inside a group; '
-                          'the line between equals goes by code')
+    if equal:
+        said.append(f'{", ".join(equal)} {"has" if len(equal) == 1 else "have"} the same {measure.name} as '
+                    'a language inside a group; '
+                    'the line between equals goes by code')
     if apart: said.append(f'{", ".join(apart)} left out, for no chain of shared cells connects '
                           f'{"it" if len(apart) == 1 else "them"} with the other languages')
-    if unknown: said.append(f'{", ".join(unknown)} left out, for how much {measure.name} there was of {"it" if len(unknown) == 1 else "them"} is not known')
+    if unknown:
+        said.append(f'{", ".join(unknown)} left out, for how much {measure.name} there was of '
+                    f'{"it" if len(unknown) == 1 else "them"} is not known')
     return said
 
 def primary(scores: pd.DataFrame,  # a checked tidy table

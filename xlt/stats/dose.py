@@ -20,7 +20,8 @@ def cross_products(y: np.ndarray,  # `(n,)` response
     codes, sizes = zip(*((c, len(levels)) for c, levels in map(pd.factorize, groups)))
     Z = np.hstack([np.eye(k)[c] for c, k in zip(codes, sizes)])
     W = np.column_stack([X, y])
-    return dict(ZZ=Z.T @ Z, ZW=Z.T @ W, WW=W.T @ W, which=np.repeat(np.arange(len(sizes)), sizes), n=len(y), p=X.shape[1])
+    return dict(ZZ=Z.T @ Z, ZW=Z.T @ W, WW=W.T @ W, which=np.repeat(np.arange(len(sizes)), sizes), n=len(y),
+                p=X.shape[1])
 
 # %% ../../nbs/stats/03_dose.ipynb #c007
 def solve(theta: np.ndarray,  # one per grouping: s.d. of its intercepts over the residual s.d.
@@ -44,7 +45,8 @@ def solve(theta: np.ndarray,  # one per grouping: s.d. of its intercepts over th
     log_det = np.log(d).sum() + np.linalg.slogdet(rest)[1] + np.linalg.slogdet(S[:p, :p])[1]
     trace = np.bincount(which, 1 - diagonal - (U[:, :p] @ inverse * U[:, :p]).sum(1))
     square = np.bincount(which, (U[:, p] - U[:, :p] @ beta) ** 2)
-    return dict(criterion=float(log_det + (n - p) * (1 + np.log(2 * np.pi * sigma2))), gradient=trace - square / sigma2, trace=trace, square=square,
+    return dict(criterion=float(log_det + (n - p) * (1 + np.log(2 * np.pi * sigma2))), gradient=trace - square / sigma2,
+                trace=trace, square=square,
                 beta=beta, covariance=sigma2 * inverse, sigma=float(sigma2 ** .5))
 
 # %% ../../nbs/stats/03_dose.ipynb #c009
@@ -67,7 +69,8 @@ def fit_crossed(y: np.ndarray,  # `(n,)` response
     def look(log):
         at = solve(np.exp(log / 2), data)
         return at['criterion'], at['gradient']
-    end = minimize(look, np.zeros(k), jac=True, method='L-BFGS-B', bounds=[(-20, 20)] * k, options=dict(ftol=1e-12, gtol=1e-6))
+    end = minimize(look, np.zeros(k), jac=True, method='L-BFGS-B', bounds=[(-20, 20)] * k,
+                   options=dict(ftol=1e-12, gtol=1e-6))
     theta = np.exp(end.x / 2)
     theta = np.where(theta < 1e-3, 0, theta)
     found = solve(theta, data)
@@ -86,7 +89,8 @@ def satterthwaite(theta: np.ndarray,  # one per grouping, at the minimum
         moved[live] *= np.exp(log[:-1] / 2)
         found = solve(moved, data)
         gradient = (found['trace'] - found['square'] / s)[live]
-        return np.append(gradient, n - n * found['sigma'] ** 2 / s), found['covariance'][at, at] / found['sigma'] ** 2 * s
+        return (np.append(gradient, n - n * found['sigma'] ** 2 / s),
+                found['covariance'][at, at] / found['sigma'] ** 2 * s)
     ways = [(look(step * e), look(-step * e)) for e in np.eye(size + 1)]
     curve = np.array([(up[0] - down[0]) / (2 * step) for up, down in ways])
     slope = np.array([(up[1] - down[1]) / (2 * step) for up, down in ways])
@@ -136,7 +140,8 @@ def coefficient(fit: dict,  # from `fit_crossed`
     freedom = max(1., min(most, satterthwaite(fit['theta'], fit['data'], at))) if 'theta' in fit and se > 1e-9 else most
     half = t.ppf(.975, freedom) * se
     p = 2 * t.sf(abs(value) / se, freedom) if se > 1e-12 else float(abs(value) < 1e-9)
-    return dict(estimate=value, se=se, ci_low=float(value - half), ci_high=float(value + half), p_value=float(p), df=freedom)
+    return dict(estimate=value, se=se, ci_low=float(value - half), ci_high=float(value + half), p_value=float(p),
+                df=freedom)
 
 def dose(lost: pd.DataFrame,  # from `xlt.stats.degradation.degradations`
          measure: pd.Series,  # resource of each language, indexed by code
@@ -153,6 +158,8 @@ def dose(lost: pd.DataFrame,  # from `xlt.stats.degradation.degradations`
     fit = fit_crossed(lost.degradation, np.column_stack(columns), list(groups.values()))
     most, sd = len(measure) - len(columns), dict(zip(groups, map(float, fit['sd'])))
     slope = coefficient(fit, 1, most)
-    return {'slope_per_class_less' if is_classes(measure) else 'slope_per_tenfold_less': slope.pop('estimate'), **slope, 'languages': n,
+    return {'slope_per_class_less' if is_classes(measure) else 'slope_per_tenfold_less': slope.pop('estimate'), **slope,
+            'languages': n,
             **{f'sd_{k}': sd.get(k) for k in ('language', 'pair', 'family', 'place')}, 'sd_residual': fit['sigma'],
-            'without_text': none, 'least': None if is_classes(measure) else float(measure[measure > 0].min()), 'step': coefficient(fit, 2, most) if none else None}
+            'without_text': none, 'least': None if is_classes(measure) else float(measure[measure > 0].min()),
+            'step': coefficient(fit, 2, most) if none else None}

@@ -19,7 +19,8 @@ def slope_text(fit: dict,  # from `xlt.stats.dose.dose`
     "A slope with its interval and p-value."
     classes = 'slope_per_class_less' in fit
     slope = fit['slope_per_class_less' if classes else 'slope_per_tenfold_less']
-    per = 'class less' if classes else f'tenfold less {OF[measure]}' if measure in OF else f'tenfold smaller value of {measure}'
+    per = ('class less' if classes else f'tenfold less {OF[measure]}' if measure in OF
+           else f'tenfold smaller value of {measure}')
     return (f'{number(abs(slope))} points {"more" if slope >= 0 else "less"} for every {per} '
             f'(95 % interval {number(fit["ci_low"])} to {number(fit["ci_high"])}, {p_text(fit["p_value"])})')
 
@@ -28,15 +29,21 @@ def slope_line(fit: dict | None,  # from `xlt.stats.dose.dose`
                languages: int,  # how many took part
               ) -> str:
     "The dose in a sentence or two."
-    if fit is None: return 'no slope, for ' + (f'{languages} languages are too few.' if languages < 4 else f'{measure} is the same for all languages, or fewer than four have any.')
+    if fit is None:
+        return 'no slope, for ' + (f'{languages} languages are too few.' if languages < 4
+                                   else f'{measure} is the same for all languages, or fewer than four have any.')
     line = fit['sd_pair'] is None and fit['sd_language'] is None
     model = f'a straight line through {fit["languages"]} languages' if line else 'mixed model'
     text = f'{slope_text(fit, measure)}, {model}.'
     none, step = fit['without_text'], fit['step']
     if not none: return text
-    if len(none) < FEW: return f'{text} {" and ".join(none)} {"has" if len(none) == 1 else "have"} no {lack(measure)} and {"takes" if len(none) == 1 else "take"} no part in it.'
-    return (f'{text} The {len(none)} languages without any {lack(measure)} lost {number(abs(step["estimate"]))} points {"more" if step["estimate"] >= 0 else "less"} than this line gives '
-            f'for the least that a language had (95 % interval {number(step["ci_low"])} to {number(step["ci_high"])}, {p_text(step["p_value"])}).')
+    if len(none) < FEW:
+        return (f'{text} {" and ".join(none)} {"has" if len(none) == 1 else "have"} no {lack(measure)} and '
+                f'{"takes" if len(none) == 1 else "take"} no part in it.')
+    return (f'{text} The {len(none)} languages without any {lack(measure)} lost {number(abs(step["estimate"]))} points '
+            f'{"more" if step["estimate"] >= 0 else "less"} than this line gives '
+            f'for the least that a language had (95 % interval {number(step["ci_low"])} to {number(step["ci_high"])}, '
+            f'{p_text(step["p_value"])}).')
 
 # %% ../../nbs/stats/08_headline.ipynb #df6e7507
 FLOORED = 10.  # percent: from so low a score not much can be lost
@@ -47,10 +54,13 @@ def spread_line(rows: list[dict],  # `by_target` of an analysis
     there = sorted((r for r in rows if r['estimate'] is not None), key=lambda r: r['estimate'])
     if len(there) < 2: return 'The comparison rests on a single target.'
     clear = [r['target'] for r in there if r['p_value_holm'] < alpha]
-    text = (f'Low minus high runs from {number(there[0]["estimate"])} points in {there[0]["target"]} to {number(there[-1]["estimate"])} in {there[-1]["target"]}; '
-            f'after Holm\'s correction over {len(there)} targets, {"none is" if not clear else ", ".join(clear) + (" is" if len(clear) == 1 else " are")} significant.')
+    text = (f'Low minus high runs from {number(there[0]["estimate"])} points in {there[0]["target"]} to '
+            f'{number(there[-1]["estimate"])} in {there[-1]["target"]}; '
+            f'after Holm\'s correction over {len(there)} targets, '
+            f'{"none is" if not clear else ", ".join(clear) + (" is" if len(clear) == 1 else " are")} significant.')
     floored = [f'{r["target"]} ({number(r["baseline_low"], 0)} %)' for r in there if r['baseline_low'] < FLOORED]
-    return text + (f' The low-resource languages start near zero in {", ".join(floored)}, where they have little to lose.' if floored else '')
+    return text + (f' The low-resource languages start near zero in {", ".join(floored)}, '
+                   'where they have little to lose.' if floored else '')
 
 # %% ../../nbs/stats/08_headline.ipynb #pg12d002
 def without_each(scores: pd.DataFrame,  # a checked tidy table
@@ -62,7 +72,8 @@ def without_each(scores: pd.DataFrame,  # a checked tidy table
     for target in targets if len(targets) > 1 else []:
         try: found = primary(scores[scores.target != target], measure, how, pivot)
         except XltError: continue  # too few languages are left
-        rows.append(dict(target=target, **{k: found[k] for k in ('estimate', 'ci_low', 'ci_high', 'p_value', 'n_low', 'n_high')}))
+        rows.append(dict(target=target,
+                         **{k: found[k] for k in ('estimate', 'ci_low', 'ci_high', 'p_value', 'n_low', 'n_high')}))
     return rows
 
 def rests_line(found: dict,  # `primary` of an analysis
@@ -72,7 +83,8 @@ def rests_line(found: dict,  # `primary` of an analysis
     other = [r for r in rows if side(r) != side(found) and r['ci_low'] is not None]
     if not other: return '' if rows else 'It rests on a single target task.'
     told = lambda r: f'{number(r["estimate"])} points, {number(r["ci_low"])} to {number(r["ci_high"])}'
-    if len(other) == 1: return f'{"That rests" if side(found) else "That hangs"} on {other[0]["target"]}: without it, {told(other[0])}.'
+    if len(other) == 1:
+        return f'{"That rests" if side(found) else "That hangs"} on {other[0]["target"]}: without it, {told(other[0])}.'
     each = '; '.join(f'without {r["target"]}, {told(r)}' for r in other)
     return f'That depends on the targets: {each}.'
 
@@ -82,7 +94,8 @@ def task_line(tasks: list[dict],  # `by_intermediate` of an analysis
     "The intermediate task that hurt most, in a sentence."
     worst = max(tasks, key=lambda t: t['mean'])
     verb, noun = ('hurt most', 'at a cost of') if worst['mean'] > 0 else ('helped least', 'with a gain of')
-    gap = '' if worst['estimate'] is None else f'; low minus high {number(worst["estimate"])} points, {p_text(worst["p_value"])}'
+    gap = ('' if worst['estimate'] is None else f'; low minus high {number(worst["estimate"])} '
+                                                f'points, {p_text(worst["p_value"])}')
     return (f'The intermediate task that {verb}: {worst["intermediate"]}, {noun} {number(abs(worst["mean"]))} points '
             f'on average over targets and languages{gap}.')
 
@@ -93,9 +106,12 @@ def headline(analysis: dict,  # from `analyse`
     "The result in five lines that a person can quote."
     a = analysis
     seeds = f'seed{"s" * (len(a["seeds"]) > 1)} {", ".join(map(str, a["seeds"]))}'
-    dose = 'no slope, for every language lost the same.' if a.get('nothing_varies') else slope_line(a['mixed_model'], a['primary']['measure'], len(a['per_language']))
+    dose = 'no slope, for every language lost the same.' if a.get('nothing_varies') else slope_line(a['mixed_model'],
+                                                                                                    a['primary']['measure'], len(a['per_language']))
     lost = a['pairing']['left_out'], len(a['without'])
-    but = [f'{lost[0]} scores are left out, whose seed their baseline lacks'] * bool(lost[0]) + [f'without {"; ".join(a["without"][:3])}{" and more" if lost[1] > 3 else ""}'] * bool(lost[1])
+    but = [f'{lost[0]} scores are left out, whose seed their baseline '
+           'lacks'] * bool(lost[0]) + ['without '
+                                       f'{"; ".join(a["without"][:3])}{" and more" if lost[1] > 3 else ""}'] * bool(lost[1])
     return [f'{a["study"]}: {len(a["intermediates"])} intermediate × {len(a["targets"])} target tasks, '
             f'{a["languages"]} languages beside {a["pivot"]}, {seeds}{"".join(f"; {b}" for b in but)}.',
             a['conclusion']['sentence'], f'Dose: {dose}', task_line(a['by_intermediate']), f'Report: {report}']

@@ -24,7 +24,8 @@ def answers(study: Study, target: str) -> pd.DataFrame:  # index (language, id);
     for run in runs(study):
         if run.phase != 'pair' or run.target != target or not result(run): continue
         kept.setdefault(run.intermediate, []).append(graded(run))
-    return pd.DataFrame({name: pd.concat(tables).groupby(['language', 'id']).correct.mean() for name, tables in kept.items()})
+    return pd.DataFrame({name: pd.concat(tables).groupby(['language', 'id']).correct.mean()
+                         for name, tables in kept.items()})
 
 # %% ../../nbs/stats/11_paired.ipynb #x58e2817
 def resampled(differences: np.ndarray,  # `(examples, k)`, from -1 to 1, k comparisons
@@ -59,16 +60,20 @@ def compare(right: pd.DataFrame,  # from `answers`, one language: a row per exam
            ) -> list[dict]:  # one per intermediate task: points lost with interval and p-value
     "Each intermediate task against the baseline, on the same examples."
     tasks = [c for c in right if c != 'none']
-    if right.isna().to_numpy().any(): raise XltError('the runs were tested on different examples: run them again on the same data')
+    if right.isna().to_numpy().any():
+        raise XltError('the runs were tested on different examples: run them again on the same data')
     lost = right[['none']].to_numpy() - right[tasks].to_numpy()
     low, high = np.percentile(100 * resampled(lost), [2.5, 97.5], axis=0)
     plain = np.isin(right.to_numpy(), (0, 1)).all()
-    return [dict(intermediate=task, n=len(right), before=100 * right['none'].mean(), after=100 * right[task].mean(), lost=100 * d.mean(),
-                 ci_low=a, ci_high=b, test='McNemar' if plain else 'sign flips', p_value=(mcnemar if plain else sign_flips)(d))
+    return [dict(intermediate=task, n=len(right), before=100 * right['none'].mean(), after=100 * right[task].mean(),
+                 lost=100 * d.mean(),
+                 ci_low=a, ci_high=b, test='McNemar' if plain else 'sign flips',
+                 p_value=(mcnemar if plain else sign_flips)(d))
             for task, d, a, b in zip(tasks, lost.T, low, high)]
 
 # %% ../../nbs/stats/11_paired.ipynb #x803c83d
-COLUMNS = ['intermediate', 'target', 'language', 'n', 'before', 'after', 'lost', 'ci_low', 'ci_high', 'test', 'p_value', 'p_value_holm', 'p_value_bh']
+COLUMNS = ['intermediate', 'target', 'language', 'n', 'before', 'after', 'lost', 'ci_low', 'ci_high', 'test', 'p_value',
+           'p_value_holm', 'p_value_bh']
 
 # %% ../../nbs/stats/11_paired.ipynb #xb90b56c
 def compare_all(study: Study,
@@ -92,7 +97,8 @@ def tally(table: pd.DataFrame,  # from `compare_all`
     "In how many comparisons a language clearly lost or gained (false discovery rate 5 %)."
     table = table[table.language != pivot]
     sure = table.p_value_bh < .05
-    counts = pd.DataFrame({'comparisons': 1., 'clearly lost, %': 100. * (sure & (table.lost > 0)), 'clearly gained, %': 100. * (sure & (table.lost < 0))})
+    counts = pd.DataFrame({'comparisons': 1., 'clearly lost, %': 100. * (sure & (table.lost > 0)),
+                           'clearly gained, %': 100. * (sure & (table.lost < 0))})
     by = counts.groupby(table.language.map(group).fillna('middle'))
     return by.mean().assign(comparisons=by.size()).reindex(['low', 'middle', 'high']).dropna()
 
@@ -116,7 +122,8 @@ def seed_variance(scores: pd.DataFrame,  # a checked tidy table
     "Variance of a language's mean loss over its cells, as other seeds would have it."
     found = paired(scores[scores.language != pivot]).dropna(subset='seed')
     lost = found.baseline - found.score
-    lost -= lost.groupby([found.intermediate, found.target, found.seed]).transform('mean')  # what all languages share is no noise of one
+    # what all languages share is no noise of one
+    lost -= lost.groupby([found.intermediate, found.target, found.seed]).transform('mean')
     cells = found.groupby('language').apply(lambda t: t.groupby(['intermediate', 'target']).ngroups)
     means = lost.groupby([found.language, found.seed]).mean().unstack()
     if means.shape[1] < 2: return None

@@ -11,7 +11,8 @@ import pandas as pd
 from ..common.errors import XltError
 
 # %% ../../nbs/stats/10_randomised.ipynb #c005
-SCALES = {'points': ('effect', 'points'), 'relative': ('effect_relative', '% of the baseline'), 'logit': ('effect_logit', 'log-odds'),
+SCALES = {'points': ('effect', 'points'), 'relative': ('effect_relative', '% of the baseline'),
+          'logit': ('effect_logit', 'log-odds'),
           'adjusted': ('effect', 'points, at the same level')}  # column of `per_language`, and its unit
 NEEDED = ('language', *dict.fromkeys(column for column, _ in SCALES.values()), 'level', 'resource', 'family', 'script')
 
@@ -23,7 +24,8 @@ def stack(studies: dict,  # name: `per_language` of an analysis
     for name, rows in studies.items():
         table = pd.DataFrame(rows)
         lacking = [c for c in NEEDED if c not in table]
-        if lacking: raise XltError(f'{name}: per_language has no {", ".join(lacking)}; analyse the study again, with its facts')
+        if lacking:
+            raise XltError(f'{name}: per_language has no {", ".join(lacking)}; analyse the study again, with its facts')
         tables.append(table[list(NEEDED)].assign(study=name, less=-np.log10(table.resource.clip(.1))))
     return pd.concat(tables, ignore_index=True)
 
@@ -42,7 +44,8 @@ def separate(table: pd.DataFrame,  # from `stack`
             ) -> dict:  # slope per tenfold less resource with interval; p-values of resource, order and script; `n` languages, `studies`
     "The effect of resource itself."
     import statsmodels.formula.api as smf
-    causes = ['less', *['level'] * (scale == 'adjusted'), *(f'C({c})' for c in ('family', 'script', 'study') if table[c].nunique() > 1)]
+    causes = ['less', *['level'] * (scale == 'adjusted'),
+              *(f'C({c})' for c in ('family', 'script', 'study') if table[c].nunique() > 1)]
     plain = smf.ols(f'{SCALES[scale][0]} ~ ' + ' + '.join(causes), table).fit()
     if plain.df_resid < 3 or table.less.nunique() < 2:
         raise XltError(f'{len(table)} languages are too few to tell resource, word order and script apart')
@@ -50,8 +53,10 @@ def separate(table: pd.DataFrame,  # from `stack`
     at = plain.model.exog_names.index('less')
     low, high = fit.conf_int()[at]
     tests = {c: joint_test(fit, plain.model.exog_names, f'C({c})') for c in ('family', 'script')}
-    return dict(slope_per_tenfold_less=float(fit.params[at]), se=float(fit.bse[at]), ci_low=float(low), ci_high=float(high),
-                p_value=float(fit.pvalues[at]), **{f'p_{c}': p for c, p in tests.items()}, n=len(table), studies=int(table.study.nunique()))
+    return dict(slope_per_tenfold_less=float(fit.params[at]), se=float(fit.bse[at]), ci_low=float(low),
+                ci_high=float(high),
+                p_value=float(fit.pvalues[at]), **{f'p_{c}': p for c, p in tests.items()}, n=len(table),
+                studies=int(table.study.nunique()))
 
 # %% ../../nbs/stats/10_randomised.ipynb #bae40037
 def own_slope(rows: pd.DataFrame,  # of one study, from `stack`
@@ -77,7 +82,9 @@ def by_study(table: pd.DataFrame,  # from `stack`
 def pooled(table: pd.DataFrame,  # from `stack`
           ) -> dict:  # `scales`: for each, `together` (from `separate`) and `by_study`; and `verdict`, encoder by encoder
     "What several studies say on all four scales."
-    scales = {k: dict(unit=unit, together=separate(table, k), by_study=by_study(table, k)) for k, (_, unit) in SCALES.items()}
+    scales = {k: dict(unit=unit, together=separate(table, k), by_study=by_study(table, k))
+              for k, (_, unit) in SCALES.items()}
     sides = [0 if f['ci_low'] is None else int(f['ci_low'] > 0) - int(f['ci_high'] < 0)
              for f in (scales[k]['by_study'] for k in ('points', 'adjusted'))]
-    return dict(scales=scales, verdict='undecided' if sides[0] != sides[1] or not sides[0] else 'lost_more' if sides[0] > 0 else 'lost_less')
+    return dict(scales=scales, verdict='undecided' if sides[0] != sides[1] or not sides[0] else 'lost_more'
+                if sides[0] > 0 else 'lost_less')

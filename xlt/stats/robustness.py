@@ -63,7 +63,8 @@ def luck_of_seeds(base: list,  # for each seed `(…, target, language)` baselin
     per = np.stack([effects_of(scores) for scores in base])
     seeds = (~np.isnan(per)).sum(0)
     known = seeds > 1
-    square = np.nansum((per - np.nansum(per, 0) / np.maximum(seeds, 1)) ** 2, 0) / np.where(known, (seeds - 1) * seeds, 1)
+    square = np.nansum((per - np.nansum(per, 0) / np.maximum(seeds, 1)) ** 2,
+                       0) / np.where(known, (seeds - 1) * seeds, 1)
     return np.where(known, square, 0).sum(-1) / np.maximum(known.sum(-1), 1) if known.any() else None
 
 def luck_of_rows(loss: np.ndarray,  # `(…, cell, language)` points; NaN where a language is not tested
@@ -103,7 +104,9 @@ def luck_share(scores: pd.DataFrame,  # a checked tidy table, of the languages i
     values = language_effects(lost)
     loss = lost.pivot(index=CELL, columns='language', values='degradation')[values.index]
     base = scores[(scores.intermediate == 'none') & scores.language.isin(values.index)]
-    grids = [part.pivot(index='target', columns='language', values='score').reindex(columns=values.index).to_numpy(float) for _, part in base.groupby('seed')]
+    grids = [part.pivot(index='target', columns='language',
+                        values='score').reindex(columns=values.index).to_numpy(float)
+             for _, part in base.groupby('seed')]
     side = np.array([(c in low) - (c in high) for c in values.index])
     rows = luck_of_rows(loss.to_numpy(float), loss.index.get_level_values('target').to_numpy())
     return float(share_of(values.to_numpy(), side, luck_of_seeds(grids), rows))
@@ -215,9 +218,11 @@ def agreement(found: dict,  # from `baseline_versions`
     def size(v): return '' if v['estimate'] is None else ' (' + f'{v["estimate"]:+.2f}'.replace('-', '−') + f' {v.get("unit", "")}'.rstrip() + ')'
     numbers = '; '.join(f'{name} {says[key]}{size(found[key])}' for key, name in NAMES.items())
     if len(set(says.values())) == len(sides) == 1:
-        return dict(agree=True, sentence=f'Points, relative loss, log-odds and adjustment for the level agree: each {next(iter(says.values()))}, on the same side of zero.')
+        return dict(agree=True, sentence='Points, relative loss, log-odds and adjustment for the level agree: '
+                                         f'each {next(iter(says.values()))}, on the same side of zero.')
     if len(set(says.values())) == 1:
-        return dict(agree=False, sentence=f'No version shows a clear difference, but they are not all on one side of zero: {numbers}.')
+        return dict(agree=False, sentence='No version shows a clear difference, '
+                                          f'but they are not all on one side of zero: {numbers}.')
     how = 'are on one side of zero, but not all are significant' if len(sides) == 1 else 'disagree'
     return dict(agree=False, sentence=f'The versions {how}: {numbers}. Low-resource languages start from other levels, '
                                       'and the result depends on how that is accounted for.')
@@ -227,8 +232,11 @@ def arrays(lost: pd.DataFrame,  # from `degradations`
            share: float = .5,  # from `luck_share`
           ) -> dict:  # `cells` index, `languages` index, and a `(cell, language)` array for each scale and the level
     "The study as arrays; NaN where a language is not tested."
-    wide = lost.assign(level=level_of(lost, share), **{k: f(lost) for k, f in SCALES.items()}).pivot(index=CELL, columns='language', values=[*SCALES, 'level'])
-    return dict(cells=wide.index, languages=wide['points'].columns, **{k: wide[k].to_numpy(float) for k in (*SCALES, 'level')})
+    wide = lost.assign(level=level_of(lost, share),
+                       **{k: f(lost) for k, f in SCALES.items()}).pivot(index=CELL, columns='language',
+                                                                        values=[*SCALES, 'level'])
+    return dict(cells=wide.index, languages=wide['points'].columns,
+                **{k: wide[k].to_numpy(float) for k in (*SCALES, 'level')})
 
 # %% ../../nbs/stats/04_robustness.ipynb #c026
 def omissions(cells: pd.MultiIndex,  # (intermediate, target)
@@ -257,7 +265,8 @@ def dividing_lines(languages: list[str],  # codes at hand
         try: low, high = split(languages, measures[measure], how)
         except ValueError: continue  # too few languages for this line
         size, rest = measures[measure], [c for c in languages if c not in low + high]
-        if how != 'joshi' and max(size[low]) >= min(size[rest or high]) or max(size[rest or low]) >= min(size[high]): continue
+        if how != 'joshi' and max(size[low]) >= min(size[rest or high]) or max(size[rest or low]) >= min(size[high]):
+            continue
         out[measure, how] = low, high
     return out
 
@@ -273,7 +282,8 @@ def comparisons(codes: np.ndarray,  # all languages of the study
         both = [*low, *high]
         bases = {'nothing': span(None, len(both))}
         if facts is not None:
-            bases |= {k: span(pd.get_dummies(facts[k].reindex(both)).to_numpy(float), len(both)) for k in ('family', 'script')}
+            bases |= {k: span(pd.get_dummies(facts[k].reindex(both)).to_numpy(float), len(both))
+                      for k in ('family', 'script')}
         out.append((measure, how, np.array([at[c] for c in both]), np.arange(len(both)) < len(low), bases))
     return out
 
@@ -287,9 +297,11 @@ def curve(loss: np.ndarray,  # `(language, scale)` effects
     rows = []
     for measure, grouping, both, low, bases in compared:
         middle = ~np.isin(tested, both)
-        spread = np.sqrt(sum(((loss[both[k]] - loss[both[k]].mean(0)) ** 2).sum(0) for k in (low, ~low)) / max(len(both) - 2, 1))
+        spread = np.sqrt(sum(((loss[both[k]] - loss[both[k]].mean(0)) ** 2).sum(0)
+                             for k in (low, ~low)) / max(len(both) - 2, 1))
         found = {k: contrast(loss[both], low, basis) for k, basis in bases.items()}
-        found['level'] = contrast(loss[tested], np.isin(tested, both[low]), span(np.column_stack([middle, level[tested]]), len(tested)))
+        found['level'] = contrast(loss[tested], np.isin(tested, both[low]),
+                                  span(np.column_stack([middle, level[tested]]), len(tested)))
         for constant, f in found.items():
             if f is None: continue
             f = f | dict(effect=np.divide(f['estimate'], spread, out=np.zeros_like(spread), where=spread > 1e-12))
@@ -311,13 +323,15 @@ def specifications(lost: pd.DataFrame,  # from `degradations`
     stacked = np.stack([grid[k] for k in (*SCALES, 'level')])
     for retrieval, (omitted, (cells, some)) in product(['in', 'out'], left_out.items()):
         kept = cells & ~mining if retrieval == 'out' else cells
-        if not kept.any() or retrieval == 'out' and not mining.any() or (kept.tobytes(), some.tobytes()) in seen: continue
+        if not kept.any() or retrieval == 'out' and not mining.any() or (kept.tobytes(), some.tobytes()) in seen:
+            continue
         seen.add((kept.tobytes(), some.tobytes()))  # with retrieval out there is no retrieval task to leave out
         loss = effects_of(np.where(some, stacked[:, kept], np.nan)).T
         tested = np.flatnonzero(~np.isnan(loss[:, 0]))
         key = tuple(tested)
         if key not in prepared: prepared[key] = comparisons(codes, tested, measures, facts)
-        rows += [dict(retrieval=retrieval, left_out=omitted, **row) for row in curve(loss[:, :-1], loss[:, -1], tested, prepared[key])]
+        rows += [dict(retrieval=retrieval, left_out=omitted, **row)
+                 for row in curve(loss[:, :-1], loss[:, -1], tested, prepared[key])]
     return rows
 
 # %% ../../nbs/stats/04_robustness.ipynb #c036
@@ -325,7 +339,8 @@ def counted(rows: list[dict], alpha: float = .05) -> dict:  # shares
     "How many specifications point where."
     effect, p = (np.array([r[k] for r in rows]) for k in ('effect', 'p_value'))
     return dict(n=len(rows), median_effect=float(np.median(effect)), positive=float((effect > 0).mean()),
-                significant_positive=float(((effect > 0) & (p < alpha)).mean()), significant_negative=float(((effect < 0) & (p < alpha)).mean()))
+                significant_positive=float(((effect > 0) & (p < alpha)).mean()),
+                significant_negative=float(((effect < 0) & (p < alpha)).mean()))
 
 def curve_summary(rows: list[dict],  # from `specifications`
                  ) -> dict:  # of those with all data; `leave_one_out`: of the others; and a `sentence`
@@ -333,9 +348,14 @@ def curve_summary(rows: list[dict],  # from `specifications`
     groups = [[r for r in rows if (r['left_out'] == 'nothing') == whole] for whole in (True, False)]
     if not groups[0]: return dict(n=0, sentence='No specification can be estimated.')
     whole, less = (counted(g) if g else dict(n=0) for g in groups)
-    more, sure_more, sure_less = (percent(whole[k]) for k in ('positive', 'significant_positive', 'significant_negative'))
-    text = (f'Of {whole["n"]:,} specifications of all the data, {more} say that low-resource languages lost more ({sure_more} at p < 0.05), '
+    more, sure_more, sure_less = (percent(whole[k])
+                                  for k in ('positive', 'significant_positive', 'significant_negative'))
+    text = (f'Of {whole["n"]:,} specifications of all the data, '
+            f'{more} say that low-resource languages lost more ({sure_more} at p < 0.05), '
             f'{percent(1 - whole["positive"])} that they did not ({sure_less} that they lost less, at p < 0.05).')
-    if less['n']: text += (f' With one language, family or task left out at a time ({less["n"]:,} more), {percent(less["positive"])} say that they lost more '
-                           f'({percent(less["significant_positive"])} at p < 0.05; {percent(less["significant_negative"])} less).')
+    if less['n']:
+        text += (f' With one language, family or task left out at a time ({less["n"]:,} more), '
+                 f'{percent(less["positive"])} say that they lost more '
+                 f'({percent(less["significant_positive"])} at p < 0.05; '
+                 f'{percent(less["significant_negative"])} less).')
     return whole | dict(leave_one_out=less, sentence=text)

@@ -40,22 +40,26 @@ def lines_of(chosen: pd.Series) -> str:  # boolean
     return f'line{"s" * (len(lines) > 1)} {", ".join(lines[:5])}{more}'
 
 # %% ../../nbs/stats/00_scores.ipynb #x2193b8a
-FOREIGN = {b'\xd0\xcf\x11\xe0': 'a workbook in the old Excel format', b'\x1f\x8b': 'a compressed file', b'BZh': 'a compressed file',
+FOREIGN = {b'\xd0\xcf\x11\xe0': 'a workbook in the old Excel format', b'\x1f\x8b': 'a compressed file',
+           b'BZh': 'a compressed file',
            b'%PDF': 'a PDF file', b'{': 'JSON', b'[': 'JSON', b'<': 'HTML or XML'}
 
 def decoded(data: bytes, where: str) -> str:
     "The text of a table: UTF-8, or UTF-16 as Excel writes it."
     for mark, what in FOREIGN.items():
         if not data.lstrip().startswith(mark): continue
-        advice = 'xlt convert reads results of other toolkits' if what == 'JSON' else 'save the table as CSV UTF-8 or .xlsx'
+        advice = ('xlt convert reads results of other toolkits' if what == 'JSON'
+                  else 'save the table as CSV UTF-8 or .xlsx')
         raise XltError(f'{where}: {what}, not a table; {advice}')
     wide = {b'\xff\xfe': 'utf-16', b'\xfe\xff': 'utf-16'}.get(data[:2])
     coding = wide or ('utf-16-le' if data[1:2] == b'\0' else 'utf-16-be' if data[:1] == b'\0' else 'utf-8-sig')
     try: text = data.decode(coding)
     except UnicodeDecodeError as e:
         line = data[:e.start].count(b'\n') + 1
-        raise XltError(f'{where}, line {line}: byte 0x{data[e.start]:02x} is not {coding}; save the table as CSV UTF-8') from None
-    if '\0' in text: raise XltError(f'{where}, line {text[:text.index(chr(0))].count(chr(10)) + 1}: a NUL byte; the file is damaged')
+        raise XltError(f'{where}, line {line}: byte 0x{data[e.start]:02x} is not {coding}; '
+                       'save the table as CSV UTF-8') from None
+    if '\0' in text:
+        raise XltError(f'{where}, line {text[:text.index(chr(0))].count(chr(10)) + 1}: a NUL byte; the file is damaged')
     if not text.strip(): raise XltError(f'{where}: the file is empty')
     return text
 
@@ -78,9 +82,11 @@ def fields(text: str, where: str) -> list[tuple[int, list[str]]]:  # number of t
             rows.append((line, row))
             line = skip + reader.line_num + 1
     except csv.Error as e: raise XltError(f'{where}, line {line}: not a CSV table ({e})') from None
-    width, comma = len(rows[0][1]), ' (is there a decimal comma? It takes quotation marks, or semicolons between the fields)' * (by == ',')
+    width, comma = (len(rows[0][1]),
+                    ' (is there a decimal comma? It takes quotation marks, or semicolons between the fields)' * (by == ','))
     for line, row in rows:
-        if any(row[width:]): raise XltError(f'{where}, line {line}: {len(row)} fields, but the header has {width} columns{comma}')
+        if any(row[width:]):
+            raise XltError(f'{where}, line {line}: {len(row)} fields, but the header has {width} columns{comma}')
     return [(line, (row + [''] * width)[:width]) for line, row in rows]
 
 # %% ../../nbs/stats/00_scores.ipynb #xb97856a
@@ -89,10 +95,13 @@ def sheet(data: bytes, where: str) -> list[tuple[int, list[str]]]:  # number of 
     if 'xl/workbook.xml' not in zipfile.ZipFile(io.BytesIO(data)).namelist():
         raise XltError(f'{where}: a zip archive that is not an Excel workbook; save the table as CSV UTF-8 or .xlsx')
     try: import openpyxl
-    except ImportError: raise XltError(f'{where}: reading Excel needs openpyxl (pip install openpyxl), or save the sheet as CSV UTF-8') from None
+    except ImportError:
+        raise XltError(f'{where}: reading Excel needs openpyxl (pip install openpyxl), '
+                       'or save the sheet as CSV UTF-8') from None
     book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
     told = lambda v: '' if v is None else f'{v:g}' if isinstance(v, float) and v == int(v) else str(v)
-    found = {s.title: [(i, [told(v) for v in row]) for i, row in enumerate(s.iter_rows(values_only=True), 1)] for s in book.worksheets}
+    found = {s.title: [(i, [told(v) for v in row]) for i, row in enumerate(s.iter_rows(values_only=True), 1)]
+             for s in book.worksheets}
     found = {title: rows for title, rows in found.items() if any(any(row) for _, row in rows)}
     if len(found) == 1: return [(i, row) for i, row in next(iter(found.values())) if any(row)]
     raise XltError(f'{where}: {len(found)} sheets hold something ({", ".join(found)}); keep the one with the scores')
@@ -120,7 +129,8 @@ def source_name(path: str | Path) -> str:
 # %% ../../nbs/stats/00_scores.ipynb #xbd1aeea
 CELL = ['intermediate', 'target']
 EXTRA = ('version', 'source')  # columns that a table may have besides
-ALIASES = {'language': 'lang language_code lang_code locale iso', 'target': 'task target_task dataset', 'intermediate': 'intermediate_task',
+ALIASES = {'language': 'lang language_code lang_code locale iso', 'target': 'task target_task dataset',
+           'intermediate': 'intermediate_task',
            'metric': 'metric_name', 'seed': 'random_seed', 'score': 'value', 'n': 'examples n_examples num_examples'}
 
 def renamed(table: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[str]]:  # and what was read as what
@@ -145,13 +155,17 @@ def long_form(table: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[str]]
     codes = [c for c in other if language_code(c) or is_average(c) or re.fullmatch('q[a-t][a-z]', str(c))]
     if 'score' in table: return table, []
     if 'language' not in table and len(codes) >= 3: name, values = 'language', codes
-    elif 'language' in table and 'intermediate' not in table and {'none', 'baseline'} & set(other): name, values = 'intermediate', other
+    elif 'language' in table and 'intermediate' not in table and {'none', 'baseline'} & set(other):
+        name, values = 'intermediate', other
     else: return table, []
     numeric = [c for c in other if c not in values and pd.to_numeric(table[c], errors='coerce').notna().all()]
-    if numeric: raise XltError(f'{where}: column {numeric[0]} is neither a {name} nor {", ".join(COLUMNS)}; rename it or leave it out')
+    if numeric:
+        raise XltError(f'{where}: column {numeric[0]} is neither a {name} nor '
+                       f'{", ".join(COLUMNS)}; rename it or leave it out')
     keep = [c for c in table if c in (*COLUMNS, *EXTRA)]
     lines = table.index if table.index.name == 'line' else pd.RangeIndex(2, len(table) + 2)
-    tall = table[keep + values].assign(line=lines).melt([*keep, 'line'], values, name, 'score').sort_values('line', kind='stable').set_index('line')
+    tall = table[keep + values].assign(line=lines).melt([*keep, 'line'], values, name,
+                                                        'score').sort_values('line', kind='stable').set_index('line')
     tall = tall[tall.score.notna() & ~tall.score.astype(str).str.strip().str.casefold().isin(NO_SCORE)]
     return tall, [f'a wide table: one {name} per column ({", ".join(map(str, values[:4]))}{", …" * (len(values) > 4)})']
 
@@ -162,12 +176,14 @@ def complete(table: pd.DataFrame, where: str,
             ) -> pd.DataFrame:  # with all `COLUMNS`, in their order, and what it has of `EXTRA`
     "Fill in the columns that may be missing; an `XltError` names those that may not."
     filled = {k: v for k, v in dict(study=study, seed=0, n=np.nan).items() if k not in table}
-    if 'metric' not in table and 'target' in table and set(table.target) <= set(TARGET): filled['metric'] = [TARGET[t].metrics[0] for t in table.target]
+    if 'metric' not in table and 'target' in table and set(table.target) <= set(TARGET):
+        filled['metric'] = [TARGET[t].metrics[0] for t in table.target]
     table = table.assign(**filled)
     if missing := [c for c in COLUMNS if c not in table]:
         hints = ', '.join(c + nearest(c, [t for t in table.columns if t not in COLUMNS]) for c in missing)
         rest = f'a table of scores has {", ".join(COLUMNS)} (study, seed and n may be missing)'
-        raise XltError(f'{where}: {wide + ", but " if wide else ""}no column {hints}; {"add it beside the scores" if wide else rest}')
+        raise XltError(f'{where}: {wide + ", but " if wide else ""}no column {hints}; '
+                       f'{"add it beside the scores" if wide else rest}')
     return table[[*COLUMNS, *(c for c in EXTRA if c in table)]]
 
 # %% ../../nbs/stats/00_scores.ipynb #x5d6796a
@@ -175,7 +191,8 @@ def numbers(column: pd.Series) -> pd.Series:  # of text or numbers; NaN: not a n
     "A column of scores as numbers, with a decimal point or, throughout, a decimal comma; a percent sign is dropped."
     text = column.astype(str).str.strip().str.removesuffix('%').str.strip()
     commas = text.str.fullmatch(r'-?[0-9]+,[0-9]+')
-    if commas.any() and not text.str.contains('.', regex=False).any(): text = text.where(~commas, text.str.replace(',', '.'))
+    if commas.any() and not text.str.contains('.', regex=False).any():
+        text = text.where(~commas, text.str.replace(',', '.'))
     return pd.to_numeric(text, errors='coerce')
 
 # %% ../../nbs/stats/00_scores.ipynb #x603023a
@@ -183,25 +200,31 @@ def typed(table: pd.DataFrame,  # columns `COLUMNS`, possibly all text
           where: str,  # the table's file, for messages
          ) -> pd.DataFrame:  # the same rows, `score` float, `seed` and `n` int (`n` float where it is not known for all), the rest text
     "Check every cell of a tidy table."
-    if twice := [c for c in COLUMNS if list(table.columns).count(c) > 1]: raise XltError(f'{where}: two columns {twice[0]}')
+    if twice := [c for c in COLUMNS if list(table.columns).count(c) > 1]:
+        raise XltError(f'{where}: two columns {twice[0]}')
     out = complete(table, where, 'table')
     out = out.copy() if out.index.name == 'line' else out.reset_index(drop=True)
-    for c in out: out[c] = out[c].map(lambda v: from_spreadsheet(v) if isinstance(v, str) else v)  # as `xlt convert` and reports write it
+    # as `xlt convert` and reports write it
+    for c in out: out[c] = out[c].map(lambda v: from_spreadsheet(v) if isinstance(v, str) else v)
     blank = out.isna() | (out.astype(str).apply(lambda c: c.str.strip()) == '')
-    for c in COLUMNS[:-1]: refuse(blank[c], where, f'{c} is empty' + ' (the baseline is called none)' * (c == 'intermediate'))
-    for c in COLUMNS[:5]: refuse(out[c].astype(str) != out[c].astype(str).str.strip(), where, f'{c} has white space around it')
+    for c in COLUMNS[:-1]:
+        refuse(blank[c], where, f'{c} is empty' + ' (the baseline is called none)' * (c == 'intermediate'))
+    for c in COLUMNS[:5]:
+        refuse(out[c].astype(str) != out[c].astype(str).str.strip(), where, f'{c} has white space around it')
     for c in ('seed', 'score', 'n'):
         number = numbers(out[c]) if c == 'score' else pd.to_numeric(out[c], errors='coerce')
         odd = ~np.isfinite(number) & ~(blank.n if c == 'n' else False)
         refuse(odd, where, f'{c} is not a number' + (f' ({out[c][odd].iloc[0]!s})' if odd.any() else ''))
-        if c != 'score': refuse(~blank[c] & ((number % 1 != 0) | ~number.between(0, 2 ** 31)), where, f'{c} is not a whole number from 0 to 2,147,483,648')
+        if c != 'score':
+            refuse(~blank[c] & ((number % 1 != 0) | ~number.between(0, 2 ** 31)), where,
+                   f'{c} is not a whole number from 0 to 2,147,483,648')
         out[c] = number.astype(float if c == 'score' or blank[c].any() else int)
     refuse(~out.score.between(0, 100), where, 'score is outside 0 to 100 (scores are percent)')
     refuse(out.n < 1, where, 'n is less than 1 (it counts the test examples behind the score)')
     return out.fillna(dict.fromkeys(EXTRA, '')).astype({c: str for c in out if c not in ('seed', 'score', 'n')})
 
 # %% ../../nbs/stats/00_scores.ipynb #x37182ea
-LOWER = frozenset('loss error errors perplexity ppl nll wer cer ter mer eer hter brier rmse mse mae ece bpb bpc crossentropy'.split())
+LOWER = (frozenset('loss error errors perplexity ppl nll wer cer ter mer eer hter brier rmse mse mae ece bpb bpc crossentropy'.split()))
 
 def lower_is_better(metric: str) -> bool:
     "Is a model better when this metric is lower?"
@@ -213,17 +236,22 @@ def check_rows(out: pd.DataFrame, where: str) -> None:  # from `typed`
     "Rows that contradict each other, or lack a baseline, are an `XltError`."
     if out.empty: raise XltError(f'{where}: no rows')
     for metric in out.metric.unique():
-        refuse((out.metric == metric) & lower_is_better(metric), where, f'metric {metric} is better when it is lower, so a rise would count as a gain; give one where higher is better')
-    refuse(out.study != out.study.iloc[0], where, f'a second study in a table of {out.study.iloc[0]!r}; analyse one at a time')
+        refuse((out.metric == metric) & lower_is_better(metric), where,
+               f'metric {metric} is better when it is lower, so a rise would count as a gain; '
+               'give one where higher is better')
+    refuse(out.study != out.study.iloc[0], where, 'a second study in a table of '
+                                                  f'{out.study.iloc[0]!r}; analyse one at a time')
     first = out.groupby('target').metric.transform('first')
     refuse(out.metric != first, where, 'a second metric for the same target; keep one metric per target')
-    refuse(out.duplicated(CELL + ['language', 'seed']), where, 'the same intermediate, target, language and seed as an earlier line')
+    refuse(out.duplicated(CELL + ['language', 'seed']), where,
+           'the same intermediate, target, language and seed as an earlier line')
     tested = out.intermediate != 'none'
     if not tested.any(): raise XltError(f'{where}: every row is a baseline; rows with an intermediate task are missing')
     key = pd.MultiIndex.from_frame(out[['target', 'language']])
     names = sorted(out.intermediate.unique())
     hint = '' if not tested.all() else f'; no row is a baseline, the intermediate tasks are {", ".join(names[:8])}'
-    refuse(tested & ~key.isin(key[~tested]), where, f"no baseline (a row with intermediate 'none') for this target and language{hint}")
+    refuse(tested & ~key.isin(key[~tested]), where, "no baseline (a row with intermediate 'none') for "
+                                                    f"this target and language{hint}")
 
 # %% ../../nbs/stats/00_scores.ipynb #xf4a38ba
 def check_versions(out: pd.DataFrame, where: str) -> None:  # from `typed`
@@ -251,16 +279,19 @@ def check_scale(out: pd.DataFrame, where: str) -> None:  # from `typed`
     "Fractions, in a whole cell or in single rows, are an `XltError`."
     known = 'scores are percent, 0 to 100 (if these are percent all the same, say so with --percent)'
     most = out.groupby(CELL + ['seed']).score.transform('max')
-    refuse((most <= 1) & (most > 0), where, f'no score of this intermediate task, target and seed is above 1, so these are fractions; {known}')
+    refuse((most <= 1) & (most > 0), where, 'no score of this intermediate task, target and seed is above 1, '
+                                            f'so these are fractions; {known}')
     typical, highest = (out.groupby(['target', 'language']).score.transform(how) for how in ('median', 'max'))
     odd = out.score.between(0, 1, inclusive='right') & (typical >= 10) & (typical >= 25 * out.score)
-    refuse(odd, where, f'a score of at most 1 where others of this language and target reach {highest[odd].max():.0f}: a fraction among percentages; {known}')
+    refuse(odd, where, f'a score of at most 1 where others of this language and target reach {highest[odd].max():.0f}: '
+                       f'a fraction among percentages; {known}')
 
 # %% ../../nbs/stats/00_scores.ipynb #x578114a
 def with_codes(out: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[str]]:  # and what was converted and left out
     "Give languages the codes that they have here, and leave out averages."
     means = out.language.map({c: is_average(c) for c in out.language.unique()}).astype(bool)
-    said = [f'{name} is a mean over languages, not a language: {count} rows are left out' for name, count in out.language[means].value_counts().items()]
+    said = [f'{name} is a mean over languages, not a language: {count} rows are left out'
+            for name, count in out.language[means].value_counts().items()]
     out = out[~means]
     codes = {c: language_code(c) or c for c in out.language.unique()}
     new = out.language.map(codes)
@@ -277,7 +308,9 @@ BASELINES = frozenset('baseline base no_intermediate vanilla'.split())
 def with_baseline(out: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:  # and what was read as what
     "Call the baseline `none`."
     names = {name: 'none' for name in out.intermediate.unique() if name.casefold() == 'none'}
-    if not names: names = {name: 'none' for name in out.intermediate.unique() if name.casefold().replace(' ', '_').replace('-', '_') in BASELINES}
+    if not names:
+        names = {name: 'none' for name in out.intermediate.unique()
+                 if name.casefold().replace(' ', '_').replace('-', '_') in BASELINES}
     said = [f'intermediate {name} is read as none, the baseline' for name in names if name != 'none']
     return out.replace({'intermediate': names}), said
 
@@ -302,7 +335,9 @@ def equal_sentence(pair: tuple,  # two intermediate tasks, or two (intermediate,
                   ) -> str:
     "Two equal runs in a sentence."
     of = '' if every else f' of {", ".join(sorted(targets))}'
-    if isinstance(pair[0], tuple): return f'every score{of} of {pair[0][0]} is the same with seeds {pair[0][1]} and {pair[1][1]}: is it the same file?'
+    if isinstance(pair[0], tuple):
+        return (f'every score{of} of {pair[0][0]} is the same with seeds {pair[0][1]} and '
+                f'{pair[1][1]}: is it the same file?')
     treated = pair[1] if pair[0] == 'none' else pair[0]
     other = 'the baseline' if 'none' in pair else pair[1]
     return f'every score{of} with {treated} is that of {other}: is it the same file?'
@@ -313,16 +348,22 @@ def unequal_seeds(scores: pd.DataFrame) -> list[str]:  # a checked table
     seeds = scores.groupby(CELL).seed.agg(lambda s: tuple(sorted(set(s))))
     sets = seeds.groupby(seeds).groups
     if len(sets) < 2: return []
-    named = lambda cells: ', '.join(f'{i} × {t}' for i, t in cells[:3]) + (f' and {len(cells) - 3} more' if len(cells) > 3 else '')
-    return ['seeds differ between cells: ' + '; '.join(f'{", ".join(map(str, s))} in {named(list(cells))}' for s, cells in sorted(sets.items()))]
+    named = lambda cells: ', '.join(f'{i} × {t}' for i, t in cells[:3]) + (f' and {len(cells) - 3} more'
+                                                                           if len(cells) > 3 else '')
+    return ['seeds differ between cells: ' + '; '.join(f'{", ".join(map(str, s))} in {named(list(cells))}'
+                                                       for s, cells in sorted(sets.items()))]
 
 def far_scores(scores: pd.DataFrame) -> list[str]:  # a checked table, with its lines
     "Scores far below the others of their language and target, in a sentence."
     typical = scores.groupby(['target', 'language']).score.transform('median')
     far = (5 * scores.score < typical) & (typical - scores.score >= 20)
-    said = [f'{lines_of(far)}: less than a fifth of the other scores of the same language and target; is it a slip?'] if far.any() else []
-    tiny = scores.groupby(['target', 'language']).score.transform('max').between(0, 1, inclusive='right') & (scores.groupby('target').score.transform('median') >= 20)
-    return said + [f'{lines_of(tiny)}: no score of this language and target is above 1; are these fractions?'] * bool(tiny.any())
+    said = [f'{lines_of(far)}: less than a fifth of the other scores of the same '
+            'language and target; is it a slip?'] if far.any() else []
+    tiny = scores.groupby(['target',
+                           'language']).score.transform('max').between(0, 1,
+                                                                       inclusive='right') & (scores.groupby('target').score.transform('median') >= 20)
+    return said + [f'{lines_of(tiny)}: no score of this language and target is '
+                   'above 1; are these fractions?'] * bool(tiny.any())
 
 # %% ../../nbs/stats/00_scores.ipynb #x2d746aa
 def open_scores(table: pd.DataFrame,  # as somebody has it
@@ -336,7 +377,9 @@ def open_scores(table: pd.DataFrame,  # as somebody has it
     out = typed(complete(table, where, study, ''.join(wide)), where)
     out, baseline = with_baseline(out)
     out, codes = with_codes(out, where)
-    if 'seed' not in table: refuse(out.duplicated(CELL + ['language']), where, 'the same intermediate, target and language as an earlier line; if these are runs with several seeds, add a column seed')
+    if 'seed' not in table:
+        refuse(out.duplicated(CELL + ['language']), where, 'the same intermediate, target and language as an earlier '
+               'line; if these are runs with several seeds, add a column seed')
     check_rows(out, where)
     check_versions(out, where)
     if not percent: check_scale(out, where)

@@ -19,7 +19,8 @@ def coverage() -> pd.DataFrame:  # `target`, `language`: one row per XTREME test
 
 # %% ../../nbs/stats/02_simulation.ipynb #c008
 SCATTER = dict(language=.5, pair=2., rest=1., place=0., noise=.5, level=5.)  # standard deviations, points
-GAINS = {t.name: 20. if t.mined else 30. for t in TARGET.values() if t.kind == 'retrieval'}  # points that any intermediate task adds
+# points that any intermediate task adds
+GAINS = {t.name: 20. if t.mined else 30. for t in TARGET.values() if t.kind == 'retrieval'}
 
 # %% ../../nbs/stats/02_simulation.ipynb #c009
 def levels(x: np.ndarray,  # log10 resource of each language
@@ -61,7 +62,8 @@ def simulated(studies: int,  # how many
         family = pd.factorize(languages(every=True).family[codes])[0]
         own = kin ** .5 * draw('language', family.max() + 1)[:, family] + (1 - kin) ** .5 * own
     side = sides(codes, measure) if difference else 0
-    tilt = slope * (x[l].mean() - x) + step * (measure[codes] == 0).to_numpy() + difference * side + by_level * (level - level.mean(1, keepdims=True))
+    tilt = (slope * (x[l].mean() - x) + step * (measure[codes] == 0).to_numpy() + difference * side
+            + by_level * (level - level.mean(1, keepdims=True)))
     spread = np.where(x < np.median(x), uneven, 1.)[l]
     gain = places.target.map(GAINS).fillna(0).to_numpy()
     rest = spread * (own[:, None, l] + draw('place', 1, len(places)) + draw('rest', tasks, len(places)))
@@ -79,7 +81,8 @@ def tidy(score: np.ndarray,  # `(intermediate, place, seed)`, percent
     i, p, s = (a.ravel() for a in np.indices(score.shape))
     metric = places.target.map({n: task.metrics[0] for n, task in TARGET.items()}).to_numpy()
     return pd.DataFrame(dict(study='simulated', intermediate=np.array(names)[i], target=places.target.to_numpy()[p],
-                             language=places.language.to_numpy()[p], metric=metric[p], seed=s, score=score.ravel(), n=1000))
+                             language=places.language.to_numpy()[p], metric=metric[p], seed=s, score=score.ravel(),
+                             n=1000))
 
 def simulate(slope: float = 0.,  # points lost per tenfold less text
              tasks: int = 3,  # intermediate tasks
@@ -88,7 +91,8 @@ def simulate(slope: float = 0.,  # points lost per tenfold less text
             ) -> pd.DataFrame:  # a tidy table
     "One study of which the truth is known."
     places = coverage() if places is None else places
-    return tidy(simulated(1, slope, tasks=tasks, places=places, **design)[0], ['none', *INTERMEDIATE][:tasks + 1], places)
+    return tidy(simulated(1, slope, tasks=tasks, places=places, **design)[0], ['none', *INTERMEDIATE][:tasks + 1],
+                places)
 
 # %% ../../nbs/stats/02_simulation.ipynb #c014
 def truth(slope: float = 0., difference: float = 0.,  # as in `simulated`
