@@ -2,9 +2,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from xlt.stats.comparisons import equivalence
+from xlt.stats.comparisons import equivalence, rate_with_interval
 from xlt.stats.randomised import EFFECT_COLUMNS, slopes_by_study, pool_studies, resource_effect, stack_studies
-from xlt.stats.comparisons import rate_with_interval
 from xlt.stats.calibration import simulate_block, rejections, sample_places, trials
 from xlt.stats.scores import check_scores
 from xlt.stats.degradation import degradations, language_effects, primary, split_groups
