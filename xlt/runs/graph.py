@@ -15,8 +15,6 @@ from ..tasks.cards import TARGET, find_variant
 from .project import root
 from .params import Study
 from ..common.io import canonical_json
-from ..common.errors import did_you_mean, XltError
-from ..common.io import canonical_json
 
 # %% ../../nbs/runs/05_graph.ipynb #c005
 FORMAT = 1  # part of every spec: raise it when new code must not reuse old runs

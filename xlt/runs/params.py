@@ -25,9 +25,6 @@ from ..data.hub import CHECKPOINT_SHAPES
 from ..models.encoders import AnyEncoder
 from .config import AnalysisSettings, Mixing, Phases, Retrieval, TaskOverrides, explain, oddities, override, parse, resolve_encoder_path, resolve_source_folders
 from .project import find_params, short_path
-from ..common.errors import did_you_mean, XltError
-from ..data.door import why_missing, Source, no_translation_reason
-from ..data.hub import CHECKPOINT_SHAPES
 
 # %% ../../nbs/runs/02_params.ipynb #xcff8e6d
 Code = Annotated[str, BeforeValidator(lambda c: isinstance(c, str) and language_code(c) or c)]  # any usual form
