@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['Overrides', 'Code', 'OWN', 'TaskOverrides', 'Phases', 'Retrieval', 'Analysis', 'Mixing', 'Study', 'devices',
            'bf16_on_gpu', 'bf16_on_cpu', 'execution', 'slow', 'extent', 'recipe', 'Mixture', 'lacking', 'mixture',
-           'evaluated', 'mined', 'tested', 'find_trained', 'check_intermediate', 'problem', 'check_asked',
+           'evaluated', 'mined', 'tested', 'find_trained', 'check_task', 'check_intermediate', 'problem', 'check_asked',
            'check_names', 'check_source', 'check_groups', 'check_resource', 'set_aside', 'trainings', 'set_by',
-           'check_encoder', 'check_windows', 'locate_encoder', 'locate_source', 'read', 'absent_data']
+           'check_encoder', 'check_windows', 'locate_encoder', 'locate_source', 'locate_cards', 'read_card',
+           'read_cards', 'read', 'absent_data']
 
 # %% ../../nbs/runs/02_params.ipynb #x6ae51c9
 import os, re, shutil, subprocess
@@ -20,11 +21,12 @@ from typing_extensions import TypedDict
 from ..common.errors import nearest, XltError
 from ..common.records import Strict
 from ..languages.measures import GROUPINGS, MEASURES, code_hint, groups, language_code, resource, set_apart
-from ..tasks.cards import INTERMEDIATE, TARGET, VARIANTS, find_task, find_variant, MaskedText, Phase, Task, Variant
+from ..tasks.cards import TASKS, VARIANTS, find_task, find_variant, MaskedText, odd_card, Phase, Task, use_cards, Variant
+from ..tasks.own import odd_facts, own_task, OwnCard
 from ..data.door import missing, Source, untranslated
 from ..data.hub import SHAPES
 from ..models.encoders import AnyEncoder
-from .config import explain, oddities, override, parse
+from .config import explain, line_at, oddities, override, parse
 from .project import find, root, shown
 
 # %% ../../nbs/runs/02_params.ipynb #c020
@@ -72,6 +74,7 @@ class Study(Strict):
     "Everything that describes a study."
     study: str = Field(pattern='^[a-z0-9][a-z0-9._-]*$', max_length=64)
     source: Source
+    cards: list[str] = []  # files of cards of its own (`xlt.tasks.own`), relative to the study's
     encoder: AnyEncoder
     intermediates: list[str] = Field(min_length=1)  # `none`, the baseline, always runs besides
     targets: list[str] = Field(min_length=1)
@@ -84,12 +87,14 @@ class Study(Strict):
     retrieval: Retrieval = Retrieval()
     analysis: Analysis = Analysis()
     leakage: Literal['refuse', 'remove'] = 'refuse'  # test texts in what is to be read: refuse to train, or drop those rows (`xlt.data.leakage`)
+    leave_out: list[str] = []  # with `leakage: remove`, the targets whose tests are removed from what intermediate training reads; none: this study's
     track: Literal['tensorboard', 'wandb', 'mlflow'] | None = None  # who is told of losses and development scores while a run trains
     device: Literal['auto', 'cpu', 'gpu'] = 'auto'  # auto: a GPU where there is one; encoders from scratch: cpu
     precision: Literal['auto', 'fp32', 'bf16'] = 'auto'  # auto: bf16 on a GPU that has it, else fp32
     compile: Literal['no', 'yes'] = 'no'  # train through `torch.compile`
     _path: Path | None = PrivateAttr(None)  # where it was read
     _gpu: bool | None = PrivateAttr(None)  # whether this machine has one; looked up once
+    _cards: dict[str, Task] = PrivateAttr({})  # its own, by name
     _absent: dict[str, str] = PrivateAttr({})  # intermediate tasks that the source lacks, and why
 
     @classmethod
@@ -98,6 +103,8 @@ class Study(Strict):
         return read(cls, find(path), set, data)
     @property
     def file(self) -> str: return shown(self._path) if self._path else f'study {self.study}'
+    @property
+    def own(self) -> dict[str, Task]: return self._cards  # tasks of its own cards, by name
     @property
     def absent(self) -> dict[str, str]: return self._absent
     def recipe(self, phase: str, name: str) -> Phase | None: return recipe(self, phase, name)
@@ -115,7 +122,7 @@ class Study(Strict):
     def published(self) -> dict:
         "`dump`, without the places of folders on this machine."
         source = {k: Path(v).name if k.endswith('folder') and v and Path(v).is_absolute() else v for k, v in self.dump()['source'].items()}
-        return self.dump() | {'source': source, 'encoder': self.encoder.published()}
+        return self.dump() | {'source': source, 'cards': [Path(c).name for c in self.cards], 'encoder': self.encoder.published()}
 
 # %% ../../nbs/runs/02_params.ipynb #x0devices
 def devices() -> list[str]:  # as CUDA_VISIBLE_DEVICES has them
@@ -174,7 +181,7 @@ def recipe(study: Study,
           ) -> Phase | None:  # None: the task is not trained
     "The hyper-parameters of one training in this study."
     if phase == 'target': base, names = find_task(name, phase).recipe, [name]
-    else: base, names = (INTERMEDIATE[task] if task else find_variant(name)).recipe, [task, find_variant(name).base, name]
+    else: base, names = (find_task(task, phase) if task else find_variant(name)).recipe, [task, find_variant(name).base, name]
     if base is None: return None
     asked = dict(study.phases.get(phase, {}))
     for n in names: asked |= {k: v for k, v in study.tasks.get(n, {}).items() if k != 'test_examples'}
@@ -228,7 +235,7 @@ def evaluated(study: Study,
 # %% ../../nbs/runs/02_params.ipynb #x15c0b02
 def mined(target: str) -> bool:
     "Is a target task a collection to be mined, which has no examples to choose from?"
-    return TARGET[target].kind == 'retrieval' and 'accuracy' not in TARGET[target].metrics
+    return find_task(target).kind == 'retrieval' and 'accuracy' not in find_task(target).metrics
 
 def tested(study: Study, target: str) -> int | None:  # None: all
     "How many examples of each of a target's test sets are used."
@@ -240,10 +247,15 @@ def find_trained(name: str) -> Task | Variant:
     return VARIANTS.get(name) or find_task(name)
 
 # %% ../../nbs/runs/02_params.ipynb #c043
-def check_intermediate(name: str) -> None:
+def check_task(study: Study, name: str, role: str | None = None) -> None:
+    "An unknown task is an `XltError`; so is a card of another study's own."
+    if (task := TASKS.get(name)) and task.own and name not in study.own: raise XltError(f'{role or "task"} {name!r} is not a task of the library; name its file in cards')
+    if name in TASKS or role or name not in VARIANTS: find_task(name, role)
+
+def check_intermediate(study: Study, name: str) -> None:
     "An unknown intermediate training is an `XltError`."
     if name == 'none': raise XltError('intermediate \'none\', the baseline, always runs: leave it out')
-    find_variant(name)
+    check_task(study, find_variant(name).base)
 
 # %% ../../nbs/runs/02_params.ipynb #c044
 def problem(f, *args) -> list[str]:  # empty, or the message
@@ -258,17 +270,18 @@ def check_asked(name: str, asked: dict) -> list[str]:  # what is wrong
     wrong = []
     if not find_trained(name).recipe and set(asked) - {'test_examples'}: wrong.append(f'tasks.{name}: {name} is not trained, so it has no hyper-parameters')
     if 'test_examples' not in asked: return wrong
-    why = 'is trained on, not tested' if name not in TARGET else 'is mined whole: it has no test examples to choose from' if mined(name) else None
+    why = 'is trained on, not tested' if name in VARIANTS or find_task(name).role != 'target' else 'is mined whole: it has no test examples to choose from' if mined(name) else None
     return wrong + ([f'tasks.{name}.test_examples: {name} {why}'] if why else [])
 
 # %% ../../nbs/runs/02_params.ipynb #c045
 def check_names(study: Study) -> list[str]:  # what is wrong
     "Every task is known, nothing is listed twice."
     wrong = [f'{key}: {message}' for key, names, check in [
-                 ('intermediates', study.intermediates, check_intermediate),
-                 ('targets', study.targets, lambda name: find_task(name, 'target')), ('tasks', study.tasks, find_trained)]
+                 ('intermediates', study.intermediates, lambda name: check_intermediate(study, name)),
+                 ('targets', study.targets, lambda name: check_task(study, name, 'target')),
+                 ('leave_out', study.leave_out, lambda name: check_task(study, name, 'target')), ('tasks', study.tasks, find_trained)]
              for name in names for message in problem(check, name)]
-    for key in ('intermediates', 'targets', 'languages', 'seeds'):
+    for key in ('intermediates', 'targets', 'leave_out', 'languages', 'seeds'):
         values = getattr(study, key) or []
         wrong += [f'{key}: {value!r} is listed twice' for value in dict.fromkeys(values) if values.count(value) > 1]
     return wrong + [w for name, asked in study.tasks.items() if not problem(find_trained, name) for w in check_asked(name, asked)]
@@ -278,6 +291,8 @@ def check_source(study: Study) -> list[str]:  # what is wrong
     "The source has the targets, the languages and the resource measure; every target keeps a language."
     if study.mixing.noise and not study.source.can_worsen and any(find_variant(i).translated for i in study.intermediates): return [f'mixing.noise is {study.mixing.noise}, but only the lab can make its translations worse']
     if wrong := [f'targets: {t}: {why}' for t in study.targets if not study.source.is_remote and (why := missing(study.source, t))]: return wrong
+    if study.leave_out and study.leakage != 'remove': return ['leave_out is only for leakage: remove; nothing is removed otherwise']
+    if wrong := [f'leave_out: {t}: {why}' for t in study.leave_out if (why := missing(study.source, t))]: return wrong
     if not study.source.has_pretraining_text and study.encoder.kind == 'scratch': return ['encoder.kind is \'scratch\', but a hub source has no pretraining text; name a published one']
     known = {code: None for target in study.targets for code in study.source.languages(target)}
     wrong = [f'languages: {code!r} is unknown{code_hint(code, known) or nearest(code, known)}; choose from {", ".join(sorted(known))}'
@@ -343,7 +358,7 @@ def check_encoder(study: Study) -> list[str]:  # what is wrong
     if encoder.kind == 'scratch' and encoder.hidden % encoder.heads: return [f'encoder.hidden is {encoder.hidden}, but it should be a multiple of encoder.heads, {encoder.heads}']
     if not (known := extent(study)): return []  # the encoder's own notebook will see
     layers, longest = known
-    retrieves = any(TARGET[t].kind == 'retrieval' for t in study.targets)
+    retrieves = any(find_task(t).kind == 'retrieval' for t in study.targets)
     asked = {key: r.max_length for phase, names, r in trainings(study) if (key := set_by(study, phase, names, 'max_length'))}
     if retrieves: asked['retrieval'] = study.retrieval.max_length
     if variants: asked['mixing.masked_lm'] = study.mixing.masked_lm.max_length
@@ -379,6 +394,41 @@ def locate_source(data: dict,  # a study's parameters, changed in place
     there = {k: p for k, v in named.items() for p in (root() / v, place / v) if not v.startswith('~') and p.is_dir()}  # the last wins
     if there: data['source'] = source | {k: os.path.abspath(p) for k, p in there.items()}
 
+# %% ../../nbs/runs/02_params.ipynb #own61002
+def locate_cards(data: dict,  # a study's parameters, changed in place
+                 place: Path) -> None:
+    "Make the paths of a study's own cards absolute."
+    if isinstance(data.get('cards'), list): data['cards'] = [os.path.abspath(place / c) if isinstance(c, str) else c for c in data['cards']]
+
+def read_card(path: Path) -> Task:
+    "The card of a task in a file of one's own; whatever is wrong with it is one `XltError`."
+    file = shown(path)
+    if not path.is_file(): raise XltError(f'{file}: no such file{nearest(path.name, sorted(p.name for p in path.parent.glob("*.y*ml")))}')
+    try: text = path.read_text(encoding='utf-8')
+    except UnicodeDecodeError as e: raise XltError(f'{file}: not UTF-8 text ({e.reason})') from None
+    data = parse(text, file)
+    if not isinstance(data, dict): raise XltError(f'{file}: a card is a mapping of keys to values, as in `task: my_task`')
+    try:
+        card = OwnCard(**{str(k): v for k, v in data.items()})
+        wrong = odd_facts(card)
+    except ValidationError as e: wrong = [explain(OwnCard, error) for error in e.errors()]
+    lines = [line_at(text, re.match(r'[\w.]*', w)[0]) for w in wrong]
+    if wrong: raise XltError('\n'.join(f'{file}:{line}: {w}' if line else f'{file}: {w}' for w, line in zip(wrong, lines)))
+    if card.files and card.files.folder: card = card.model_copy(update={'files': card.files.model_copy(update={'folder': os.path.abspath(path.parent / Path(card.files.folder).expanduser())})})
+    return own_task(card, file)
+
+# %% ../../nbs/runs/02_params.ipynb #own61003
+def read_cards(paths: list[Path]) -> dict[str, Task]:  # by name
+    "The cards in files of one's own, agreeing with the tasks there are and with each other; they can be found by name from now on."
+    cards, wrong = {}, []
+    for task in map(read_card, paths):
+        if task.name in cards: wrong.append(f'{task.own.file}: task is {task.name!r}, and so is that of {cards[task.name].own.file}')
+        cards.setdefault(task.name, task)
+    wrong += [f'{t.own.file}: {w}' for t in cards.values() for w in odd_card(t, cards)]
+    if wrong: raise XltError('\n'.join(wrong))
+    use_cards(cards)
+    return cards
+
 # %% ../../nbs/runs/02_params.ipynb #xba3a6b0
 def read(kind: type, path: Path, settings: list[str] = (),
          data_too: bool = True,  # are source and encoder looked at?
@@ -388,11 +438,12 @@ def read(kind: type, path: Path, settings: list[str] = (),
     try: data = parse(path.read_text(encoding='utf-8'), file)
     except UnicodeDecodeError as e: raise XltError(f'{file}: not UTF-8 text ({e.reason})') from None
     if not isinstance(data, dict): raise XltError(f'{file}: a study is a mapping of keys to values, as in `study: my-study`')
-    locate_encoder(data, path.parent), locate_source(data, path.parent)
+    locate_encoder(data, path.parent), locate_source(data, path.parent), locate_cards(data, path.parent)
     for setting in settings: override(data, setting)
-    locate_encoder(data, Path.cwd()), locate_source(data, Path.cwd())
+    locate_encoder(data, Path.cwd()), locate_source(data, Path.cwd()), locate_cards(data, Path.cwd())
     try: study, wrong = kind(**{str(k): v for k, v in data.items()}), oddities(data)
     except ValidationError as e: wrong = [explain(kind, error) for error in e.errors()]
+    if not wrong: study._cards = read_cards([Path(c) for c in study.cards])
     for check in (check_names, check_encoder, check_windows, check_source) if data_too else (check_names,):
         if wrong: break
         try: wrong = check(study)
