@@ -18,11 +18,11 @@ from snakemake.exceptions import WorkflowError
 from xlt.runs.params import Study
 from xlt.runs.project import root
 from xlt.runs.planning import memory
-from xlt.runs.worker import FINISHED, leash
+from xlt.runs.worker import FINISHED, exit_with_parent
 from xlt.runs.store import is_published, needed_again, put_aside_outdated, reopen, result
 from xlt.runs.graph import runs
 
-leash()  # when `xlt run` started this and has died, so does this
+exit_with_parent()  # when `xlt run` started this and has died, so does this
 
 if 'study' not in config:
     raise WorkflowError('which study? snakemake --config study=params/lab-quick.yaml')
@@ -76,8 +76,8 @@ def place(run) -> str:
 
 
 def needs(wildcards):
-    "The result of the run whose checkpoint this one starts from; a run that is done needs nothing more."
-    return [] if wildcards.name in DONE else ancient(place(RUNS[wildcards.name].parent))
+    "The results of the runs whose checkpoints this one reads; a run that is done needs nothing more."
+    return [] if wildcards.name in DONE else [ancient(place(start)) for start in RUNS[wildcards.name].starts_from]
 
 
 def executed(run) -> str:

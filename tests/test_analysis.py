@@ -5,8 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import mannwhitneyu, spearmanr
-from xlt.stats.analysis import (FEW, adjust, against_plain, analyse, by_kind, by_task, cells, conclusion, effect_size, equivalence, family_alarms, headline,
-                          minimum_detectable_effect, number, p_text, pairing, rate, slope_line, spread_line, task_line, to_json, verdict, variant_line)
+from xlt.stats.degradation import FEW
+from xlt.stats.comparisons import (adjust, against_plain, by_kind, by_task, cells, effect_size, equivalence, family_alarms,
+    minimum_detectable_effect, rate)
+from xlt.stats.analysis import analyse, pairing, to_json
+from xlt.stats.conclusion import conclusion, verdict, variant_line
+from xlt.stats.headline import headline, slope_line, spread_line, task_line
+from xlt.common.text import number, p_text
 from xlt.stats.degradation import average_loss, degradations, language_effects, permutation_p, primary, split
 from xlt.stats.scores import check_scores
 from xlt.languages.measures import languages, resource

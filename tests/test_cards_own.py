@@ -10,8 +10,9 @@ from xlt.cli.main import main
 from xlt.common.errors import XltError
 from xlt.data.door import load, missing
 from xlt.data.files import Files
+from xlt.runs.config import read_card, read_cards
 from xlt.runs.graph import runs
-from xlt.runs.params import Study, read_card, read_cards
+from xlt.runs.params import Study
 from xlt.tasks import cards
 from xlt.tasks.cards import TASKS, VARIANTS, find_task
 

@@ -10,14 +10,14 @@ import torch
 from transformers import TrainerCallback
 
 from xlt.models import checkpoints, training
-from xlt.models.checkpoints import OTHER_SEED, attempt, is_sealed, resumable, steps_of
+from xlt.models.checkpoints import RETRY_SEED_OFFSET, checkpoint_step, is_sealed, resumable, train_with_retry
 from xlt.models.evaluation import chance
 from xlt.models.features import train_tokenizer
 from xlt.models.multitask import fit_mixture, masked_part, task_part
 from xlt.models.heads import load_encoder, new_model, save_encoder, with_head, with_masked_head
 from xlt.tasks.cards import MaskedText, Phase, Recipe, find_task
 from xlt.models.tokenised import table
-from xlt.models.training import fit, pretrain, told_training
+from xlt.models.training import describe_training, fit, pretrain
 
 RECIPE = Recipe(layers=1, hidden=16, heads=2, feed_forward=32, vocabulary=400, steps=12, batch_size=4, max_length=32, block=16)
 PHASE = Phase(learning_rate=1e-2, batch_size=8, epochs=3, eval_steps=4)
@@ -51,12 +51,12 @@ def stop_at(monkeypatch, steps: int) -> None:
         def on_step_end(self, args, state, control, **kwargs):
             if state.global_step == steps:
                 raise Killed
-    init = checkpoints.Lasting.__init__
+    init = checkpoints.ResumableTrainer.__init__
 
     def with_stop(self, *args, **kwargs):
         init(self, *args, **kwargs)
         self.add_callback(Stop())
-    monkeypatch.setattr(checkpoints.Lasting, '__init__', with_stop)
+    monkeypatch.setattr(checkpoints.ResumableTrainer, '__init__', with_stop)
 
 
 def in_pieces(monkeypatch, cuts: list[int], train, *where):
@@ -109,8 +109,8 @@ def test_a_tracker_is_told_and_changes_nothing(encoder, tokenizer, monkeypatch):
 def test_pretraining_goes_on_with_the_same_bits(tokenizer, tmp_path, monkeypatch):
     "And from where it was: a list of the steps says so."
     whole, expected = masked(tokenizer)
-    done, step = [], training.MaskedTrainer.training_step
-    monkeypatch.setattr(training.MaskedTrainer, 'training_step', lambda self, *a, **k: (done.append(self.state.global_step), step(self, *a, **k))[1])
+    done, step = [], checkpoints.ResumableTrainer.training_step
+    monkeypatch.setattr(checkpoints.ResumableTrainer, 'training_step', lambda self, *a, **k: (done.append(self.state.global_step), step(self, *a, **k))[1])
     with monkeypatch.context() as m, pytest.raises(Killed):
         stop_at(m, 8)
         masked(tokenizer, tmp_path / 'training', every=0)
@@ -142,10 +142,10 @@ def test_a_truncated_checkpoint_is_passed_over(encoder, tokenizer, tmp_path, mon
     whole, expected = tune(encoder, tokenizer)
     with monkeypatch.context() as m, pytest.raises(Killed):
         stop_at(m, 11)
-        m.setattr(checkpoints.Keeper, 'remove', lambda *args: None)  # all of them stay
+        m.setattr(checkpoints.CheckpointCallback, 'remove_old', lambda *args: None)  # all of them stay
         tune(encoder, tokenizer, tmp_path, every=0)
-    last, second, third, good = sorted(tmp_path.glob('checkpoint-*'), key=steps_of, reverse=True)[:4]
-    assert resumable(tmp_path) == last and steps_of(last) == 10
+    last, second, third, good = sorted(tmp_path.glob('checkpoint-*'), key=checkpoint_step, reverse=True)[:4]
+    assert resumable(tmp_path) == last and checkpoint_step(last) == 10
     for checkpoint, file in ((last, 'optimizer.pt'), (second, 'model.safetensors')):
         path = checkpoint / file
         os.truncate(path, path.stat().st_size // 2)
@@ -205,36 +205,36 @@ def test_a_pickle_among_the_checkpoints_is_not_run(encoder, tokenizer, tmp_path,
 
 
 def test_a_loss_that_is_no_number_is_noticed(encoder, tokenizer, monkeypatch, tmp_path):
-    monkeypatch.setattr(checkpoints, 'LOOK_FOR_NAN', 5)
-    step = training.Scored.training_step
+    monkeypatch.setattr(checkpoints, 'CHECK_LOSS_EVERY', 5)
+    step = checkpoints.ResumableTrainer.training_step
 
     def broken(self, *args, **kwargs):
         if self.args.seed == 0 and self.state.global_step == 7:
             with torch.no_grad():
                 self.model.classifier.out_proj.bias.fill_(float('nan'))
         return step(self, *args, **kwargs)
-    monkeypatch.setattr(training.Scored, 'training_step', broken)
+    monkeypatch.setattr(checkpoints.ResumableTrainer, 'training_step', broken)
 
     def train(seed, folder):
         model = with_head(encoder, 'sentence_pair', ['x', 'y'], seed)
         rows = [{'input_ids': [0, 10 + i % 2, 2], 'attention_mask': [1] * 3, 'labels': i % 2} for i in range(60)]
         return model, fit(model, tokenizer, 'sentence_pair', table('sentence_pair', rows, 0), PHASE, seed, lambda m: 60., folder)
-    model, history = attempt(train, 0, tmp_path, 50.)
+    model, history = train_with_retry(train, 0, tmp_path, 50.)
     first, second = history['attempts']
     assert (first['loss'], first['steps'], first['diverged']) == (None, 10, 'the loss was not a number')
-    assert second['diverged'] is None and second['steps'] == 24 and history['seed'] == OTHER_SEED
+    assert second['diverged'] is None and second['steps'] == 24 and history['seed'] == RETRY_SEED_OFFSET
     assert weights(model).isfinite().all() and json.loads(json.dumps(history, allow_nan=False)) == history
 
 
 def test_both_attempts_at_chance_keep_the_first(tmp_path):
     outcome = {'loss': 1., 'best': 33., 'steps': 3}
-    model, history = attempt(lambda seed, folder: ((seed, folder.name), outcome), 5, tmp_path, 33.)
+    model, history = train_with_retry(lambda seed, folder: ((seed, folder.name), outcome), 5, tmp_path, 33.)
     assert model == (5, 'attempt-1') and history['seed'] == 5 and 'at chance' in history['diverged'] and len(history['attempts']) == 2
 
 
 def test_what_does_not_diverge_is_left_alone(tmp_path):
     calls = []
-    _, history = attempt(lambda seed, folder: (calls.append(seed), {'loss': 1., 'best': 34., 'steps': 3}), 5, tmp_path, 33.)
+    _, history = train_with_retry(lambda seed, folder: (calls.append(seed), {'loss': 1., 'best': 34., 'steps': 3}), 5, tmp_path, 33.)
     assert calls == [5] and 'attempts' not in history and history['diverged'] is None
 
 
@@ -274,7 +274,7 @@ def test_training_stops_after_looks_without_a_better_one(encoder, tokenizer, pat
     history, kept, after = scored(encoder, tokenizer, [10., 30., 30., 20., 25., 40.], phase)
     assert history['steps'] == (stops_at or 24) and history['of_steps'] == 24
     assert history['best'] == (30. if stops_at else 40.) and torch.equal(after, kept[1 if stops_at else 5])
-    assert ('stopped early' in told_training(history)) == bool(stops_at) and f'at step {8 if stops_at else 24}' in told_training(history)
+    assert ('stopped early' in describe_training(history)) == bool(stops_at) and f'at step {8 if stops_at else 24}' in describe_training(history)
 
 
 def test_the_last_step_is_looked_at_and_an_epoch_has_a_look(encoder, tokenizer):
@@ -290,13 +290,13 @@ def test_patience_outlives_a_fault(encoder, tokenizer, tmp_path, monkeypatch):
     with monkeypatch.context() as m, pytest.raises(Killed):
         stop_at(m, 14)
         scored(encoder, tokenizer, [10., 30., 20.], phase, tmp_path, every=0)
-    assert steps_of(resumable(tmp_path)) == 13
+    assert checkpoint_step(resumable(tmp_path)) == 13
     history, _, _ = scored(encoder, tokenizer, [20., 20., 50.], phase, tmp_path, every=0)
     assert history['steps'] == 20 and [d['score'] for d in history['dev']] == [10., 30., 20., 20., 20.]
 
 
 def test_only_a_better_model_is_saved(encoder, tokenizer, monkeypatch):
-    saved, on_save = [], checkpoints.Keeper.on_save
-    monkeypatch.setattr(checkpoints.Keeper, 'on_save', lambda self, args, state, control, **k: (saved.append(state.global_step), on_save(self, args, state, control, **k))[1])
+    saved, on_save = [], checkpoints.CheckpointCallback.on_save
+    monkeypatch.setattr(checkpoints.CheckpointCallback, 'on_save', lambda self, args, state, control, **k: (saved.append(state.global_step), on_save(self, args, state, control, **k))[1])
     scored(encoder, tokenizer, [10., 30., 30., 20., 40., 25.], PHASE)
     assert saved == [4, 8, 20]

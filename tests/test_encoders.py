@@ -22,7 +22,7 @@ from xlt.models.heads import (HEADS, MASKED_HEAD, first_position, load_encoder, 
 from xlt.models.packaged import BLOCK, PARTS, bert_name, dequantised, unpacked, unpacked_model
 from xlt.runs.params import Study
 from xlt.runs.graph import runs
-from xlt.models.training import packed
+from xlt.models.training import pack_texts
 from xlt.tasks.cards import Recipe
 
 SMALL = dict(vocab_size=400, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, hidden_dropout_prob=0., attention_probs_dropout_prob=0.)
@@ -153,7 +153,7 @@ def test_a_masked_head_goes_on_with_the_encoder(own, tokenizer):
 
 def test_texts_that_share_a_row_are_read_as_if_alone(published, tokenizer):
     model, texts = load_encoder(published), [tokenizer(t)['input_ids'] for t in ('the dog', 'the cat did not sit', 'on the mat and')]
-    batch = packed([torch.tensor(t) for t in texts], 64, tokenizer.pad_token_id, first_position(model))
+    batch = pack_texts([torch.tensor(t) for t in texts], 64, tokenizer.pad_token_id, first_position(model))
     assert batch['input_ids'].shape == (1, 64)
     with torch.no_grad():
         together = model(**{k: v.bool() if k == 'attention_mask' else v for k, v in batch.items()}).last_hidden_state[0]

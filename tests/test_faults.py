@@ -24,11 +24,11 @@ class Kill(TrainerCallback):
         if state.global_step == 4 and not Path('killed').exists():
             Path('killed').touch()
             os.kill(os.getpid(), signal.SIGKILL)
-begin_training = checkpoints.Lasting.__init__
+begin_training = checkpoints.ResumableTrainer.__init__
 def with_kill(self, *args, **kwargs):
     begin_training(self, *args, **kwargs)
     self.add_callback(Kill())
-checkpoints.Lasting.__init__ = with_kill
+checkpoints.ResumableTrainer.__init__ = with_kill
 training.fit.__defaults__ = (None, 0.)"""
 
 

@@ -8,7 +8,10 @@ import pytest
 from xlt.common.errors import XltError
 from xlt.languages.measures import MEASURES, code_hint, language_code, languages, resource, without_text
 from xlt.reporting import figures
-from xlt.stats.analysis import analyse, against_plain, slope_line, to_json, unseen_line
+from xlt.stats.analysis import analyse, to_json
+from xlt.stats.comparisons import against_plain
+from xlt.stats.headline import slope_line
+from xlt.stats.conclusion import unseen_line
 from xlt.stats.degradation import average_loss, comparable, compare, degradations, language_effects, primary, set_apart, split
 from xlt.stats.dose import dose
 from xlt.stats.scores import check_scores, open_scores

@@ -12,7 +12,8 @@ from xlt.common.text import number, p_text, percent
 from xlt.languages.measures import languages, resource
 from xlt.reporting.explorer import explorer
 from xlt.reporting.pages import answer, cell, progress, short, table, to_html
-from xlt.stats.analysis import analyse, rests_line, without_each
+from xlt.stats.analysis import analyse
+from xlt.stats.headline import rests_line, without_each
 from xlt.stats.scores import check_scores
 from xlt.stats.simulation import simulate
 

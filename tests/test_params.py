@@ -10,9 +10,9 @@ import yaml
 from hypothesis import given, strategies as st
 
 from xlt.common.errors import XltError
-from xlt.runs.params import Overrides, Study, set_aside
-from xlt.runs.project import find, root
-from xlt.runs.config import override, parse
+from xlt.runs.config import Overrides, override, parse
+from xlt.runs.params import Study, without_absent
+from xlt.runs.project import find_params, root
 from xlt.tasks.cards import Phase
 
 FILE = 'params/tiny.yaml'
@@ -193,7 +193,7 @@ def test_override_makes_mappings():
 
 
 def test_reading_a_study_imports_no_torch(project):
-    code = f'import sys; from xlt.runs.params import Study; from xlt.runs.status import status; status(Study.read({FILE!r})); print("torch" in sys.modules)'
+    code = f'import sys; from xlt.runs.params import Study; from xlt.runs.status import study_status; study_status(Study.read({FILE!r})); print("torch" in sys.modules)'
     out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=os.environ)
     assert out.stdout.strip() == 'False', out.stderr
 
@@ -202,7 +202,7 @@ def test_find_prefers_the_current_folder(project, monkeypatch, tmp_path_factory)
     other = tmp_path_factory.mktemp('other')
     (other / 'tiny.yaml').write_text('study: x')
     monkeypatch.chdir(other)
-    assert find('tiny.yaml') == (other / 'tiny.yaml').resolve()
+    assert find_params('tiny.yaml') == (other / 'tiny.yaml').resolve()
 
 
 HUB = ['source={kind: hub}', 'encoder={kind: pretrained, name: xlm-roberta-base, revision: e73636d4f797dec63c3081bb6ed5c7b0bb3f2089}',
@@ -216,7 +216,7 @@ def test_an_intermediate_task_that_the_source_lacks_is_set_aside_with_its_reason
 
 def test_setting_aside_changes_no_study(project):
     asked = Study(**{**Study.read(FILE).dump(), 'source': {'kind': 'hub'}, 'intermediates': ['mnli', 'ccg'], 'targets': ['xnli', 'bucc2018']})
-    before, kept = asked.dump(), set_aside(asked)
+    before, kept = asked.dump(), without_absent(asked)
     assert asked.dump() == before and asked.absent == {}
     assert (kept.intermediates, kept.targets, set(kept.absent)) == (['mnli'], ['xnli'], {'ccg', 'bucc2018'})
 
@@ -245,7 +245,7 @@ def test_device_and_precision_are_resolved(kind, device, precision, gpus, wanted
 
 
 @pytest.mark.parametrize('settings, said', [
-    (['languages=[qaa, qab, qac]'], 'tertiles need 3 at least'), (['languages=[qab]', 'analysis.groups=median'], 'median need 2 at least'),
+    (['languages=[qaa, qab, qac]'], 'tertiles need at least 3'), (['languages=[qab]', 'analysis.groups=median'], 'median need at least 2'),
     (['languages=[qaa, qab, qac]', 'analysis.groups=median'], None)])
 def test_languages_that_make_no_groups_are_refused_before_anything_runs(project, settings, said):
     if said is None: assert Study.read(FILE, set=settings).study == 'tiny'

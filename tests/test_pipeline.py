@@ -19,7 +19,7 @@ from machine import FILE, launch, states, write_stubs, written, xlt
 from xlt.runs.params import Study
 from xlt.runs.graph import find_run, runs
 from xlt.runs.store import result
-from xlt.runs.status import status
+from xlt.runs.status import study_status
 
 STUB = """\
 study: tiny
@@ -221,7 +221,7 @@ def test_a_pair_by_hand(undone):
     subprocess.run(command, check=True, capture_output=True)
     assert states()['mnli--tatoeba--s0'] == 'done' and states()['none--tatoeba--s0'] == 'waiting'
     wrong = subprocess.run([*command[:-1], '7'], capture_output=True, text=True)
-    assert wrong.returncode and 'there is no pair run mnli--tatoeba--s7' in wrong.stderr
+    assert wrong.returncode and 'no pair run mnli--tatoeba--s7' in wrong.stderr
 
 
 def test_no_report_of_nothing(undone):

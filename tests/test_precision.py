@@ -108,20 +108,21 @@ def test_values_are_close(lab, encoder, tokenizer):
 
 
 def test_a_processor_without_bf16_is_warned_about_once(project, monkeypatch, capsys):
-    from xlt.runs import params
     from xlt.cli.commands import check_hardware
-    from xlt.runs.params import Study, bf16_on_cpu, slow
+    from xlt.common import devices
+    from xlt.common.devices import bf16_on_cpu
+    from xlt.runs.params import Study, bf16_warning
     study, fast = (Study.read('params/tiny.yaml', [f'precision={p}']) for p in ('bf16', 'fp32'))
     for flags, known in (('flags : fpu avx2 avx512f avx512_bf16', True), ('flags : fpu amx_bf16 amx_tile', True), ('Features : fp asimd bf16', True),
                          ('flags : fpu avx2 avx512f', False)):
         bf16_on_cpu.cache_clear()
         with monkeypatch.context() as m:
-            m.setattr(params.Path, 'read_text', lambda *a, **k: flags)
+            m.setattr(devices.Path, 'read_text', lambda *a, **k: flags)
             assert bf16_on_cpu() == known
-        assert (slow(study) is None) == known and slow(fast) is None
+        assert (bf16_warning(study) is None) == known and bf16_warning(fast) is None
     check_hardware(fast, None)
     assert capsys.readouterr().err == ''
     check_hardware(study, None)
     said = capsys.readouterr().err
-    assert said.count('\n') == 1 and 'tiny.yaml: precision is bf16, for which this processor has no instructions' in said
+    assert said.count('\n') == 1 and 'tiny.yaml: precision is bf16, but this processor has no bf16 instructions' in said
     bf16_on_cpu.cache_clear()

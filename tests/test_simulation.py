@@ -2,7 +2,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from xlt.stats.analysis import equivalence
+from xlt.stats.comparisons import equivalence
 from xlt.stats.randomised import SCALES, by_study, pooled, separate, stack
 from xlt.stats.calibration import block, rate, rejections, some_places, trials
 from xlt.stats.scores import check_scores

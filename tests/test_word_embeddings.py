@@ -12,7 +12,7 @@ from xlt.models.multitask import fit_mixture, masked_part, task_part
 from xlt.models.heads import load_encoder, new_model, save_encoder, with_head, with_masked_head
 from xlt.tasks.cards import MaskedText, Phase, Recipe
 from xlt.models.tokenised import table
-from xlt.models.training import arguments, fit
+from xlt.models.training import fit, training_arguments
 from xlt.models.word_embeddings import UsedRows, only_used, subwords_of
 
 VOCABULARY, DIMENSIONS = 2000, 32
@@ -61,7 +61,7 @@ def uncut(monkeypatch):
 
 
 def without_clipping(monkeypatch):
-    for module in (training, mixing): monkeypatch.setattr(module, 'arguments', lambda *a, **k: arguments(*a, **k, max_grad_norm=0))
+    for module in (training, mixing): monkeypatch.setattr(module, 'training_arguments', lambda *a, **k: training_arguments(*a, **k, max_grad_norm=0))
 
 
 @pytest.mark.parametrize('kind', ['sentence_pair', 'multiple_choice'])
@@ -104,9 +104,9 @@ def test_a_checkpoint_is_small_and_training_goes_on_from_it(encoder, tokenizer, 
         def on_step_end(self, args, state, control, **kwargs):
             if state.global_step == 23: raise Killed
     whole, expected = tuned(encoder, tokenizer)
-    init = checkpoints.Lasting.__init__
+    init = checkpoints.ResumableTrainer.__init__
     with monkeypatch.context() as m, pytest.raises(Killed):
-        m.setattr(checkpoints.Lasting, '__init__', lambda self, *a, **k: (init(self, *a, **k), self.add_callback(Stop()))[0])
+        m.setattr(checkpoints.ResumableTrainer, '__init__', lambda self, *a, **k: (init(self, *a, **k), self.add_callback(Stop()))[0])
         tuned(encoder, tokenizer, folder=tmp_path / 'training', every=0)
     found = checkpoints.resumable(tmp_path / 'training')
     with safe_open(found / 'model.safetensors', 'pt') as f:
@@ -133,9 +133,9 @@ def mixed(encoder, tokenizer, masked):
     if masked: parts.append(masked_part(with_masked_head(encoder, model), tokenizer, [f'w{i} v{i % 7} u3' for i in range(30)],
                                         MaskedText(sentences=30, batch_size=6, max_length=32)))
     sizes = []
-    step = mixing.Mixed.training_step
+    step = checkpoints.ResumableTrainer.training_step
     with pytest.MonkeyPatch.context() as m:
-        m.setattr(mixing.Mixed, 'training_step', lambda self, *a, **k: (sizes.append(len(model.get_input_embeddings().weight)), step(self, *a, **k))[1])
+        m.setattr(checkpoints.ResumableTrainer, 'training_step', lambda self, *a, **k: (sizes.append(len(model.get_input_embeddings().weight)), step(self, *a, **k))[1])
         fit_mixture(model, parts, PHASE.model_copy(update={'epochs': 2.}), 100, 0)
     return model, set(sizes)
 

@@ -10,7 +10,7 @@ __all__ = ['SHARE', 'DRAMATIC', 'Evidence', 'judge', 'interval', 'narrowed', 'st
 from typing import NamedTuple
 import numpy as np
 import pandas as pd
-from ..stats.analysis import MARGIN
+from ..stats.comparisons import MARGIN
 from ..languages.measures import languages
 from .published import carried
 from .selection import Gains, RULES, gains, picks, resamples, weighted_means
