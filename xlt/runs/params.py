@@ -22,7 +22,7 @@ from ..common.records import Strict
 from ..languages.measures import GROUPINGS, MEASURES, code_hint, groups, language_code, resource, set_apart
 from ..tasks.cards import TASKS, VARIANTS, find_task, find_variant, MaskedText, Phase, Protection, Task, Variant
 from ..data.door import why_missing, Source, no_translation_reason, why_missing, no_translation_reason
-from ..data.hub import CHECKPOINT_SHAPES, CHECKPOINT_SHAPES
+from ..data.hub import CHECKPOINT_SHAPES
 from ..models.encoders import AnyEncoder
 from .config import AnalysisSettings, Mixing, Phases, Retrieval, TaskOverrides, explain, oddities, override, parse, read_cards, resolve_card_paths, resolve_encoder_path, resolve_source_folders
 from .project import find_params, short_path
