@@ -78,10 +78,10 @@ def trial_intermediate(study: Study,
                        seed: int = 100,  # none of the study's
                       ) -> dict:  # a row for a table of settings
     "Fine-tune the bare encoder on an intermediate task with a study's own settings, and score it on that task's English development examples."
-    recipe, pivot = study.recipe('intermediate', task), study.source.pivot
-    found, _, _, _, dev, history, minutes = fit_bare(study, task, recipe, {t: [pivot] for t in study.targets}, seed)
+    recipe = study.recipe('intermediate', task)
+    found, _, _, _, dev, history, minutes = fit_bare(study, task, recipe, {t: study.evaluated(t) for t in study.targets}, seed)
     return {'intermediate': task, **recipe.model_dump(include=set(SETTINGS)), 'dev_items': len(dev), 'metric': found.metrics[0], 'dev': round(history['best'], 1),
-            'chance': round(chance(found, dev, recipe, pivot), 1), 'loss': round(history['loss'], 3), 'minutes_one_core': round(minutes, 1)}
+            'chance': round(chance(found, dev, recipe, study.source.pivot), 1), 'loss': round(history['loss'], 3), 'minutes_one_core': round(minutes, 1)}
 
 # %% ../../nbs/runs/13_settings.ipynb #set1000c
 def tried(study: Study,
