@@ -47,14 +47,12 @@ run.finish()"""
 
 INTERMEDIATE = """\
 import os, time
-from xlt.runs.worker import begin
 run = begin(study, 'intermediate', intermediate, seed=seed, history=In)
 run.finish()"""
 
 PAIR = """\
 import json, os, signal, time, zlib
 from pathlib import Path
-from xlt.runs.worker import begin
 from xlt.tasks.cards import TASKS
 run = begin(study, 'pair', intermediate, target, seed, history=In)
 fault = json.loads(Path('faults.json').read_text()).get(run.run.name) if Path('faults.json').exists() else None
@@ -79,7 +77,6 @@ run.finish([{'language': c, 'metric': TASKS[target].metrics[0], 'n': 10, 'score'
 REPORT = """\
 import json
 from xlt.runs.project import root
-from xlt.runs.worker import begin
 from xlt.runs.status import collect_scores
 from xlt.common.io import write
 run = begin(study, 'report', history=In)

@@ -17,10 +17,10 @@ from functools import lru_cache
 from typing import Literal
 import pandas as pd
 from pydantic import Field
-from ..common.digests import cached_sha256, file_digest, list_files, cached_sha256, list_files
+from ..common.digests import cached_sha256, file_digest, list_files
 from ..common.errors import XltError
 from ..common.io import expand_path, read_lines
-from ..languages.measures import MEASURES, language_table, language_table
+from ..languages.measures import MEASURES, language_table
 from .examples import dataset, key, sentences, text_digest, texts
 from .source import DataSource
 from ..tasks.card import Task

@@ -72,7 +72,7 @@ def text_features(data: Dataset, tokenizer: PreTrainedTokenizerFast, max_length:
     "One feature for each text of a classification task: `input_ids`, `attention_mask`, `labels`."
     read = tokenizer(list(data['text']), truncation=True, max_length=max_length)
     return [dict(input_ids=i, attention_mask=m, labels=l)
-            for i, m, l in zip(read['input_ids'], read['attention_mask'], numbers(data['label'], labels))]
+            for i, m, l in zip(read['input_ids'], read['attention_mask'], label_ids(data['label'], labels))]
 
 # %% ../../nbs/models/00_features.ipynb #c018
 def choice_features(data: Dataset, tokenizer: PreTrainedTokenizerFast, max_length: int) -> list[dict]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from ..stats.comparisons import MARGIN
-from ..languages.measures import language_table, language_table
+from ..languages.measures import language_table
 from .published import read_published
 from .selection import Gains, RULES, study_gains, dev_choices, resamples, weighted_means
 from ..tasks.cards import INTERMEDIATE, TARGET

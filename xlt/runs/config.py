@@ -165,7 +165,7 @@ def resolve_card_paths(data: dict,  # a study's parameters, changed in place
 def read_card(path: Path) -> Task:
     "The card of a task in a file of one's own; whatever is wrong with it is one `XltError`."
     file = short_path(path)
-    if not path.is_file(): raise XltError(f'{file}: no such file{nearest(path.name, sorted(p.name for p in path.parent.glob("*.y*ml")))}')
+    if not path.is_file(): raise XltError(f'{file}: no such file{did_you_mean(path.name, sorted(p.name for p in path.parent.glob("*.y*ml")))}')
     try: text = path.read_text(encoding='utf-8')
     except UnicodeDecodeError as e: raise XltError(f'{file}: not UTF-8 text ({e.reason})') from None
     data = parse(text, file)

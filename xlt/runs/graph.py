@@ -10,12 +10,12 @@ __all__ = ['FORMAT', 'fingerprint', 'Run', 'run_name', 'make_run', 'shared_model
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from ..common.errors import did_you_mean, XltError, did_you_mean
+from ..common.errors import did_you_mean, XltError
 from ..tasks.cards import TASKS, find_variant
 from ..tasks.own import decides
 from .project import root
 from .params import Study
-from ..common.io import canonical_json, canonical_json
+from ..common.io import canonical_json
 
 # %% ../../nbs/runs/05_graph.ipynb #c005
 FORMAT = 1  # part of every spec: raise it when new code must not reuse old runs

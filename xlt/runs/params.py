@@ -17,11 +17,11 @@ import pandas as pd
 from fastcore.basics import patch
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError
 from ..common.devices import bf16_on_cpu, bf16_on_gpu, visible_gpus
-from ..common.errors import did_you_mean, XltError, did_you_mean
+from ..common.errors import did_you_mean, XltError
 from ..common.records import Strict
 from ..languages.measures import GROUPINGS, MEASURES, code_hint, groups, language_code, resource, set_apart
 from ..tasks.cards import TASKS, VARIANTS, find_task, find_variant, MaskedText, Phase, Protection, Task, Variant
-from ..data.door import why_missing, Source, no_translation_reason, why_missing, no_translation_reason
+from ..data.door import why_missing, Source, no_translation_reason
 from ..data.hub import CHECKPOINT_SHAPES
 from ..models.encoders import AnyEncoder
 from .config import AnalysisSettings, Mixing, Phases, Retrieval, TaskOverrides, explain, oddities, override, parse, read_cards, resolve_card_paths, resolve_encoder_path, resolve_source_folders

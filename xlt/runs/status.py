@@ -11,7 +11,7 @@ import json, time
 from pathlib import Path
 import pandas as pd
 from ..tasks.cards import TASKS
-from ..common.digests import file_stamp, file_stamp
+from ..common.digests import file_stamp
 from .graph import Run, run_name, runs
 from .project import root
 from .params import Study

@@ -88,7 +88,7 @@ def odd_card(task: Task,  # a card of one's own
     if task.name in BUILT_IN: return [f'task is {task.name!r}, which is a task of the library already; take another name']
     if task.train_on in (None, task.name): return []
     known = BUILT_IN | others
-    if task.train_on not in known: return [f'train_on is {task.train_on!r}{nearest(task.train_on, known)}; choose from {", ".join(known)}']
+    if task.train_on not in known: return [f'train_on is {task.train_on!r}{did_you_mean(task.train_on, known)}; choose from {", ".join(known)}']
     home = known[task.train_on]
     if home.train_on != home.name: return [f'train_on is {home.name!r}, which has no training set of its own; it trains on {home.train_on}']
     if home.kind != task.kind: return [f'train_on is {home.name!r}, a task of kind {home.kind}, but this one is of kind {task.kind}']
