@@ -56,17 +56,19 @@ def protection_figure(table: pd.DataFrame,  # from `xlt.stats.protection.protect
     "What each variant avoids and what it keeps, against the plain form."
     fig, axes = canvas(9.2, 4.4, 1, 2, sharex=True)
     pooled = table[table.task == 'all']
+    seeds = f'{pooled.seeds.max()} seed{"s" * bool(pooled.seeds.max() > 1)}'
     what = {'pivot': pivot, 'high': 'high-resource languages'}
     for ax, (by, name) in zip(axes, what.items()):
         draw_forms(ax, table, by)
-        ax.set(xlabel='low-resource languages, variant minus plain (points)\n← worse off than after plain training · better off →',
-               ylabel=f'{name}, variant minus plain (points)\n← pays · gains →',
-               title=f'{name[:1].upper()}{name[1:]}: mean over {pooled[f"{by}_n"].max()} {"pairs of tasks" if by == "pivot" else "languages"}')
+        ax.set(xlabel=f'low-resource languages (mean over {pooled.low_n.max()}), variant minus plain (points)\n← worse off than after plain training · better off →',
+               ylabel='variant minus plain (points)\n← pays · gains →',
+               title=f'{name[:1].upper()}{name[1:]}: mean over {pooled[f"{by}_n"].max()} {"pairs of tasks" if by == "pivot" else "languages"}, {seeds}')
+    axes[0].plot([], [], 'o', ms=3.5, color=GREY, label='one intermediate task'), axes[0].errorbar([], [], [], [], fmt='o', color=GREY, label='all, with 95 % intervals')
+    axes[0].plot([], [], color=GREY, lw=5, alpha=.35, label='what no other beats in both')
+    fig.legend(*axes[0].get_legend_handles_labels(), loc='outside lower left', ncols=3)
     fig.draw_without_rendering()
     for ax, by in zip(axes, what):
         label_points(ax, [*pooled.low, 0.], [*pooled[by], 0.], [*pooled.suffix, 'plain'], along_bars(pooled.astype({f'{n}_{e}': float for n in ('low', by) for e in ('low', 'high')}), by))
-    fig.suptitle(f'95 % intervals; {pooled.low_n.max()} low-resource languages, {pooled.seeds.max()} seed{"s" * bool(pooled.seeds.max() > 1)}; '
-                 f'small marks: one intermediate task; grey steps: what no other variant beats in both', x=.01, ha='left', size=8)
     free = pooled[non_dominated(pooled)].suffix
     fig.alt = (f'Two scatter plots of {len(pooled)} variants against their plain forms. Across: what the low-resource languages gain; up: what {pivot} '
                f'and the high-resource languages gain. ' + '; '.join(f'{r.suffix} {number(r.low)}, {number(r["pivot"])} and {number(r.high)} points' for _, r in pooled.iterrows())
