@@ -19,7 +19,7 @@ from machine import FILE, launch, states, write_stubs, written, xlt
 from xlt.runs.params import Study
 from xlt.runs.graph import find_run, runs
 from xlt.runs.store import result
-from xlt.runs.status import status
+from xlt.runs.status import study_status
 
 STUB = """\
 study: tiny

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from xlt.paper.claims import Evidence, claim_6
-from xlt.paper.selection import gains
+from xlt.paper.selection import study_gains
 from xlt.reporting.pareto import front_steps, protection_figure
 from xlt.stats.protection import advice, non_dominated, protection_table
 from xlt.stats.scores import check_scores
@@ -90,7 +90,7 @@ def test_the_figure_says_n_and_directions():
 
 def test_claim_6_is_not_moved_by_variants_that_protect():
     effects = {'mnli': (3, 2, 2), 'mnli-mlm': (1, 1, 1), 'mnli-mt': (4, 3, 3)}
-    found = [{r['part']: r for r in claim_6(Evidence(gains(t), t.iloc[:0], draws=200))}
+    found = [{r['part']: r for r in claim_6(Evidence(study_gains(t), t.iloc[:0], draws=200))}
              for t in (scores(effects), scores({**effects, 'mnli-frozen': (9, 9, 9), 'mnli-mlm-frozen': (9, 9, 9)}))]
     assert (found[0]['mlm']['verdict'], found[0]['mt']['verdict']) == ('supported', 'contradicted')
     assert [found[1][p]['verdict'] for p in ('mlm', 'mt')] == ['supported', 'contradicted']

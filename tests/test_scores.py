@@ -5,11 +5,11 @@ import sys
 import pandas as pd
 import pytest
 from xlt.cli.main import main
-from xlt.stats.degradation import degradations, measured, primary, resource_measure, split
+from xlt.stats.degradation import degradations, measure_values, primary, resource_measure, split_groups
 from xlt.common.errors import XltError
 from xlt.languages.measures import code_hint, is_average, language_code, language_forms, languages, resource
-from xlt.runs.status import COLUMNS
-from xlt.stats.scores import check_scores, open_scores, read_scores, read_text
+from xlt.runs.status import SCORE_COLUMNS
+from xlt.stats.scores import check_scores, open_scores, read_scores, read_as_text
 from xlt.stats.simulation import simulate
 
 CODES = 'sw yo th vi fr ru de es en'.split()
@@ -18,7 +18,7 @@ CODES = 'sw yo th vi fr ru de es en'.split()
 def rows(*treated: str, targets=('xnli',), seeds=(0,), shift=1.5) -> pd.DataFrame:
     "A table in percent in which every intermediate task costs each language a little more than the one before."
     return pd.DataFrame([('mine', i, t, c, 'accuracy', s, round(60 + 2.25 * k - shift * n - .1 * s + .01 * k * n, 2), 100)
-                         for n, i in enumerate(('none', *treated)) for t in targets for s in seeds for k, c in enumerate(CODES)], columns=COLUMNS)
+                         for n, i in enumerate(('none', *treated)) for t in targets for s in seeds for k, c in enumerate(CODES)], columns=SCORE_COLUMNS)
 
 
 def refused(call, *arguments, **named) -> str:
@@ -123,17 +123,17 @@ def test_a_missing_column_names_what_is_like_it():
 
 
 def wide(table, by='language'):
-    other = [c for c in COLUMNS if c not in (by, 'score', 'n')]
+    other = [c for c in SCORE_COLUMNS if c not in (by, 'score', 'n')]
     return table.pivot(index=other, columns=by, values='score').reset_index()
 
 
 def test_wide_tables():
     table = rows('mnli', 'qqp', targets=('xnli', 'pawsx'))
-    expected = table.assign(n='').sort_values(COLUMNS[:6]).reset_index(drop=True)
+    expected = table.assign(n='').sort_values(SCORE_COLUMNS[:6]).reset_index(drop=True)
     for by in ('language', 'intermediate'):
         found, said = open_scores(wide(table, by))
         assert f'one {by} per column' in said[0]
-        pd.testing.assert_frame_equal(found.sort_values(COLUMNS[:6]).reset_index(drop=True), check_scores(expected).sort_values(COLUMNS[:6]).reset_index(drop=True))
+        pd.testing.assert_frame_equal(found.sort_values(SCORE_COLUMNS[:6]).reset_index(drop=True), check_scores(expected).sort_values(SCORE_COLUMNS[:6]).reset_index(drop=True))
 
 
 def test_a_wide_table_with_gaps_averages_and_strange_columns():
@@ -197,7 +197,7 @@ def test_averages_are_left_out(label):
 def test_a_slip_is_named_and_not_sent_to_a_file():
     message = refused(primary, open_scores(rows('mnli').replace({'language': {'ru': 'jp'}}))[0], resource())
     assert 'jp (did you mean ja?)' in message and 'FILE.csv' not in message
-    assert 'FILE.csv' in refused(measured, ['tlh', 'jp'], resource())
+    assert 'FILE.csv' in refused(measure_values, ['tlh', 'jp'], resource())
     assert code_hint('Swahilli') == ' (did you mean sw?)' and code_hint('qab') == '' and not is_average('mal')
 
 
@@ -296,8 +296,8 @@ def test_a_resource_file_is_checked_like_a_table(tmp_path, text, message):
 def test_groups_by_joshi_are_those_of_the_file_if_it_holds_classes(tmp_path):
     codes = 'amh hau pcm wol swa yor'.split()
     own = resource_file(tmp_path / 'joshi.csv', 'language,value\n' + ''.join(f'{c},{v}\n' for c, v in zip(codes, (2, 2, 0, 4, 2, 5))))
-    assert split(list(own.index), own, 'joshi') == (['pcm', 'am', 'ha', 'sw'], ['wo', 'yo'])
+    assert split_groups(list(own.index), own, 'joshi') == (['pcm', 'am', 'ha', 'sw'], ['wo', 'yo'])
     other = pd.concat([own, pd.Series({'hne': 3., 'tlh': 3.})]).rename('bytes') * 1000
-    assert 'classes that come with xlt have no value for hne, tlh' in refused(split, list(other.index), other, 'joshi')
+    assert 'classes that come with xlt have no value for hne, tlh' in refused(split_groups, list(other.index), other, 'joshi')
     xtreme = pd.Series({c: 1000. * k for k, c in enumerate('sw yo de fr'.split())}, name='bytes')
-    assert split(list(xtreme.index), xtreme, 'joshi') == split(list(xtreme.index), resource(), 'joshi'), 'for these there are classes'
+    assert split_groups(list(xtreme.index), xtreme, 'joshi') == split_groups(list(xtreme.index), resource(), 'joshi'), 'for these there are classes'

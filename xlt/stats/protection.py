@@ -11,7 +11,7 @@ __all__ = ['GAINERS', 'suffix_of', 'variants_in', 'matched_forms', 'gains_by_lan
 import pandas as pd
 from ..common.text import number
 from .comparisons import half_width
-from .degradation import average_loss, comparable, connected, degradations, language_effects, split
+from .degradation import average_loss, comparable_scores, connected, degradations, language_effects, split_groups
 from ..tasks.cards import VARIANTS
 
 # %% ../../nbs/stats/12_protection.ipynb #s12c0002
@@ -70,10 +70,10 @@ def gains_of_forms(rows: pd.DataFrame,  # from `matched_forms`
                    how: str, pivot: str,  # as in `protection_table`
                   ) -> dict:  # `pivot`, `high`, `low`: variant less plain form; `…_plain`: plain form less baseline; each as of `spread_of`
     "What a variant and its plain form gain, in English and in the two groups."
-    rows = comparable(rows, measure, pivot)[0]
+    rows = comparable_scores(rows, measure, pivot)[0]
     both = {'': ('variant', 'plain'), '_plain': ('plain', 'none')}
     found = {end: gains_by_language(rows, *forms, pivot) for end, forms in both.items()}
-    low, high = split(found[''].index, measure, how)
+    low, high = split_groups(found[''].index, measure, how)
     at_home = {end: gains_in_pivot(rows, *forms, pivot) for end, forms in both.items()}
     return {name + end: spread_of(values) for end in both
             for name, values in zip(GAINERS, (at_home[end], found[end][high], found[end][low]))}
