@@ -14,23 +14,12 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
-from machine import FILE, launch, states, write_stubs, written, xlt
+from machine import FILE, STUB, launch, states, write_stubs, written, xlt
 
 from xlt.runs.params import Study
 from xlt.runs.graph import find_run, runs
 from xlt.runs.store import result
 from xlt.runs.status import status
-
-STUB = """\
-study: tiny
-source: {kind: lab, seed: 1}
-encoder: {kind: scratch, steps: 50}
-intermediates: [mnli]
-targets: [tatoeba]
-retrieval: {layer: 1}
-analysis: {resource: corpus_sentences}
-"""
-
 
 SCORES = 'reports/tiny/scores.csv'
 
