@@ -76,8 +76,8 @@ def place(run) -> str:
 
 
 def needs(wildcards):
-    "The result of the run whose checkpoint this one starts from; a run that is done needs nothing more."
-    return [] if wildcards.name in DONE else ancient(place(RUNS[wildcards.name].parent))
+    "The results of the runs whose checkpoints this one reads; a run that is done needs nothing more."
+    return [] if wildcards.name in DONE else [ancient(place(start)) for start in RUNS[wildcards.name].starts_from]
 
 
 def executed(run) -> str:

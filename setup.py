@@ -9,6 +9,7 @@ from setuptools.command.build_py import build_py
 parser = ConfigParser(delimiters=['='], interpolation=None)
 parser.read('settings.ini', encoding='utf-8')
 cfg = parser['DEFAULT']
+lora = cfg['lora_requirements'].split()  # for the variants -lora
 packaged = cfg['packaged_requirements'].split()  # an encoder; for the tests where it needs no compiler
 PROJECT = ('Snakefile', 'constraints.txt', 'profiles', 'params', 'nbs/study')  # what `xlt run` needs besides code
 
@@ -29,5 +30,5 @@ class WithProject(build_py):
 setup(version=cfg['version'], cmdclass={'build_py': WithProject},
       packages=find_packages(include=['xlt', 'xlt.*']), package_data={'xlt': ['tables/*', 'page/*']},
       install_requires=cfg['requirements'].split(),
-      extras_require={'packaged': packaged, 'dev': cfg['dev_requirements'].split() + [f'{r}; sys_platform == "linux"' for r in packaged]},
+      extras_require={'packaged': packaged, 'lora': lora, 'dev': cfg['dev_requirements'].split() + lora + [f'{r}; sys_platform == "linux"' for r in packaged]},
       entry_points={'console_scripts': cfg['console_scripts'].split()})

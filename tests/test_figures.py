@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from xlt.reporting import figures
+from xlt.reporting import drawing, figures
+from xlt.reporting.comparison_figures import forest_rows
 from xlt.stats.analysis import analyse
 from xlt.stats.scores import check_scores
 from xlt.languages.measures import languages, resource
@@ -46,16 +47,16 @@ def test_every_language_is_labelled_once_and_no_label_hides_another(drawn):
     texts = fig.axes[0].texts
     assert sorted(t.get_text() for t in texts) == sorted(resource().drop('en').index)
     boxes = [t.get_window_extent(fig.canvas.get_renderer()).extents for t in texts]
-    covered = [figures.overlap(a, b) for i, a in enumerate(boxes) for b in boxes[:i]]
+    covered = [drawing.overlap(a, b) for i, a in enumerate(boxes) for b in boxes[:i]]
     assert np.count_nonzero(np.array(covered) > 5) <= 2
 
 
 def test_saved_twice_the_same(drawn, tmp_path):
-    stamp = figures.stamp('s', [0, 1], 'abcdef0123456789', True)
+    stamp = drawing.stamp('s', [0, 1], 'abcdef0123456789', True)
     assert stamp == 's · seeds 0, 1 · commit abcdef0123, changed'
-    first = {p: p.read_bytes() for p in figures.save(drawn['targets'], tmp_path, 'targets', stamp)}
+    first = {p: p.read_bytes() for p in drawing.save(drawn['targets'], tmp_path, 'targets', stamp)}
     assert sorted(p.suffix for p in first) == ['.png', '.svg'] and stamp in next(v.decode() for p, v in first.items() if p.suffix == '.svg')
-    assert first == {p: p.read_bytes() for p in figures.save(draw(study())['targets'], tmp_path, 'targets', stamp)}
+    assert first == {p: p.read_bytes() for p in drawing.save(draw(study())['targets'], tmp_path, 'targets', stamp)}
 
 
 def test_importing_and_drawing_change_nobody_elses_figures(drawn):
@@ -74,7 +75,7 @@ def test_names_with_a_dollar_sign_are_drawn_as_they_are(tmp_path):
     found = analyse(scores, measure.rename(index={'sw': '$s$w^{'}))
     drawn = figures.gallery(found, measure.name)
     for picture in drawn.values(): assert picture.svg()
-    written = figures.save_all(drawn, tmp_path, figures.stamp(found['study'], found['seeds'], None))
+    written = figures.save_all(drawn, tmp_path, drawing.stamp(found['study'], found['seeds'], None))
     shown = re.sub('<!--.*?-->', '', ''.join(p.read_text() for p in written if p.suffix == '.svg'), flags=re.DOTALL)
     for name in ('a$b$_{', 'm$n$li^_', r'x$\frac{$', '$s$w^{', '$r$ and $'): assert name in shown
 
@@ -95,7 +96,7 @@ def test_marks_and_greys_are_explained_where_they_are(drawn):
 
 
 def test_an_axis_holds_one_quantity(drawn):
-    rows = figures.forest_rows(study())
+    rows = forest_rows(study())
     assert {'target task', 'intermediate task', 'family', 'script'} < set(rows.part)
     for name, parts in (('targets', {'all', 'target task'}), ('intermediates', {'all', 'intermediate task'}), ('families', {'family', 'script'})):
         shown = [t.get_text() for t in drawn[name].axes[0].get_yticklabels()]
@@ -132,7 +133,7 @@ def test_a_dark_screen_gets_other_colours_for_ink_and_paper(drawn):
 
 def test_numbers_on_the_heat_map_can_be_read_on_a_dark_screen_too(drawn):
     "They stand on their cells, whose colours stay: so they must not be among the colours that change."
-    assert {t.get_color() for t in drawn['cells'].axes[0].texts}.isdisjoint(figures.DARK)
+    assert {t.get_color() for t in drawn['cells'].axes[0].texts}.isdisjoint(drawing.DARK)
 
 
 def test_every_picture_of_a_report_is_signed(drawn):
@@ -142,4 +143,4 @@ def test_every_picture_of_a_report_is_signed(drawn):
 
 def test_groups_differ_in_grey(drawn):
     "By their markers, which no printer takes away."
-    assert len({marker for _, marker, _ in figures.GROUPS.values()}) == len(figures.GROUPS) > 2
+    assert len({marker for _, marker, _ in drawing.GROUPS.values()}) == len(drawing.GROUPS) > 2

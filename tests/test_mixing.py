@@ -49,7 +49,7 @@ def test_what_renames_a_variant(project, setting, changes):
 
 
 def test_names(project):
-    assert find_variant('multi-mt-mlm')[1:] == ('multi', tuple(INTERMEDIATE), True, True)
+    assert find_variant('multi-mt-mlm')[1:5] == ('multi', tuple(INTERMEDIATE), True, True)
     with pytest.raises(XltError, match="'mnli-mlmm' is unknown .did you mean 'mnli-mlm'"): Study.read(FILE, set=['intermediates=[mnli-mlmm]'])
     assert Study.read(FILE, set=['tasks.mnli-mlm.epochs=2', 'intermediates=[mnli-mlm]']).mixture('mnli-mlm').shared.learning_rate == 5e-6
 

@@ -133,7 +133,7 @@ def fit_mixture(encoder: PreTrainedModel,  # trained in place
                ) -> dict:  # as of `fit`; `dev` with the score of each part; `drawn`: batches of each
     "Train several parts on one encoder; the encoder with the best mean development score is kept."
     per_epoch = sum(-(-min(len(p.rows), cap) // p.batch_size) for p in parts)
-    steps = round(per_epoch * shared.epochs)
+    steps = max(1, round(per_epoch * shared.epochs))
     schedule = task_schedule(proportions({p.name: len(p.rows) for p in parts}, cap), steps, seed)
     batches = TaskBatches(parts, schedule, seed)
     maskings = {p.name: p.collate for p in parts if isinstance(p.collate, Masking)}
@@ -142,7 +142,7 @@ def fit_mixture(encoder: PreTrainedModel,  # trained in place
     with checkpoint_folder(folder) as folder, only_used(encoder, used, shared.weight_decay):
         args = training_arguments(folder, seed, 1, shared.learning_rate, max_steps=steps, warmup_steps=shared.warmup,
                                   weight_decay=shared.weight_decay, train_sampling_strategy='sequential',
-                                  **evaluation_schedule(shared, per_epoch), **how)
+                                  **evaluation_schedule(shared, min(per_epoch, steps)), **how)
         trainer = ResumableTrainer(SharedEncoder(encoder, parts), args, train_dataset=batches, eval_dataset=batches,
                                    data_collator=lambda rows: rows[0], score_dev=SharedEncoder.dev_scores,
                                    maskings=maskings, batches_before=batches.batches_before, every=every,
@@ -150,3 +150,4 @@ def fit_mixture(encoder: PreTrainedModel,  # trained in place
         done, scores = trainer.train_or_resume(), trainer.scores
     return done | {'dev': scores, 'best': max(s['score'] for s in scores), 'of_steps': steps,
                    'drawn': dict(batches.batches_before(done['steps']))}
+

@@ -10,6 +10,7 @@ __all__ = ['MODEL_INPUTS', 'model_inputs', 'collator', 'training_arguments', 'ra
 # %% ../../nbs/models/07_training.ipynb #c003
 import re
 from collections.abc import Callable
+from math import ceil
 from pathlib import Path
 from random import Random
 import torch
@@ -200,13 +201,14 @@ def fit(model: PreTrainedModel,  # trained in place
           only_used(model, subwords_of(rows, tokenizer), phase.weight_decay)):
         args = training_arguments(folder, seed, phase.batch_size, phase.learning_rate, num_train_epochs=phase.epochs,
                                   warmup_steps=phase.warmup, weight_decay=phase.weight_decay,
-                                  **evaluation_schedule(phase, per_epoch), **how)
+                                  **evaluation_schedule(phase, min(per_epoch, ceil(per_epoch * phase.epochs))), **how)
         trainer = ResumableTrainer(model, args, train_dataset=rows, eval_dataset=rows,
                                    data_collator=collator(kind, tokenizer), score_dev=lambda m: {'score': score_dev(m)},
                                    lengths=list(features['length']), every=every, callbacks=early_stopping(phase))
         done, scores = trainer.train_or_resume(), trainer.scores
     best = max((s['score'] for s in scores), default=0.)
     return done | {'dev': scores, 'best': best, 'of_steps': trainer.state.max_steps}
+
 
 # %% ../../nbs/models/07_training.ipynb #x7told
 def describe_training(history: dict,  # from `fit` or `xlt.models.multitask.fit_mixture`

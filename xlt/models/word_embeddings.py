@@ -66,7 +66,8 @@ def only_used(model: PreTrainedModel,
              ) -> Iterator[None]:
     "Train the word embeddings that are used, where that is the same as training all; after it they are in the whole matrix."
     whole = model.get_input_embeddings()
-    if weight_decay or rows is None or len(rows) > WORTH_CUTTING * whole.num_embeddings:
+    frozen = not whole.weight.requires_grad
+    if frozen or weight_decay or rows is None or len(rows) > WORTH_CUTTING * whole.num_embeddings:
         yield
         return
     if whole.padding_idx is not None: rows = torch.cat([rows, torch.tensor([whole.padding_idx])]).unique()

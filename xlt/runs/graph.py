@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from ..common.errors import nearest, XltError
-from ..tasks.cards import TARGET
+from ..tasks.cards import TARGET, find_variant
 from .project import root
 from .params import Study
 from ..common.io import canonical
@@ -41,6 +41,11 @@ class Run:
 
     @property
     def name(self) -> str: return run_name(self.phase, self.intermediate, self.target, self.seed)
+    @property
+    def starts_from(self) -> 'tuple[Run, ...]':
+        "The runs whose checkpoints it reads: its parent's, and where weights before and after training are mixed, those before."
+        mixes = self.phase == 'intermediate' and self.parent.phase == 'intermediate'
+        return (self.parent, *([self.parent.parent] if mixes else [])) if self.parent else ()
     @property
     def study(self) -> str: return self.folder.parents[2].name
     @property
@@ -133,8 +138,10 @@ def runs(study: Study) -> list[Run]:
     mixtures = {i: study.mixture(i) for i in study.intermediates}
     specs = {i: dict(recipe=m.spec(), source=data, execution=how, **removed) | ({'unread': unread} if m.masked_lm else {})
              for i, m in mixtures.items()}
-    trained = {(i, s): make_run(study, 'intermediate', encoder, i, None, s, **specs[i])
-               for s in study.seeds for i in study.intermediates}
+    trained, plain_of = {}, {i: v.unprotected for i in study.intermediates if (v := find_variant(i)).protection == 'wise'}
+    for s, i in [(s, i) for last in (False, True) for s in study.seeds for i in study.intermediates if last == (i in plain_of)]:
+        start = trained[plain_of[i], s] if i in plain_of else encoder
+        trained[i, s] = make_run(study, 'intermediate', start, i, None, s, **specs[i])
     scored = pairs(study, encoder, trained, tests)
     before = encoder, *trained.values(), *scored
     report = make_run(study, 'report', inputs=before, pairs={p.name: p.fingerprint for p in scored},

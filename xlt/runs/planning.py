@@ -162,6 +162,7 @@ def to_read(study: Study, run: Run) -> dict[str, float]:  # `training`, `evaluat
         trained, looked = to_train(study, run.target, how, how.epochs) if how and run.parent.phase != 'pair' else (0., 0.)
         return {'training': trained, 'evaluation': looked + to_test(study, run.target)}
     mixture = study.mixture(run.intermediate)
+    if mixture.variant.protection == 'wise': return {'training': 0., 'evaluation': 0.}
     cap = math.inf if mixture.variant.plain else mixture.cap
     parts = [to_train(study, t, how, mixture.shared.epochs, cap) for t, how in mixture.tasks.items()]
     text = min(mixture.masked_lm.sentences, mixture.cap) * mixture.shared.epochs * LINE if mixture.masked_lm else 0
@@ -233,7 +234,7 @@ def trainings(study: Study) -> list[dict]:  # `phase`, `kind` and `limit` of its
     rows = []
     def add(phase, task, how, read): rows.append(dict(phase=phase, kind='paragraph' if TASKS[task].kind == 'span' else 'pair', limit=how.max_length, batch_size=how.batch_size, read=read))
     for run in runs(study):
-        if run.phase == 'intermediate':
+        if run.phase == 'intermediate' and run.parent.phase == 'encoder':
             mixture = study.mixture(run.intermediate)
             for task, how in mixture.tasks.items():
                 n = sequences(task)
@@ -302,7 +303,7 @@ UNKNOWN = 32_000  # MB for a run whose encoder has no known size
 def batches(run: Run) -> list[tuple[int, int]]:  # texts, and their longest, sub-words
     "The largest batch of each part of a run's training; none if it trains nothing."
     how = run.spec['recipe'] if run.phase in ('intermediate', 'pair') else None
-    if not how or 'neighbours' in how: return []
+    if not how or {'neighbours', 'wise_weight'} & set(how): return []
     parts = how['tasks'] if 'tasks' in how else {run.intermediate if run.phase == 'intermediate' else run.target: how}
     found = [(h['batch_size'] * TASKS[task].choices, h['max_length']) for task, h in parts.items()]
     return found + ([(how['masked_lm']['batch_size'], how['masked_lm']['max_length'])] if how.get('masked_lm') else [])

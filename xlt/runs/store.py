@@ -213,7 +213,7 @@ def chosen_again(study: Study, asked: list[str],  # names of runs, or CODE_CHANG
         raise XltError(f'--remake {unknown[0]}: no such run{nearest(unknown[0], known)}; name runs as xlt status does, or say CODE_CHANGED')
     names = set(asked) | ({n for n, r in known.items() if code_changed(r)} if 'CODE_CHANGED' in asked else set())
     for run in every:
-        if run.parent and run.parent.name in names: names.add(run.name)
+        if any(start.name in names for start in run.starts_from): names.add(run.name)
     return [r for r in every if r.name in names]
 
 def forget(run: Run) -> None:
@@ -258,23 +258,23 @@ def held(run: Run, folder: str) -> list[Path]:
 def needed_again(study: Study) -> list[Run]:  # each before what it starts from
     "Runs that are done but have no checkpoint, and from which a run that is not done starts."
     again, every = [], runs(study)
-    wanted = {r.parent.name for r in every if r.parent and not result(r)}
+    wanted = {start.name for r in every if not result(r) for start in r.starts_from}
     for run in reversed(every):  # parents come after what starts from them
         if run.name in wanted and result(run) and removed(run):
             again.append(run)
-            wanted |= {run.parent.name} if run.parent else set()
+            wanted |= {start.name for start in run.starts_from}
     return again
 
 def in_use(study: Study, run: Run) -> bool:
     "Does a run of the study that is to be done start from this one?"
     again = {r.name for r in needed_again(study)}
-    return any(r.parent and r.parent.name == run.name and (r.name in again or not result(r)) for r in runs(study))
+    return any((r.name in again or not result(r)) and run.name in [start.name for start in r.starts_from] for r in runs(study))
 
 # %% ../../nbs/runs/06_store.ipynb #x2794699
 def remove_unneeded(study: Study, run: Run) -> None:
     "Remove the checkpoints of a run and of its parent, after a report those of all runs, if they are large and no run needs them."
     limit = float(os.environ.get('XLT_KEEP_MB') or 100) * 1e6
-    for owner in runs(study) if run.phase == 'report' else filter(None, (run, run.parent)):
+    for owner in runs(study) if run.phase == 'report' else (run, *run.starts_from):
         place, done = owner.folder / 'checkpoint', result(owner)
         if not done or not place.exists() or sum(p.stat().st_size for p in place.glob('*')) <= limit or in_use(study, owner): continue
         write(owner.folder / 'checkpoint.removed', canonical({'when': time.time()}))  # first: what is half removed is not damaged

@@ -184,7 +184,7 @@ def begin(study: Study | str,  # a study, or its file
     expected = os.environ.get('XLT_EXPECT_FINGERPRINT') or run.fingerprint
     if expected != run.fingerprint:
         raise XltError(f'{study.file}: {run.name} is now {run.fingerprint}, but {expected} was asked for: the parameters or the data have changed since')
-    if run.parent: check_parent(study, run)
+    for start in run.starts_from: check_parent(study, run, start)
     check_device(study, [run])
     if computes(study, run) and (why := bf16_warning(study)): print(f'warning: {why}', flush=True)
     lock, waited = alone(run.folder)
@@ -209,9 +209,9 @@ def track(study: Study, run: Run) -> None:
                    'TENSORBOARD_LOGGING_DIR': str(root() / 'runs' / study.study / 'tensorboard' / run.name)}
 
 # %% ../../nbs/runs/07_worker.ipynb #xc46ecbc
-def check_parent(study: Study, run: Run) -> None:
-    "The run that this one starts from is finished, and its checkpoint is there, byte for byte; or an `XltError`."
-    parent, starts = run.parent, f'{study.file}: {run.name} starts from {run.parent.name}'
+def check_parent(study: Study, run: Run, parent: Run) -> None:
+    "A run that this one starts from is finished, and its checkpoint is there, byte for byte; or an `XltError`."
+    starts = f'{study.file}: {run.name} starts from {parent.name}'
     done = result(parent)
     if not done: raise XltError(f'{starts}, which is not finished; xlt run {study.file}')
     if done.get('packed'): raise XltError(f'{starts}, whose result is packed, without its checkpoint; xlt run {study.file} makes it again')

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'XTREME', 'GLUE', 'NLI_COLUMNS', 'SQUAD_COLUMNS', 'Place', 'NLI', 'UPOS', 'NER', 'Phase', 'Encoder', 'Recipe',
-           'Pretrained', 'MaskedText', 'FileForm', 'InFiles', 'Repository', 'OnHub', 'InLab', 'Task', 'intermediate',
-           'target']
+           'Pretrained', 'MaskedText', 'Protection', 'FileForm', 'InFiles', 'Repository', 'OnHub', 'InLab', 'Task',
+           'intermediate', 'target']
 
 # %% ../../nbs/tasks/00_card.ipynb #k0000004
 from pathlib import Path
@@ -90,6 +90,14 @@ class MaskedText(Strict):
     mask: float = Field(.15, gt=0, lt=1)  # share of the sub-words masked
     batch_size: int = Field(8, gt=0)  # sentences per step
     max_length: int = Field(128, ge=8)  # sub-words
+
+class Protection(Strict):
+    "What the variants that protect an encoder do; each run's fingerprint holds only what its own variant uses."
+    frozen_layers: float = Field(.5, ge=0, lt=1)  # -frozen: share of the layers that stay as they are, with the embeddings
+    lora_rank: int = Field(8, gt=0)  # -lora: rank of the update of each weight matrix
+    lora_rate: float = Field(10., gt=0)  # -lora: times the learning rate of the form without it
+    wise_weight: float = Field(.5, gt=0, lt=1)  # -wise: of the weights after training; the rest is those before
+    short_steps: float = Field(.1, gt=0, lt=1)  # -short: share of the steps of the form without it
 
 # %% ../../nbs/tasks/00_card.ipynb #k0000042
 class FileForm(Strict):
