@@ -152,3 +152,15 @@ def undisturbed(once, installed):
         (place / 'said.json').write_text(json.dumps([{k: v for k, v in vars(s).items() if k != 'args'} for s in said]))
     place = once('undisturbed', study)
     return SimpleNamespace(project=place / 'project', said=[SimpleNamespace(**s) for s in json.loads((place / 'said.json').read_text())])
+
+
+@pytest.fixture(scope='session')
+def table_report(once, installed):
+    "The report of the installed package on the table of test_pages: its `folder`, and what was `said`."
+    def report(place: Path):
+        from test_pages import TABLE
+        TABLE.to_csv(place / 'scores.csv', index=False)
+        said = installed('analyse', 'scores.csv', '--out', 'report', folder=place)
+        (place / 'said.json').write_text(json.dumps({k: v for k, v in vars(said).items() if k != 'args'}))
+    place = once('table', report)
+    return SimpleNamespace(folder=place / 'report', said=SimpleNamespace(**json.loads((place / 'said.json').read_text())))

@@ -34,11 +34,9 @@ def test_a_study_is_begun_and_planned(installed, tmp_path):
     assert said.returncode == 0 and said.stdout.startswith('my-study: '), said.stderr
 
 
-def test_analyse_without_a_clone(installed, tmp_path):
-    from test_api import TABLE
-    TABLE.to_csv(tmp_path / 'scores.csv', index=False)
-    said = installed('analyse', 'scores.csv', '--out', 'table', folder=tmp_path)
-    assert said.returncode == 0 and (tmp_path / 'table/report.html').stat().st_size > 50_000, said.stdout + said.stderr
+def test_analyse_without_a_clone(table_report):
+    said = table_report.said
+    assert said.returncode == 0 and (table_report.folder / 'report.html').stat().st_size > 50_000, said.stdout + said.stderr
 
 
 def test_a_profile_comes_with_the_package(installed, tmp_path):
