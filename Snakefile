@@ -18,11 +18,11 @@ from snakemake.exceptions import WorkflowError
 from xlt.runs.params import Study
 from xlt.runs.project import root
 from xlt.runs.planning import memory
-from xlt.runs.worker import FINISHED, leash
+from xlt.runs.worker import FINISHED, exit_with_parent
 from xlt.runs.store import is_published, needed_again, put_aside_outdated, reopen, result
 from xlt.runs.graph import runs
 
-leash()  # when `xlt run` started this and has died, so does this
+exit_with_parent()  # when `xlt run` started this and has died, so does this
 
 if 'study' not in config:
     raise WorkflowError('which study? snakemake --config study=params/lab-quick.yaml')

@@ -9,7 +9,7 @@ import nbformat
 from xlt.runs.params import Study
 from xlt.runs.store import result
 from xlt.runs.graph import runs
-from xlt.runs.status import status
+from xlt.runs.status import study_status
 
 FILE = 'params/tiny.yaml'
 STUB = """\
@@ -44,7 +44,7 @@ def git(*args: str) -> str:
 
 def states() -> dict[str, str]:
     "How each run stands."
-    return {row['run']: row['state'] for row in status(Study.read(FILE))}
+    return {row['run']: row['state'] for row in study_status(Study.read(FILE))}
 
 
 def written() -> dict[str, int]:
@@ -95,10 +95,10 @@ REPORT = """\
 import json
 from xlt.runs.project import root
 from xlt.runs.worker import begin
-from xlt.runs.status import collect
+from xlt.runs.status import collect_scores
 from xlt.common.io import write
 run = begin(study, 'report', history=In)
-scores, metrics, missing = collect(run.study)
+scores, metrics, missing = collect_scores(run.study)
 folder = root() / 'reports' / run.study.study
 write(folder / 'scores.csv', scores.to_csv(index=False))
 write(folder / 'summary.json', json.dumps({'headline': [f'line {i}' for i in range(1, 6)]}))

@@ -92,7 +92,7 @@ def test_how_many_runs_at_a_time(project, monkeypatch, encoder, gpus, cores, gig
     monkeypatch.setattr(plan.psutil, 'virtual_memory', lambda: SimpleNamespace(total=gigabytes * 10 ** 9))
     study = Study.read(FILE, set=[f'encoder={json.dumps(encoder)}', 'precision=fp32'])
     assert plan.at_a_time(study, cores) == at_once
-    limits = plan.shared(study)
+    limits = plan.shared_resources(study)
     assert list(limits) == ([] if encoder is SCRATCH else ['gpu'] if gpus else ['mem_mb'])
     if 'mem_mb' in limits: assert all(plan.memory(study, r) <= limits['mem_mb'] for r in runs(study)), 'a run that wants more than there is would never start'
 
@@ -112,9 +112,9 @@ def test_plan_counts_disk(project, monkeypatch):
     monkeypatch.setattr(plan.shutil, 'disk_usage', lambda place: type('Usage', (), {'free': 10 ** 9}))
     need = plan.disk(study, at_once=4)  # the encoder; mnli in three seeds; xquad's model for mlqa, with and without mnli, in three seeds
     assert need['checkpoints'] == 1 + 3 + 6 and need['peak'] == 2e9 * (10 + 8 * 4) and need['end'] == 0
-    assert any(line.startswith('warning') for line in plan.plan(study, 4))
+    assert any(line.startswith('warning') for line in plan.plan_lines(study, 4))
     monkeypatch.setattr(plan, 'checkpoint_size', lambda study: (None, 'as the hub lists it'))
-    assert any('disk: not known' in line for line in plan.plan(study, 4))
+    assert any('disk: not known' in line for line in plan.plan_lines(study, 4))
 
 
 def test_an_unknown_profile(project, capsys):
@@ -170,11 +170,11 @@ def test_analyse(scores, tmp_path, capsys):
 
 def test_time_left_needs_something_to_judge_by():
     waiting = [row('a', 'waiting', target='panx'), row('b', 'running', 10.)]
-    assert terminal.time_left(waiting, 2) is None and 'time left' not in terminal.progress(waiting, 2)
+    assert terminal.time_left(waiting, 2) is None and 'time left' not in terminal.progress_line(waiting, 2)
     done = [row('c', 'done', 30.), row('d', 'done', 60., target='panx')]
     assert terminal.time_left(waiting + done, 1) == 60 + 20
     assert terminal.time_left(waiting + done, 8) == 40
-    assert terminal.progress(waiting + done, 1).index('time left') < terminal.progress(waiting + done, 1).index('running'), 'a narrow terminal cuts off the end'
+    assert terminal.progress_line(waiting + done, 1).index('time left') < terminal.progress_line(waiting + done, 1).index('running'), 'a narrow terminal cuts off the end'
     assert terminal.time_left(done + [row('e', 'running', 100.)], 1) == 0
 
 
@@ -192,7 +192,7 @@ def test_failures_name_log_and_reason():
     (['ValueError: first', 'During handling of the above exception', 'nbclient.exceptions.DeadKernelError: Kernel died'], 'DeadKernelError: Kernel died'),
     (['xlt.common.errors.XltError: params/x.yaml: no'], 'params/x.yaml: no'), (['Killed'], 'Killed'), ([], 'the log is empty'), (['MemoryError'], 'MemoryError')])
 def test_one_sentence_of_a_log(last, said):
-    assert drive.sentence(last) == said
+    assert drive.last_error(last) == said
 
 
 def test_status_without_the_data(project, capsys, monkeypatch, tmp_path):
@@ -239,7 +239,7 @@ def test_one_driver(project):
 
 def test_without_a_report_the_headline_says_so(project):
     with pytest.raises(XltError, match='reports/tiny/summary.json: there is no report'):
-        drive.headline(Study.read(FILE))
+        drive.report_headline(Study.read(FILE))
 
 
 def test_snakemake_that_gives_up_shows_its_log(project, capsys):

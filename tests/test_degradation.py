@@ -10,14 +10,14 @@ from xlt.stats.degradation import (CELL, average_loss, compare, connected, degra
 from xlt.stats.scores import check_scores, read_scores
 from xlt.common.errors import XltError
 from xlt.languages.measures import languages, resource
-from xlt.runs.status import COLUMNS
+from xlt.runs.status import SCORE_COLUMNS
 from xlt.stats.simulation import simulate
 
 GOOD = [('s', 'none', 'xnli', 'sw', 'accuracy', 0, 60, 100), ('s', 'none', 'xnli', 'de', 'accuracy', 0, 70, 100),
         ('s', 'mnli', 'xnli', 'sw', 'accuracy', 0, 58, 100), ('s', 'mnli', 'xnli', 'de', 'accuracy', 0, 71, 100)]
 
 
-def table(rows=GOOD): return pd.DataFrame(rows, columns=COLUMNS)
+def table(rows=GOOD): return pd.DataFrame(rows, columns=SCORE_COLUMNS)
 
 
 def changed(row, **cells):
@@ -69,7 +69,7 @@ def test_files(tmp_path):
 
 
 def test_extra_columns_and_their_order_do_not_matter():
-    shuffled = table()[list(reversed(COLUMNS))].assign(remark='x')
+    shuffled = table()[list(reversed(SCORE_COLUMNS))].assign(remark='x')
     pd.testing.assert_frame_equal(check_scores(shuffled), check_scores(table()))
 
 

@@ -12,9 +12,9 @@ from xlt.common.errors import XltError
 from xlt.runs.params import Study
 from xlt.runs.project import root
 from xlt.runs.worker import begin
-from xlt.runs.status import collect
+from xlt.runs.status import collect_scores
 from xlt.runs.graph import find_run
-from xlt.runs.store import held
+from xlt.runs.store import files_in
 from xlt.common.io import write
 from xlt.tasks.cards import TARGET
 
@@ -182,7 +182,7 @@ def test_a_study_as_a_data_set(project, tmp_path_factory):
                      ).to_parquet(active.folder / 'predictions.parquet')
         active.finish([dict(language=c, metric='accuracy', score=50., n=2) for c in study.evaluated('tatoeba')], files=[active.folder / 'predictions.parquet'])
     with pytest.raises(XltError, match='is missing: xlt run'): export(study, out)
-    write(root() / 'reports/tiny/scores.csv', collect(study)[0].to_csv(index=False))
+    write(root() / 'reports/tiny/scores.csv', collect_scores(study)[0].to_csv(index=False))
     write(root() / 'reports/tiny/summary.json', json.dumps({'conclusion': {'sentence': 'Nothing happened.'}, 'commit': 'abc'}))
     with pytest.raises(XltError, match='was not made with these parameters'): export(study, out)
     begin(study, 'report').finish()
@@ -197,7 +197,7 @@ def test_a_study_as_a_data_set(project, tmp_path_factory):
     assert '5 steps, the best development score 61.0 %' in (out / 'models/mnli--s0/README.md').read_text()
     assert Study.model_validate(yaml.safe_load((out / 'params.yaml').read_text())).targets == ['tatoeba']
     with pytest.raises(XltError, match='is not an empty folder'): export(study, out)
-    (weights,) = [p for p in held(find_run(study, 'encoder'), 'checkpoint') if p.name == 'model.safetensors']
+    (weights,) = [p for p in files_in(find_run(study, 'encoder'), 'checkpoint') if p.name == 'model.safetensors']
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)

@@ -13,7 +13,7 @@ from xlt.models.features import train_tokenizer
 from xlt.data.lab import Lab
 from xlt.models.heads import load_tokenizer, new_model, save_encoder
 from xlt.runs.params import Study
-from xlt.runs.planning import done_here, expectations, sized, to_read
+from xlt.runs.planning import done_here, expected_seconds, data_size, to_read
 from xlt.common.progress import count_work
 from xlt.runs.worker import begin
 from xlt.runs.graph import find_run, runs
@@ -73,14 +73,14 @@ def test_sub_words_are_those_of_the_tokenizer(small):
 def test_nothing_done_nothing_guessed(small, capsys):
     assert cli.main(['plan', FILE]) == 0
     assert 'time: not known for encoder and intermediate and pair' in capsys.readouterr().out
-    assert all(seconds is None for seconds, _ in expectations(Study.read(FILE)).values())
+    assert all(seconds is None for seconds, _ in expected_seconds(Study.read(FILE)).values())
 
 
 def test_rates_of_each_kind_and_the_amount_that_is_left(small):
     pretend('encoder')
     pretend('pair', 'none', 'xnli', training=(10_000, 100.), evaluation=(10_000, 20.))
     study = Study.read(FILE)
-    found = expectations(study)
+    found = expected_seconds(study)
     read = scaled(study, find_run(study, 'pair', 'none', 'xquad'))
     assert read['training'] > 0 and read['evaluation'] > 0
     assert found['none--xquad--s0'] == (pytest.approx(5 + read['training'] * .01 + read['evaluation'] * .002, rel=1e-3), 'rates'), 'no span was measured: any kind'
@@ -88,11 +88,11 @@ def test_rates_of_each_kind_and_the_amount_that_is_left(small):
     assert found['mnli--s0'][1] == 'rates' and found['none--tatoeba--s0'][1] == 'rates'
     pretend('pair', 'none', 'xquad', training=(10_000, 300.), evaluation=(10_000, 60.))
     more = Study.read(FILE, set=['tasks.xquad.epochs=6', 'tasks.mnli.train_examples=100'])
-    found = expectations(more)
+    found = expected_seconds(more)
     read = scaled(more, find_run(more, 'pair', 'none', 'xquad'))
     assert found['none--xquad--s0'][0] == pytest.approx(5 + read['training'] * .03 + read['evaluation'] * .006, rel=1e-3), 'a span has its own rate'
     whole, part = (to_read(s, find_run(s, 'intermediate', 'mnli'))['training'] for s in (study, more))
-    assert part == pytest.approx(whole * 100 / sized(study, 'mnli', 'train', 'qaa')[0])
+    assert part == pytest.approx(whole * 100 / data_size(study, 'mnli', 'train', 'qaa')[0])
 
 
 def test_a_study_like_one_already_run(small, capsys):
@@ -128,8 +128,8 @@ def test_an_encoder_from_scratch_by_its_steps(project, monkeypatch):
     run.seconds = {'training': 60.}
     run.finish()
     twice = Study.read(FILE, set=['encoder.steps=100'])
-    assert expectations(twice)['encoder'] == (pytest.approx(120, rel=1e-3), 'rates')
-    assert expectations(Study.read(FILE, set=['encoder.hidden=128']))['encoder'][0] is None
+    assert expected_seconds(twice)['encoder'] == (pytest.approx(120, rel=1e-3), 'rates')
+    assert expected_seconds(Study.read(FILE, set=['encoder.hidden=128']))['encoder'][0] is None
 
 
 def test_the_amount_of_a_test_set(small):
@@ -137,9 +137,9 @@ def test_the_amount_of_a_test_set(small):
     for target in ('xnli', 'tatoeba'):
         whole, part = (plan.to_test(s, target) for s in (study, few))
         assert part == pytest.approx(whole * (1 / 3 if target == 'xnli' else 2 / 3)), 'Tatoeba reads every candidate'
-    n, size = sized(study, 'xnli', 'test', 'qab')
+    n, size = data_size(study, 'xnli', 'test', 'qab')
     assert n == len(load(study.source, 'xnli', 'test', 'qab')) and size > 5
     kept = list((small / 'runs' / '_sizes').glob('*.json'))
     assert kept and json.loads(kept[0].read_text())
     for path in kept: path.write_text('damaged')
-    assert sized(study, 'xnli', 'test', 'qab') == (n, size)
+    assert data_size(study, 'xnli', 'test', 'qab') == (n, size)

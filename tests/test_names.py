@@ -12,7 +12,7 @@ from xlt.common.errors import XltError, brief
 from xlt.runs.params import Study
 from xlt.runs.config import parse
 from xlt.runs.project import root
-from xlt.runs.status import note, status
+from xlt.runs.status import note, study_status
 from xlt.runs.graph import runs
 
 
@@ -76,18 +76,18 @@ def test_a_damaged_note_hides_nothing_of_a_study(project, text):
     hurt.folder.mkdir(parents=True)
     for name, state in (('running.json', 'waiting'), ('failed.json', 'failed')):
         (hurt.folder / name).write_text(text)
-        rows = status(study)
+        rows = study_status(study)
         assert len(rows) == len(others) + 1 and rows[0]['state'] == state and {r['state'] for r in rows[1:]} == {'waiting'}
     assert note(hurt, 'failed.json')['last'] == ['failed.json is damaged']
     assert main(['status', 'params/tiny.yaml']) == 0
 
 
 def test_whatever_else_goes_wrong_is_one_line(project, capsys, monkeypatch):
-    monkeypatch.setattr('xlt.runs.status.status', lambda study: {}[('x' * 10_000,)])
+    monkeypatch.setattr('xlt.runs.status.study_status', lambda study: {}[('x' * 10_000,)])
     assert main(['status', 'params/tiny.yaml']) == 2
     said = capsys.readouterr().err
     assert said.startswith('xlt: unexpected KeyError in test_names.py, line') and said.count('\n') == 1 and len(said) < 3000
-    kept = Path(said.split('the whole way there is in ')[1].split(';')[0])
+    kept = Path(said.split('The full traceback is in ')[1].split(';')[0])
     assert 'Traceback' in kept.read_text() and 'KeyError' in kept.read_text()
     kept.unlink()
     monkeypatch.setenv('XLT_TRACEBACK', '1')

@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 from xlt.common.errors import XltError
 from xlt.runs.config import Overrides, override, parse
 from xlt.runs.params import Study, without_absent
-from xlt.runs.project import find, root
+from xlt.runs.project import find_params, root
 from xlt.tasks.cards import Phase
 
 FILE = 'params/tiny.yaml'
@@ -193,7 +193,7 @@ def test_override_makes_mappings():
 
 
 def test_reading_a_study_imports_no_torch(project):
-    code = f'import sys; from xlt.runs.params import Study; from xlt.runs.status import status; status(Study.read({FILE!r})); print("torch" in sys.modules)'
+    code = f'import sys; from xlt.runs.params import Study; from xlt.runs.status import study_status; study_status(Study.read({FILE!r})); print("torch" in sys.modules)'
     out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=os.environ)
     assert out.stdout.strip() == 'False', out.stderr
 
@@ -202,7 +202,7 @@ def test_find_prefers_the_current_folder(project, monkeypatch, tmp_path_factory)
     other = tmp_path_factory.mktemp('other')
     (other / 'tiny.yaml').write_text('study: x')
     monkeypatch.chdir(other)
-    assert find('tiny.yaml') == (other / 'tiny.yaml').resolve()
+    assert find_params('tiny.yaml') == (other / 'tiny.yaml').resolve()
 
 
 HUB = ['source={kind: hub}', 'encoder={kind: pretrained, name: xlm-roberta-base, revision: e73636d4f797dec63c3081bb6ed5c7b0bb3f2089}',

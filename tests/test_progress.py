@@ -19,7 +19,7 @@ from xlt.models.checkpoints import load_or_train, seal
 from xlt.runs.params import Study
 from xlt.common.progress import amount, show_progress, tell, told
 from xlt.runs.worker import begin
-from xlt.runs.status import doing, status
+from xlt.runs.status import doing, study_status
 from xlt.runs.graph import find_run
 from xlt.runs.store import result
 
@@ -163,7 +163,7 @@ def test_status_shows_what_a_run_is_doing(project, monkeypatch, capsys):
     with run.timed('training'):
         tell(step=0, steps=900); tell(step=310, steps=900, loss=.62)
         for _ in range(1000):
-            rows = status(study)
+            rows = study_status(study)
             here = next(r for r in rows if r['run'] == 'mnli--s0')
             if (here.get('progress') or {}).get('step') == 310: break
             time.sleep(.01)
@@ -179,7 +179,7 @@ def test_status_shows_what_a_run_is_doing(project, monkeypatch, capsys):
     for text in ('', '{', '[]', 'null', '{"phase": 1, "time": 1e12}', '{"phase": "training", "time": 1e12, "step": 3}',
                  '{"phase": "training", "time": 1e12, "steps": "many", "step": 1}', '{"phase": "evaluation", "time": 1e12, "languages": 3, "number": 1}'):
         (run.folder / 'progress.json').write_text(text)
-        assert terminal.running(status(study)) == ['mnli--s0'], 'a damaged note'
+        assert terminal.running(study_status(study)) == ['mnli--s0'], 'a damaged note'
     (run.folder / 'progress.json').unlink()
     run.finish()
-    assert not (run.folder / 'progress.json').exists() and not terminal.running(status(study))
+    assert not (run.folder / 'progress.json').exists() and not terminal.running(study_status(study))

@@ -10,7 +10,7 @@ from machine import FILE, git
 
 from xlt.runs.params import Study
 from xlt.runs.provenance import keep_committed
-from xlt.runs.reproduction import remember, reproduction
+from xlt.runs.reproduction import keep_old_report, reproduction
 
 REPORT = Path('reports/tiny')
 
@@ -88,9 +88,9 @@ def test_the_line_says_the_same_or_by_how_much_and_why(study):
 
 def test_without_git_the_report_before_the_run_counts(study):
     report(-2.5, 60, 70, made_by={'processor': ['Xeon'], 'code of data.lab': ['01']})
-    remember(study)
+    keep_old_report(study)
     report(-2.5, 60, 71, made_by={'processor': ['EPYC'], 'code of data.lab': ['02']})
     assert reproduction(study).endswith('1 of 2 scores differ. What may be why: processor EPYC instead of Xeon; the code of data.lab.')
     assert 'the report that was here before' in reproduction(study)
-    remember(study), report(-2.5, 60, 71)
+    keep_old_report(study), report(-2.5, 60, 71)
     assert reproduction(study).startswith('This reproduces the report that was here before to the digit: 2 scores')

@@ -22,10 +22,10 @@ from xlt.runs.params import Study
 from xlt.runs.project import root
 from xlt.runs.worker import FINISHED, begin, check_history, fail, is_alive, take_device, this_process, track
 from xlt.common.digests import checksum
-from xlt.runs.store import (chosen_again, forget, graded, is_published, lost_languages, mixed_makers, note_languages,
+from xlt.runs.store import (runs_to_remake, forget, graded, is_published, lost_languages, mixed_makers, note_languages,
     predictions, publish, put_aside_outdated, result, to_pack)
 from xlt.common.io import write
-from xlt.runs.status import collect, status
+from xlt.runs.status import collect_scores, study_status
 from xlt.runs.graph import find_run, runs
 from xlt.paper.submission import write_task
 
@@ -131,7 +131,7 @@ def test_an_early_report_is_no_result(study, project):
     begin(study, 'report').finish()
     assert result(find_run(study, 'report')) is None
     play_all(study)
-    assert result(find_run(study, 'report')) and not any(row['state'] != 'done' for row in status(study))
+    assert result(find_run(study, 'report')) and not any(row['state'] != 'done' for row in study_status(study))
 
 
 def test_write_leaves_no_litter(project, monkeypatch):
@@ -199,16 +199,16 @@ def test_states(study, project):
     play(study, 'encoder')
     active = begin(study, 'intermediate', 'mnli')
     run = active.run
-    assert {r['run']: r['state'] for r in status(study)}['mnli--s0'] == 'running'
+    assert {r['run']: r['state'] for r in study_status(study)}['mnli--s0'] == 'running'
     note = json.loads((run.folder / 'running.json').read_text())
     write(run.folder / 'running.json', json.dumps(note | {'created': 0}))
-    assert {r['run']: r['state'] for r in status(study)}['mnli--s0'] == 'waiting'
+    assert {r['run']: r['state'] for r in study_status(study)}['mnli--s0'] == 'waiting'
     (project / 'log').write_text('\n'.join(f'line {i}' for i in range(30)) + '\n\x1b[31mboom\x1b[0m\n\n')
     fail(run.folder, project / 'log', lines=2)
-    row = next(r for r in status(study) if r['run'] == 'mnli--s0')
+    row = next(r for r in study_status(study) if r['run'] == 'mnli--s0')
     assert row['state'] == 'failed' and row['last'] == ['line 29', 'boom']
     active.finish()
-    assert {r['run']: r['state'] for r in status(study)}['mnli--s0'] == 'done'
+    assert {r['run']: r['state'] for r in study_status(study)}['mnli--s0'] == 'done'
     assert not (run.folder / 'failed.json').exists()
 
 
@@ -219,14 +219,14 @@ def test_notes_of_other_machines_are_believed():
 def test_collect(study):
     play(study, 'encoder')
     play(study, 'pair', 'none', 'xquad')
-    scores, metrics, missing = collect(study)
+    scores, metrics, missing = collect_scores(study)
     assert list(scores) == 'study intermediate target language metric seed score n'.split()
     assert set(scores.metric) == {'f1'} and set(metrics.metric) == {'exact_match'} and len(missing) == 5
     assert len(scores) == len(study.evaluated('xquad')) and scores.score.dtype == float
 
 
 def test_collect_nothing(study):
-    scores, metrics, missing = collect(study)
+    scores, metrics, missing = collect_scores(study)
     assert scores.empty and list(scores) == list(metrics) and len(missing) == 6
 
 
@@ -327,7 +327,7 @@ def test_precision_device_and_compilation_are_part_of_what_a_run_is_named_by(stu
 def test_a_gpu_that_is_not_there_is_missed_only_by_what_runs(project, monkeypatch):
     monkeypatch.setenv('XLT_DEVICES', '')
     study = Study.read(FILE, set=['device=gpu'])
-    assert {row['state'] for row in status(study)} == {'waiting'}
+    assert {row['state'] for row in study_status(study)} == {'waiting'}
     with pytest.raises(XltError, match='device is gpu, but there is none here'): begin(study, 'encoder')
     assert not (find_run(study, 'encoder').folder).exists(), 'nothing is written'
 
@@ -449,25 +449,25 @@ def edited(repo, tmp_path, monkeypatch, name, change):
 
 def test_results_of_other_code_are_said_and_repeated_on_request(study, repo, tmp_path, monkeypatch, capsys):
     play_all(study)
-    assert not any(row['code'] for row in status(study)) and chosen_again(study, ['CODE_CHANGED']) == []
+    assert not any(row['code'] for row in study_status(study)) and runs_to_remake(study, ['CODE_CHANGED']) == []
     edited(repo, tmp_path, monkeypatch, 'models.training', lambda text: text.replace('"Train a model on', '"Fit a model on') + '\n# a comment\n')
-    assert not any(row['code'] for row in status(study)), 'what is only said of code does not count'
+    assert not any(row['code'] for row in study_status(study)), 'what is only said of code does not count'
     edited(repo, tmp_path, monkeypatch, 'models.training', lambda text: text + '\nMORE = 1\n')
-    changed = {row['run']: row['code'] for row in status(study) if row['code']}
+    changed = {row['run']: row['code'] for row in study_status(study) if row['code']}
     assert changed and set(map(tuple, changed.values())) == {('models.training',)} and 'report' not in changed
     assert cli.main(['status', FILE]) == 0
     assert f'{len(changed)} runs were made by other code than today\'s (models.training)' in capsys.readouterr().out
     assert all(result(r) for r in runs(study) if r.phase != 'report'), 'nothing is repeated unasked'
-    assert {r.name for r in chosen_again(study, ['CODE_CHANGED'])} == changed.keys()
+    assert {r.name for r in runs_to_remake(study, ['CODE_CHANGED'])} == changed.keys()
 
 
 def test_what_is_made_again_takes_with_it_what_starts_from_it(study):
     play_all(study)
-    assert {r.name for r in chosen_again(study, ['mnli--s0'])} == {'mnli--s0', *(f'mnli--{t}--s0' for t in study.targets)}
-    assert {r.name for r in chosen_again(study, ['none--xquad--s0'])} == {'none--xquad--s0', 'none--mlqa--s0'}
-    with pytest.raises(XltError, match="--remake mnli--so: no such run .did you mean 'mnli--s0'"): chosen_again(study, ['mnli--so'])
-    for run in chosen_again(study, ['mnli--s0']): forget(run)
-    assert {row['run'] for row in status(study) if row['state'] == 'waiting'} == {'mnli--s0', 'report', *(f'mnli--{t}--s0' for t in study.targets)}
+    assert {r.name for r in runs_to_remake(study, ['mnli--s0'])} == {'mnli--s0', *(f'mnli--{t}--s0' for t in study.targets)}
+    assert {r.name for r in runs_to_remake(study, ['none--xquad--s0'])} == {'none--xquad--s0', 'none--mlqa--s0'}
+    with pytest.raises(XltError, match="--remake mnli--so: no such run .did you mean 'mnli--s0'"): runs_to_remake(study, ['mnli--so'])
+    for run in runs_to_remake(study, ['mnli--s0']): forget(run)
+    assert {row['run'] for row in study_status(study) if row['state'] == 'waiting'} == {'mnli--s0', 'report', *(f'mnli--{t}--s0' for t in study.targets)}
 
 
 def test_a_report_is_out_of_date_when_its_code_its_notebook_or_its_inputs_change(study, repo, tmp_path, monkeypatch):
@@ -481,7 +481,7 @@ def test_a_report_is_out_of_date_when_its_code_its_notebook_or_its_inputs_change
     play(study, 'report')
     with monkeypatch.context() as m:
         edited(repo, tmp_path, m, 'stats.analysis', lambda text: text + '\nMORE = 1\n')
-        assert result(report) is None and not any(row['code'] for row in status(study) if row['phase'] != 'report'), 'no run uses the analysis'
+        assert result(report) is None and not any(row['code'] for row in study_status(study) if row['phase'] != 'report'), 'no run uses the analysis'
     assert result(report)
     (root() / 'nbs' / 'study').mkdir(parents=True)
     notebook = json.loads((repo / 'nbs' / 'study' / 'report.ipynb').read_text())
@@ -493,7 +493,7 @@ def test_a_report_is_out_of_date_when_its_code_its_notebook_or_its_inputs_change
 def test_code_edited_while_a_run_is_under_way_vouches_for_nothing(study, monkeypatch):
     monkeypatch.setattr('xlt.runs.provenance.LOADED', {})
     play(study, 'encoder')
-    assert {'models.training', 'models.checkpoints'} <= set(next(row['code'] for row in status(study) if row['run'] == 'encoder'))
+    assert {'models.training', 'models.checkpoints'} <= set(next(row['code'] for row in study_status(study) if row['run'] == 'encoder'))
 
 
 def test_mixed_makers_are_listed(study, monkeypatch):
@@ -501,7 +501,7 @@ def test_mixed_makers_are_listed(study, monkeypatch):
     assert mixed_makers(study).empty
     with monkeypatch.context() as m:
         m.setattr('xlt.runs.worker.versions', lambda: {'python': '3.11', 'torch': '1.0'})
-        m.setattr('xlt.runs.worker.machine', lambda: {'processor': 'Abacus'})
+        m.setattr('xlt.runs.worker.this_machine', lambda: {'processor': 'Abacus'})
         play(study, 'intermediate', 'mnli')
     found = mixed_makers(study)
     assert {'torch', 'processor', 'numpy'} <= set(found.what) and 'Abacus' in set(found.value) and (found.runs == 1).all()

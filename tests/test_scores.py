@@ -8,7 +8,7 @@ from xlt.cli.main import main
 from xlt.stats.degradation import degradations, measured, primary, resource_measure, split
 from xlt.common.errors import XltError
 from xlt.languages.measures import code_hint, is_average, language_code, language_forms, languages, resource
-from xlt.runs.status import COLUMNS
+from xlt.runs.status import SCORE_COLUMNS
 from xlt.stats.scores import check_scores, open_scores, read_scores, read_text
 from xlt.stats.simulation import simulate
 
@@ -18,7 +18,7 @@ CODES = 'sw yo th vi fr ru de es en'.split()
 def rows(*treated: str, targets=('xnli',), seeds=(0,), shift=1.5) -> pd.DataFrame:
     "A table in percent in which every intermediate task costs each language a little more than the one before."
     return pd.DataFrame([('mine', i, t, c, 'accuracy', s, round(60 + 2.25 * k - shift * n - .1 * s + .01 * k * n, 2), 100)
-                         for n, i in enumerate(('none', *treated)) for t in targets for s in seeds for k, c in enumerate(CODES)], columns=COLUMNS)
+                         for n, i in enumerate(('none', *treated)) for t in targets for s in seeds for k, c in enumerate(CODES)], columns=SCORE_COLUMNS)
 
 
 def refused(call, *arguments, **named) -> str:
@@ -123,17 +123,17 @@ def test_a_missing_column_names_what_is_like_it():
 
 
 def wide(table, by='language'):
-    other = [c for c in COLUMNS if c not in (by, 'score', 'n')]
+    other = [c for c in SCORE_COLUMNS if c not in (by, 'score', 'n')]
     return table.pivot(index=other, columns=by, values='score').reset_index()
 
 
 def test_wide_tables():
     table = rows('mnli', 'qqp', targets=('xnli', 'pawsx'))
-    expected = table.assign(n='').sort_values(COLUMNS[:6]).reset_index(drop=True)
+    expected = table.assign(n='').sort_values(SCORE_COLUMNS[:6]).reset_index(drop=True)
     for by in ('language', 'intermediate'):
         found, said = open_scores(wide(table, by))
         assert f'one {by} per column' in said[0]
-        pd.testing.assert_frame_equal(found.sort_values(COLUMNS[:6]).reset_index(drop=True), check_scores(expected).sort_values(COLUMNS[:6]).reset_index(drop=True))
+        pd.testing.assert_frame_equal(found.sort_values(SCORE_COLUMNS[:6]).reset_index(drop=True), check_scores(expected).sort_values(SCORE_COLUMNS[:6]).reset_index(drop=True))
 
 
 def test_a_wide_table_with_gaps_averages_and_strange_columns():

@@ -19,8 +19,8 @@ from xlt.common.errors import XltError
 from xlt.runs.params import Study
 from xlt.runs.worker import begin
 from xlt.runs.graph import find_run, runs
-from xlt.runs.store import in_use, publish, reopen, removed, result
-from xlt.runs.status import status
+from xlt.runs.store import in_use, publish, reopen, checkpoint_removed, result
+from xlt.runs.status import study_status
 
 STUDY = """\
 study: tiny
@@ -167,7 +167,7 @@ def test_checkpoints_go_when_no_run_needs_them(small, monkeypatch):
     assert there() == {'encoder', 'qqp--s0'}
     for pair in (('qqp', 'bucc2018'), ('qqp', 'tatoeba'), ('none', 'bucc2018'), ('none', 'tatoeba')):
         finish(study, 'pair', *pair)
-    assert there() == set() and [s['state'] for s in status(study)].count('done') == 9  # all but the report
+    assert there() == set() and [s['state'] for s in study_status(study)].count('done') == 9  # all but the report
     assert reopen(study) == []
     lost = find_run(study, 'pair', 'mnli', 'tatoeba')
     (lost.folder / 'result.json').unlink()
@@ -176,12 +176,12 @@ def test_checkpoints_go_when_no_run_needs_them(small, monkeypatch):
     assert [r.name for r in reopen(study)] == ['mnli--s0', 'encoder']
     finish(study, 'encoder')
     finish(study, 'intermediate', 'mnli')
-    assert there() == {'mnli--s0'} and not removed(find_run(study, 'intermediate', 'mnli'))
+    assert there() == {'mnli--s0'} and not checkpoint_removed(find_run(study, 'intermediate', 'mnli'))
     finish(study, 'pair', 'mnli', 'tatoeba')
     assert there() == set() and reopen(study) == []
     checkpoint(find_run(study, 'intermediate', 'qqp'))  # two last pairs that ended at once, on two machines, may leave one
     play('report')
-    assert there() == set() and {s['state'] for s in status(study)} == {'done'}
+    assert there() == set() and {s['state'] for s in study_status(study)} == {'done'}
 
 
 def test_small_checkpoints_stay(small):
@@ -212,7 +212,7 @@ def test_removed_and_needed_again_is_done_again(small, monkeypatch):
 
 
 def test_signs_of_life_from_another_machine(small, monkeypatch):
-    monkeypatch.setattr(worker.show_life, '__defaults__', (.05,))
+    monkeypatch.setattr(worker.start_heartbeat, '__defaults__', (.05,))
     study = Study.read(FILE)
     active = begin(study, 'encoder')
     note = active.folder / 'running.json'
@@ -220,10 +220,10 @@ def test_signs_of_life_from_another_machine(small, monkeypatch):
     while note.stat().st_mtime == 1e9:
         pass
     monkeypatch.setattr(worker.socket, 'gethostname', lambda: 'login')
-    assert status(study)[0]['state'] == 'running'
+    assert study_status(study)[0]['state'] == 'running'
     active.life.set()
     os.utime(note, (1e9, 1e9))
-    assert status(study)[0]['state'] == 'waiting'
+    assert study_status(study)[0]['state'] == 'waiting'
 
 
 @pytest.mark.parametrize('top', ['runs', 'reports'])

@@ -6,7 +6,7 @@ from configparser import ConfigParser
 
 import yaml
 
-from xlt.runs.project import find, project_file, root
+from xlt.runs.project import find_params, project_file, root
 
 
 def test_the_clone_is_not_seen(installed, tmp_path):
@@ -57,7 +57,7 @@ def test_files_of_others_are_not_taken_for_the_projects(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / 'work')
     assert root() == tmp_path / 'work' and project_file('Snakefile') == code / 'project' / 'Snakefile'
     assert project_file('nbs', 'study', 'report.ipynb').is_relative_to(code / 'project') and project_file('nothing') is None
-    assert find('lab-quick') == code / 'project' / 'params' / 'lab-quick.yaml'
+    assert find_params('lab-quick') == code / 'project' / 'params' / 'lab-quick.yaml'
     for name in ('params', 'runs'): (tmp_path / 'work' / name).mkdir()
     monkeypatch.chdir(tmp_path / 'work' / 'params')
     assert root() == tmp_path / 'work', 'above is a folder with studies of one\'s own'
@@ -90,4 +90,4 @@ def test_the_image_holds_what_its_recipe_names(repo):
     assert any('docker run --rm --network none' in step.get('run', '') for step in steps)
     recipe, ignored = (repo / 'Dockerfile').read_text(), (repo / '.dockerignore').read_text().split()
     assert not set(ignored) & {'xlt', 'nbs', 'params', 'profiles', 'Snakefile', 'constraints.txt', 'settings.ini', 'setup.py', 'pyproject.toml', 'README.md'}
-    assert 'COPY constraints.txt' in recipe and 'HF_HUB_OFFLINE=1' in recipe and find('lab-quick').is_file()
+    assert 'COPY constraints.txt' in recipe and 'HF_HUB_OFFLINE=1' in recipe and find_params('lab-quick').is_file()

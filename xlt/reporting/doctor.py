@@ -20,7 +20,7 @@ from ..tasks.cards import TASKS
 from ..data.door import missing
 from ..runs.params import Study
 from ..runs.config import explain, parse
-from ..runs.project import find, project_file, root, shown
+from ..runs.project import find_params, project_file, root, short_path
 
 # %% ../../nbs/reporting/08_doctor.ipynb #x362de31
 def renamed(text: str,  # a study's file
@@ -38,13 +38,13 @@ def new_study(name: str,  # of the new study
               origin: str = 'lab-quick',  # a study's name or file
              ) -> Path:  # the new file
     "Write `params/<name>.yaml` from another study; a bad name, or one that is taken, is an `XltError`."
-    source = find(origin)
+    source = find_params(origin)
     text = source.read_text(encoding='utf-8')
-    data = parse(text, shown(source))
+    data = parse(text, short_path(source))
     try: Study(**data | {'study': name})
     except ValidationError as e: raise XltError('; '.join(explain(Study, error) for error in e.errors())) from None
     path = root() / 'params' / f'{name}.yaml'
-    if path.exists(): raise XltError(f'{shown(path)} is there already: choose another name, or edit it')
+    if path.exists(): raise XltError(f'{short_path(path)} is there already: choose another name, or edit it')
     write(path, renamed(text, data['study'], name))
     return path
 
@@ -172,7 +172,7 @@ def hindrance(file: Path,  # of a study
     try:
         study = Study.read(file)
         lacks = [why for task in (*study.intermediates, *study.targets) if task in TASKS and (why := missing(study.source, task))]
-    except XltError as e: return str(e).splitlines()[0].removeprefix(f'{shown(file)}: ')
+    except XltError as e: return str(e).splitlines()[0].removeprefix(f'{short_path(file)}: ')
     if lacks: return lacks[0]
     try: study.encoder.check()
     except XltError as e: return str(e)
@@ -213,7 +213,7 @@ def examine() -> tuple[list[dict], dict]:  # findings, and study file → what h
     found = [f for what, check in CHECKS.items() for f in looked(what, check)]
     try: studies = sorted((root() / 'params').glob('*.yaml'))
     except XltError as e: return found + [finding('project', str(e), 'note')], {}
-    return found, {shown(p): judged(p, found) for p in studies}
+    return found, {short_path(p): judged(p, found) for p in studies}
 
 # %% ../../nbs/reporting/08_doctor.ipynb #x1b3512c
 def told(found: list[dict], studies: dict) -> str:

@@ -21,9 +21,9 @@ from ..common.errors import XltError, nearest
 from ..languages.measures import language_code, languages
 from ..runs.params import Study
 from ..runs.project import root
-from ..runs.status import COLUMNS
+from ..runs.status import SCORE_COLUMNS
 from ..runs.graph import Run, runs
-from ..runs.store import check_files, held, local_result, predictions, result
+from ..runs.store import check_run_files, files_in, local_result, predictions, result
 from ..common.io import write
 from ..stats.scores import check_versions, equal_runs, read_text, typed
 from ..tasks.cards import TARGET
@@ -213,7 +213,7 @@ def tidy(toolkit: str | None,  # of `READERS`; None: as each file shows
          paths: list[Path], study: str, intermediate: str, seed: int = 0,
          examples: int | None = None,  # in each test set where the file does not say
          **asked,  # `target`, `language`, `record`, for files that do not say
-        ) -> tuple[pd.DataFrame, list[str]]:  # columns `COLUMNS`, `version` and `source`; what was left out
+        ) -> tuple[pd.DataFrame, list[str]]:  # columns `SCORE_COLUMNS`, `version` and `source`; what was left out
     "The result files of other toolkits as rows of the tidy table."
     if toolkit and not toolkit_named(toolkit): raise XltError(f'toolkit {toolkit!r} is unknown{nearest(toolkit, READERS)}; choose from {", ".join(READERS)}')
     if asked.get('target') not in (None, *TARGET): raise XltError(f'--target {asked["target"]} is unknown{nearest(asked["target"], TARGET)}; choose from {", ".join(TARGET)}')
@@ -222,7 +222,7 @@ def tidy(toolkit: str | None,  # of `READERS`; None: as each file shows
     rows, said = [r for _, r in found if isinstance(r, dict)], grouped([(path, r) for path, r in found if isinstance(r, str)])
     if not rows: raise XltError('; '.join(said) or f'{", ".join(map(str, paths))}: no score of a task of XTREME')
     table = pd.DataFrame(rows).assign(study=study, intermediate=intermediate, seed=seed)
-    return table.assign(n=table.n.astype(float).fillna(examples))[[*COLUMNS, 'version', 'source']], said
+    return table.assign(n=table.n.astype(float).fillna(examples))[[*SCORE_COLUMNS, 'version', 'source']], said
 
 def grouped(left_out: list[tuple[Path, str]]) -> list[str]:  # of `key: reason`
     "What was left out, a sentence for each file and reason."
@@ -238,8 +238,8 @@ def add_scores(table: pd.DataFrame, path: Path) -> tuple[int, list[str]]:  # row
     "Write rows of the tidy table to a file, after those that are there."
     old = typed(read_text(path), str(path)) if Path(path).exists() else table[:0]
     both = typed(pd.concat([old, table], ignore_index=True) if len(old) else table, f'{path}, with what is to be added')
-    same = both[both.duplicated(COLUMNS[1:4] + COLUMNS[5:6])]
-    if len(same): raise XltError(f'{path if len(old) else "the files"}: there is a score of {" ".join(map(str, same.iloc[0][COLUMNS[1:6]]))} already')
+    same = both[both.duplicated(SCORE_COLUMNS[1:4] + SCORE_COLUMNS[5:6])]
+    if len(same): raise XltError(f'{path if len(old) else "the files"}: there is a score of {" ".join(map(str, same.iloc[0][SCORE_COLUMNS[1:6]]))} already')
     if both.study.nunique() > 1: raise XltError(f'{path}: it holds study {old.study.iloc[0]!r}; add scores of {table.study.iloc[0]!r} to a table of their own')
     check_versions(both, f'{path}, with what is to be added')
     write(Path(path), safe_table(both.astype({'n': 'Int64'})).to_csv(index=False))
@@ -324,16 +324,16 @@ def export(study: Study, folder: Path | str,  # a new one
     if (root() / 'runs' / study.study).is_dir() and not result(runs(study)[-1]):
         raise XltError(f'{study.file}: reports/{study.study} was not made with these parameters; xlt run {study.file}')
     kept = [r for r in runs(study) if r.phase in ('encoder', 'intermediate') and local_result(r) and (r.folder / 'checkpoint' / 'config.json').is_file()]
-    for run in kept: check_files(run)  # before anything is written
+    for run in kept: check_run_files(run)  # before anything is written
     summary = read_json(root() / 'reports' / study.study / 'summary.json')
     done = tables(study, folder / 'data')
     codes = [c for c in study.source.facts().index if c in languages().index]
     configs = ''.join(f'- config_name: {name}\n  data_files: data/{name}/data.parquet\n' for name in done)
     for run in kept:
         (folder / 'models' / run.name).mkdir(parents=True)
-        for path in held(run, 'checkpoint'): shutil.copy(path, folder / 'models' / run.name)
+        for path in files_in(run, 'checkpoint'): shutil.copy(path, folder / 'models' / run.name)
         write(folder / 'models' / run.name / 'README.md', model_card(study, run))
     write(folder / 'params.yaml', yaml.safe_dump(study.published(), sort_keys=False))
     write(folder / 'README.md', CARD.format(license=license_of(study), study=study.study, codes=', '.join(codes), configs=configs, sentence=for_markdown(summary['conclusion']['sentence']),
-                                            commit=summary.get('commit') or 'unknown', columns=', '.join(COLUMNS)))  # last: then all is there
+                                            commit=summary.get('commit') or 'unknown', columns=', '.join(SCORE_COLUMNS)))  # last: then all is there
     return done | {'models': len(kept)}

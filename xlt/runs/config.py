@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OURS', 'Overrides', 'Loader', 'mapping', 'parse', 'TaskOverrides', 'Phases', 'Retrieval', 'AnalysisSettings',
-           'Mixing', 'override', 'resolve_encoder_path', 'resolve_source_folders', 'members', 'keys', 'within',
+           'Mixing', 'override', 'resolve_encoder_path', 'resolve_source_folders', 'members', 'keys', 'step_into',
            'locate', 'explain', 'kinds', 'oddities']
 
 # %% ../../nbs/runs/01_config.ipynb #conimp
@@ -153,7 +153,7 @@ def keys(kind) -> dict:  # name → type hint
     return {n: f.annotation for n, f in kind.model_fields.items()} if isinstance(kind, type) and issubclass(kind, BaseModel) else {}
 
 # %% ../../nbs/runs/01_config.ipynb #c034
-def within(kind, step,  # a key, an index, or the `kind` of a record, as pydantic's locations have it
+def step_into(kind, step,  # a key, an index, or the `kind` of a record, as pydantic's locations have it
           ) -> tuple[list, bool]:  # the types found there, and whether `step` was only a `kind`
     "One step down into a type."
     if step in keys(kind): return members(keys(kind)[step]), False
@@ -166,7 +166,7 @@ def locate(kind, loc: tuple) -> tuple[str, list[str]]:
     types, path, beside = [kind], [], []
     for step in loc:
         if step == '[key]': break
-        found = [(k, *within(k, step)) for k in types]
+        found = [(k, *step_into(k, step)) for k in types]
         if any(tag for *_, tag in found): types = [k for k, _, tag in found if tag]; continue
         beside, types = [n for k in types for n in keys(k)], [t for _, ts, _ in found for t in ts]
         path.append(str(step))
@@ -192,7 +192,7 @@ def explain(kind, error: dict,  # one of pydantic's
 # %% ../../nbs/runs/01_config.ipynb #c038
 def kinds(kind, key: str) -> list[str]:
     "The kinds of record that a key allows."
-    return [k.model_fields['kind'].default for k in within(kind, key)[0] if 'kind' in keys(k)]
+    return [k.model_fields['kind'].default for k in step_into(kind, key)[0] if 'kind' in keys(k)]
 
 # %% ../../nbs/runs/01_config.ipynb #c040
 def oddities(data, key: str = '') -> list[str]:

@@ -24,7 +24,7 @@ from ..data.door import missing, Source, untranslated
 from ..data.hub import SHAPES
 from ..models.encoders import AnyEncoder
 from .config import AnalysisSettings, Mixing, Phases, Retrieval, TaskOverrides, explain, oddities, override, parse, resolve_encoder_path, resolve_source_folders
-from .project import find, shown
+from .project import find_params, short_path
 
 # %% ../../nbs/runs/02_params.ipynb #xcff8e6d
 Code = Annotated[str, BeforeValidator(lambda c: isinstance(c, str) and language_code(c) or c)]  # any usual form
@@ -58,9 +58,9 @@ class Study(Strict):
     @classmethod
     def read(cls, path: str | Path, set: list[str] = (), data: bool = True) -> 'Study':
         "Read and check a study's file, with `key=value` settings; with `data=False`, without its source and encoder."
-        return read_and_check(cls, find(path), set, data)
+        return read_and_check(cls, find_params(path), set, data)
     @property
-    def file(self) -> str: return shown(self._path) if self._path else f'study {self.study}'
+    def file(self) -> str: return short_path(self._path) if self._path else f'study {self.study}'
     @property
     def absent(self) -> dict[str, str]: return self._absent
     def dump(self) -> dict: return self.model_dump(mode='json')
@@ -373,7 +373,7 @@ def read_data(path: Path,  # a study's file
               settings: list[str],  # `key=value`
              ) -> dict:
     "Read a study's file and apply settings, with the paths in it made absolute."
-    file = shown(path)
+    file = short_path(path)
     try: data = parse(path.read_text(encoding='utf-8'), file)
     except UnicodeDecodeError as e: raise XltError(f'{file}: not UTF-8 text ({e.reason})') from None
     if not isinstance(data, dict):
@@ -391,7 +391,7 @@ def read_and_check(kind: type,  # `Study`
                    with_data: bool = True,  # are source and encoder looked at?
                   ) -> Study:
     "Read a study's file and check its form, then its names, then what it needs of source and encoder."
-    file, data = shown(path), read_data(path, settings)
+    file, data = short_path(path), read_data(path, settings)
     try: study, wrong = kind(**{str(k): v for k, v in data.items()}), oddities(data)
     except ValidationError as e: wrong = [explain(kind, error) for error in e.errors()]
     for check in (check_names, check_encoder, check_windows, check_source) if with_data else (check_names,):

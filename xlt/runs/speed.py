@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['VOCABULARY', 'SIZES', 'DECILES', 'PER_WORD', 'PLAN', 'configuration', 'lengths', 'made_up', 'operations',
-           'matrix_rate', 'wait', 'Clock', 'precision', 'peak', 'new', 'train_once', 'rate', 'training_rate',
-           'reading_rate', 'measure', 'place', 'keep', 'measured']
+           'matrix_rate', 'synchronise', 'Clock', 'precision', 'peak_gb', 'random_model', 'train_once', 'speed_row',
+           'training_rate', 'reading_rate', 'measure_speed', 'speed_file', 'keep_speeds', 'newest_speeds']
 
 # %% ../../nbs/runs/09_speed.ipynb #2c2ac82d
 import json, re, time
@@ -72,33 +72,33 @@ def matrix_rate(n: int = 8192, repetitions: int = 20) -> float:  # operations pe
     a, b = (torch.randn(n, n, device=device(), dtype=torch.bfloat16) for _ in range(2))
     seconds = []
     for _ in range(repetitions):
-        wait()
+        synchronise()
         begun = time.perf_counter()
         a @ b
-        wait()
+        synchronise()
         seconds.append(time.perf_counter() - begun)
     return 2 * n ** 3 / min(seconds)
 
-def wait() -> None:
+def synchronise() -> None:
     "Until the GPU has done what it was told."
     if torch.cuda.is_available(): torch.cuda.synchronize()
 
 # %% ../../nbs/runs/09_speed.ipynb #a311e5a4
 class Clock(TrainerCallback):
     "Seconds from the beginning of training to its end."
-    def on_train_begin(self, *args, **kwargs): wait(); self.begun = time.perf_counter()
-    def on_train_end(self, *args, **kwargs): wait(); self.seconds = time.perf_counter() - self.begun
+    def on_train_begin(self, *args, **kwargs): synchronise(); self.begun = time.perf_counter()
+    def on_train_end(self, *args, **kwargs): synchronise(); self.seconds = time.perf_counter() - self.begun
 
 # %% ../../nbs/runs/09_speed.ipynb #6f3d5cf6
 def precision() -> str:
     "What `precision: auto` means here: bf16 on a GPU that has it."
     return 'bf16' if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else 'fp32'
 
-def peak() -> float:  # GB
+def peak_gb() -> float:  # GB
     "The most memory held since `reset`: of the GPU, without one of this process."
     return torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else peak_memory() * 2 ** 20 / 1e9
 
-def new(config: XLMRobertaConfig, kind: str) -> PreTrainedModel:
+def random_model(config: XLMRobertaConfig, kind: str) -> PreTrainedModel:
     "A model with random weights and the head for a kind of text."
     torch.manual_seed(0)
     config.num_labels = 2 if kind == 'paragraph' else 3
@@ -116,38 +116,38 @@ def train_once(model: PreTrainedModel, kind: str, features: Dataset, batch_size:
     return clock.seconds
 
 # %% ../../nbs/runs/09_speed.ipynb #7f6cd71e
-def rate(what: str, config: XLMRobertaConfig, sizes: np.ndarray, seconds: float, times: int, matrices: float, **more) -> dict:
+def speed_row(what: str, config: XLMRobertaConfig, sizes: np.ndarray, seconds: float, times: int, matrices: float, **more) -> dict:
     "One row of the table."
     return dict(what=what, **more, examples_per_second=len(sizes) / seconds, subwords_per_second=float(sizes.sum() / seconds),
-                utilisation=times * operations(config, sizes) / seconds / matrices, peak_gb=peak(), examples=len(sizes), seconds=seconds)
+                utilisation=times * operations(config, sizes) / seconds / matrices, peak_gb=peak_gb(), examples=len(sizes), seconds=seconds)
 
 def training_rate(config: XLMRobertaConfig, kind: str, limit: int, batch_size: int, steps: int, matrices: float, compile: bool = False) -> dict:
     "How fast a model trains on texts of a kind, `batch_size` at a time."
-    model, sizes = new(config, kind), lengths(kind, batch_size * steps, limit)
+    model, sizes = random_model(config, kind), lengths(kind, batch_size * steps, limit)
     train_once(model, kind, made_up(sizes[:batch_size * max(1, steps // 10)], kind, config.vocab_size), batch_size, compile)
     seconds = train_once(model, kind, made_up(sizes, kind, config.vocab_size), batch_size, compile)
-    return rate('training', config, sizes, seconds, 3, matrices, kind=kind, limit=limit, batch_size=batch_size, compile=compile)
+    return speed_row('training', config, sizes, seconds, 3, matrices, kind=kind, limit=limit, batch_size=batch_size, compile=compile)
 
 # %% ../../nbs/runs/09_speed.ipynb #849911a0
 def reading_rate(what: str,  # `testing` or `embedding`
                  config: XLMRobertaConfig, kind: str, limit: int, n: int, matrices: float, batch_size: int = 64) -> dict:
     "How fast a model is tested on texts of a kind, or turns them into vectors of a middle layer."
-    model, sizes, tokenizer = new(config, kind).eval(), lengths(kind, n, limit), train_tokenizer({'a': ['a b c']}, 300, 1.)
+    model, sizes, tokenizer = random_model(config, kind).eval(), lengths(kind, n, limit), train_tokenizer({'a': ['a b c']}, 300, 1.)
     features = made_up(sizes, kind, config.vocab_size)
     def work(data):
         if what == 'testing': outputs(model, tokenizer, 'span' if kind == 'paragraph' else 'sentence_pair', data, batch_size, precision())
         else: embed_block(model.base_model, tokenizer, data['input_ids'][:], config.num_hidden_layers // 2, batch_size, precision())
     work(features.select(range(min(n, batch_size))))
-    wait()
+    synchronise()
     begun = time.perf_counter()
     work(features)
-    wait()
-    return rate(what, config, sizes, time.perf_counter() - begun, 1, matrices, kind=kind, limit=limit, batch_size=batch_size, compile=False)
+    synchronise()
+    return speed_row(what, config, sizes, time.perf_counter() - begun, 1, matrices, kind=kind, limit=limit, batch_size=batch_size, compile=False)
 
 # %% ../../nbs/runs/09_speed.ipynb #9958eabd
 PLAN = [('pair', 128, (4, 24, 32, 128, 256)), ('paragraph', 384, (8, 16, 32, 64))]  # kind, longest, batch sizes: the paper's, XTREME's, larger ones
 
-def measure(config: XLMRobertaConfig, steps: int, n: int, matrices: float,  # steps of training; examples tested and embedded
+def measure_speed(config: XLMRobertaConfig, steps: int, n: int, matrices: float,  # steps of training; examples tested and embedded
             plan: list = PLAN) -> list[dict]:
     "Everything that a study's hours are made of, for one size of model; the largest batch also compiled."
     rows = [training_rate(config, kind, limit, size, steps, matrices) for kind, limit, sizes in plan for size in sizes]
@@ -156,21 +156,21 @@ def measure(config: XLMRobertaConfig, steps: int, n: int, matrices: float,  # st
     return rows + [reading_rate('embedding', config, 'pair', 128, n, matrices)]
 
 # %% ../../nbs/runs/09_speed.ipynb #6801f773
-def place(name: str) -> Path:
+def speed_file(name: str) -> Path:
     "Where a device's measurements lie."
     return root() / 'reports' / 'speed' / f'{re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")}.json'
 
-def keep(name: str,  # of the device
+def keep_speeds(name: str,  # of the device
          matrices: float,  # operations per second
-         rows: dict[str, list[dict]],  # from `measure`, by size
+         rows: dict[str, list[dict]],  # from `measure_speed`, by size
         ) -> Path:
     "Write what was measured on a device."
     made = commit() | {'packages': versions(), 'date': datetime.now(timezone.utc).date().isoformat()}
-    write(place(name), json.dumps({'device': name, 'matrix_operations_per_second': matrices, 'rows': rows} | made, indent=1) + '\n')
-    return place(name)
+    write(speed_file(name), json.dumps({'device': name, 'matrix_operations_per_second': matrices, 'rows': rows} | made, indent=1) + '\n')
+    return speed_file(name)
 
 # %% ../../nbs/runs/09_speed.ipynb #9e74aca1
-def measured() -> dict | None:  # as `keep` wrote it; None: no device has been measured
+def newest_speeds() -> dict | None:  # as `keep_speeds` wrote it; None: no device has been measured
     "The newest measurements."
     found = sorted((root() / 'reports' / 'speed').glob('*.json'), key=lambda p: json.loads(p.read_text(encoding='utf-8'))['date'])
     return json.loads(found[-1].read_text(encoding='utf-8')) if found else None

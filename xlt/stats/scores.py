@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from ..common.errors import XltError, nearest
 from ..languages.measures import is_average, language_code
-from ..runs.status import COLUMNS
+from ..runs.status import SCORE_COLUMNS
 from ..tasks.cards import TARGET
 from ..common.text import from_spreadsheet
 
@@ -126,14 +126,14 @@ ALIASES = {'language': 'lang language_code lang_code locale iso', 'target': 'tas
 def renamed(table: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[str]]:  # and what was read as what
     "Give the columns the names that they have here."
     fold = lambda name: re.sub(r'[\s-]+', '_', str(name).strip().casefold())
-    plain = [fold(c) if fold(c) in (*COLUMNS, *EXTRA) else c for c in table.columns]
+    plain = [fold(c) if fold(c) in (*SCORE_COLUMNS, *EXTRA) else c for c in table.columns]
     new, said = list(plain), []
     for name, others in ALIASES.items():
         at = [i for i, c in enumerate(plain) if fold(c) in others.split()]
         if name in plain or len(at) != 1: continue
         said.append(f'column {new[at[0]]} is read as {name}')
         new[at[0]] = name
-    if twice := [c for c in (*COLUMNS, *EXTRA) if new.count(c) > 1]: raise XltError(f'{where}: two columns {twice[0]}')
+    if twice := [c for c in (*SCORE_COLUMNS, *EXTRA) if new.count(c) > 1]: raise XltError(f'{where}: two columns {twice[0]}')
     return table.set_axis(new, axis=1), said
 
 # %% ../../nbs/stats/00_scores.ipynb #x0985c6a
@@ -141,15 +141,15 @@ NO_SCORE = frozenset(['', '-', '–', '—', 'n/a', 'na', 'nan', 'none'])
 
 def long_form(table: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[str]]:  # and what was found
     "One row per score, from a table with a column for each language or for each intermediate task."
-    other = [c for c in table if c not in (*COLUMNS, *EXTRA)]
+    other = [c for c in table if c not in (*SCORE_COLUMNS, *EXTRA)]
     codes = [c for c in other if language_code(c) or is_average(c) or re.fullmatch('q[a-t][a-z]', str(c))]
     if 'score' in table: return table, []
     if 'language' not in table and len(codes) >= 3: name, values = 'language', codes
     elif 'language' in table and 'intermediate' not in table and {'none', 'baseline'} & set(other): name, values = 'intermediate', other
     else: return table, []
     numeric = [c for c in other if c not in values and pd.to_numeric(table[c], errors='coerce').notna().all()]
-    if numeric: raise XltError(f'{where}: column {numeric[0]} is neither a {name} nor {", ".join(COLUMNS)}; rename it or leave it out')
-    keep = [c for c in table if c in (*COLUMNS, *EXTRA)]
+    if numeric: raise XltError(f'{where}: column {numeric[0]} is neither a {name} nor {", ".join(SCORE_COLUMNS)}; rename it or leave it out')
+    keep = [c for c in table if c in (*SCORE_COLUMNS, *EXTRA)]
     lines = table.index if table.index.name == 'line' else pd.RangeIndex(2, len(table) + 2)
     tall = table[keep + values].assign(line=lines).melt([*keep, 'line'], values, name, 'score').sort_values('line', kind='stable').set_index('line')
     tall = tall[tall.score.notna() & ~tall.score.astype(str).str.strip().str.casefold().isin(NO_SCORE)]
@@ -159,16 +159,16 @@ def long_form(table: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[str]]
 def complete(table: pd.DataFrame, where: str,
              study: str,  # its name where the table gives none
              wide: str = '',  # what was found to be a wide table
-            ) -> pd.DataFrame:  # with all `COLUMNS`, in their order, and what it has of `EXTRA`
+            ) -> pd.DataFrame:  # with all `SCORE_COLUMNS`, in their order, and what it has of `EXTRA`
     "Fill in the columns that may be missing; an `XltError` names those that may not."
     filled = {k: v for k, v in dict(study=study, seed=0, n=np.nan).items() if k not in table}
     if 'metric' not in table and 'target' in table and set(table.target) <= set(TARGET): filled['metric'] = [TARGET[t].metrics[0] for t in table.target]
     table = table.assign(**filled)
-    if missing := [c for c in COLUMNS if c not in table]:
-        hints = ', '.join(c + nearest(c, [t for t in table.columns if t not in COLUMNS]) for c in missing)
-        rest = f'a table of scores has {", ".join(COLUMNS)} (study, seed and n may be missing)'
+    if missing := [c for c in SCORE_COLUMNS if c not in table]:
+        hints = ', '.join(c + nearest(c, [t for t in table.columns if t not in SCORE_COLUMNS]) for c in missing)
+        rest = f'a table of scores has {", ".join(SCORE_COLUMNS)} (study, seed and n may be missing)'
         raise XltError(f'{where}: {wide + ", but " if wide else ""}no column {hints}; {"add it beside the scores" if wide else rest}')
-    return table[[*COLUMNS, *(c for c in EXTRA if c in table)]]
+    return table[[*SCORE_COLUMNS, *(c for c in EXTRA if c in table)]]
 
 # %% ../../nbs/stats/00_scores.ipynb #x5d6796a
 def numbers(column: pd.Series) -> pd.Series:  # of text or numbers; NaN: not a number
@@ -179,17 +179,17 @@ def numbers(column: pd.Series) -> pd.Series:  # of text or numbers; NaN: not a n
     return pd.to_numeric(text, errors='coerce')
 
 # %% ../../nbs/stats/00_scores.ipynb #x603023a
-def typed(table: pd.DataFrame,  # columns `COLUMNS`, possibly all text
+def typed(table: pd.DataFrame,  # columns `SCORE_COLUMNS`, possibly all text
           where: str,  # the table's file, for messages
          ) -> pd.DataFrame:  # the same rows, `score` float, `seed` and `n` int (`n` float where it is not known for all), the rest text
     "Check every cell of a tidy table."
-    if twice := [c for c in COLUMNS if list(table.columns).count(c) > 1]: raise XltError(f'{where}: two columns {twice[0]}')
+    if twice := [c for c in SCORE_COLUMNS if list(table.columns).count(c) > 1]: raise XltError(f'{where}: two columns {twice[0]}')
     out = complete(table, where, 'table')
     out = out.copy() if out.index.name == 'line' else out.reset_index(drop=True)
     for c in out: out[c] = out[c].map(lambda v: from_spreadsheet(v) if isinstance(v, str) else v)  # as `xlt convert` and reports write it
     blank = out.isna() | (out.astype(str).apply(lambda c: c.str.strip()) == '')
-    for c in COLUMNS[:-1]: refuse(blank[c], where, f'{c} is empty' + ' (the baseline is called none)' * (c == 'intermediate'))
-    for c in COLUMNS[:5]: refuse(out[c].astype(str) != out[c].astype(str).str.strip(), where, f'{c} has white space around it')
+    for c in SCORE_COLUMNS[:-1]: refuse(blank[c], where, f'{c} is empty' + ' (the baseline is called none)' * (c == 'intermediate'))
+    for c in SCORE_COLUMNS[:5]: refuse(out[c].astype(str) != out[c].astype(str).str.strip(), where, f'{c} has white space around it')
     for c in ('seed', 'score', 'n'):
         number = numbers(out[c]) if c == 'score' else pd.to_numeric(out[c], errors='coerce')
         odd = ~np.isfinite(number) & ~(blank.n if c == 'n' else False)
@@ -237,7 +237,7 @@ def check_versions(out: pd.DataFrame, where: str) -> None:  # from `typed`
                f'two versions of {row.target} are not compared: {" and ".join(sorted(there | {row.version}))}')
 
 # %% ../../nbs/stats/00_scores.ipynb #x57e4a9a
-def check_scores(table: pd.DataFrame,  # columns `COLUMNS`
+def check_scores(table: pd.DataFrame,  # columns `SCORE_COLUMNS`
                  where: str = 'the table of scores',  # its file, for messages
                 ) -> pd.DataFrame:  # typed
     "Check a tidy table; what is wrong with it is an `XltError` naming file and lines."
@@ -345,6 +345,6 @@ def open_scores(table: pd.DataFrame,  # as somebody has it
 
 # %% ../../nbs/stats/00_scores.ipynb #x7c6097a
 def read_scores(path: str | Path,  # CSV, TSV or Excel; `-`: standard input
-               ) -> pd.DataFrame:  # columns `COLUMNS`, typed
+               ) -> pd.DataFrame:  # columns `SCORE_COLUMNS`, typed
     "Read and check a table of scores."
     return open_scores(read_text(path), source_name(path), Path(source_name(path)).stem)[0]
