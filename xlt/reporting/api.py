@@ -137,6 +137,7 @@ def report_tables(analysis: dict) -> dict[str, pd.DataFrame]:  # by file name
 def write_files(found: Analysis, folder: Path) -> None:
     "Everything of a report but its page."
     from xlt.reporting import figures
+    from xlt.reporting.drawing import stamp
     from xlt.reporting.explorer import explorer
     from xlt.stats.paired import half_widths
     write(folder / 'scores.csv', safe_table(found.scores).to_csv(index=False))
@@ -145,7 +146,7 @@ def write_files(found: Analysis, folder: Path) -> None:
     for name, table in report_tables(found.data).items(): write(folder / name, table.to_csv(index=False))
     write(folder / 'explorer.html', explorer(found.scores, found.measure, languages(every=True), found.data['pivot'], None, found.conclusion['sentence']))
     half, _ = half_widths(found.scores, found.data['pivot'])
-    figures.save_all(figures.gallery(found.data, str(found.measure.name), half), folder / 'figures', figures.stamp(found.data['study'], found.data['seeds'], None))
+    figures.save_all(figures.gallery(found.data, str(found.measure.name), half), folder / 'figures', stamp(found.data['study'], found.data['seeds'], None))
 
 # %% ../../nbs/reporting/07_api.ipynb #x9a3301a
 def executed(notebook, folder: Path):  # an `nbformat` notebook
