@@ -95,7 +95,7 @@ def test_every_name_that_is_used_of_a_module_is_there():
         assigned = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)} | {n.arg for n in nodes if isinstance(n, ast.arg)}
         missing += [(path.name, f'{used[n.value.id]}.{n.attr}') for n in nodes if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Load) and isinstance(n.value, ast.Name)
                     and n.value.id in used.keys() - assigned and not hasattr(import_module(used[n.value.id]), n.attr)]
-    assert sorted(set(missing)) == []
+    assert not missing, sorted(set(missing))
 
 
 def find(name: str) -> bool:

@@ -157,14 +157,14 @@ def drive(study, cores: int, *arguments: str, profile: str | None = None,
           again: list = (),  # runs that are done and are to be made again
          ) -> int:  # Snakemake's exit status; 130: interrupted
     "Let Snakemake do what is missing, and show how far it is."
-    from xlt.reporting.doctor import check_files
+    from xlt.reporting.doctor import require_open_files
     from xlt.runs.project import root
     from xlt.runs.store import forget, note_languages
     from xlt.runs.graph import runs
     from xlt.runs.worker import temporary_folder
     from xlt.runs.reproduction import keep_old_report
     from xlt.runs.kernel_pool import IMPORTS, warm_kernels
-    check_files()
+    require_open_files()
     writable(study)
     with only_driver(study), interruptible(), ExitStack() as meanwhile:
         note_languages(study)
