@@ -57,7 +57,7 @@ def forest_rows(analysis: dict) -> pd.DataFrame:  # `part`, `name`, `estimate`, 
 # %% ../../nbs/reporting/02_comparison_figures.ipynb #c031
 # marker and colour of a part
 PART_MARKERS = {'all': ('D', RED), 'target task': ('s', BLUE), 'intermediate task': ('o', BLUE), 'family': ('P', INK),
-         'script': ('^', INK)}
+                'script': ('^', INK)}
 
 def estimate_text(r) -> str:  # a row of `forest_rows`
     "An estimate with its interval."
@@ -79,7 +79,8 @@ def forest(rows: pd.DataFrame,  # from `forest_rows`, of some of its parts
         ax.hlines(at, r.ci_low, r.ci_high, color=INK, lw=1.2)
         ax.scatter(r.estimate, at, marker=marker, s=28, color=colour, zorder=3)
         if part != 'all': ax.text(-.01, at.iloc[0] + 1, part, ha='right', size=8, weight='bold', **beside)
-        for row, place in zip(r.itertuples(), at): ax.text(1.01, place, f'{estimate_text(row)}, n = {row.n}', size=7.5, **beside)
+        for row, place in zip(r.itertuples(), at):
+            ax.text(1.01, place, f'{estimate_text(row)}, n = {row.n}', size=7.5, **beside)
     ax.axvline(0, color=INK, lw=.6, ls=':')
     ax.set(yticks=y, yticklabels=drawn.name,
            ylim=(y.min() - .8, (y.max() if drawn.part[0] == 'all' else y.max() + 1) + .8), xlabel=xlabel,

@@ -25,8 +25,8 @@ from ..runs.project import find_params, project_file, root, short_path
 
 # %% ../../nbs/reporting/08_doctor.ipynb #x362de31
 def rename_study(text: str,  # a study's file
-            old: str, new: str,  # names of the two studies
-           ) -> str:
+                 old: str, new: str,  # names of the two studies
+                ) -> str:
     "A study's file for a study of another name; comments that tell how to run it follow."
     word = new if isinstance(parse(new, 'name'), str) else repr(new)  # 2026 is a number, '2026' a name
     lines = [f'study: {word}' if line.startswith('study:') else line for line in text.splitlines()]
@@ -181,8 +181,8 @@ def check_packaged() -> dict:
 
 # %% ../../nbs/reporting/08_doctor.ipynb #x4c9a3f7
 def why_not_runnable(file: Path,  # of a study
-              found: list[dict],  # what the checks found
-             ) -> str | None:  # None: it will run
+                     found: list[dict],  # what the checks found
+                    ) -> str | None:  # None: it will run
     "Why a study will not run here."
     states = {f['what']: f['state'] for f in found}
     if wrong := [w for w, state in states.items() if state == 'wrong']: return f'first see to: {", ".join(wrong)}'

@@ -18,7 +18,7 @@ from ..common.text import for_html
 
 # %% ../../nbs/reporting/04_explorer.ipynb #xba394c2
 def group_choices(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
-         measure: pd.Series,  # the study's resource measure, indexed by language code
+                  measure: pd.Series,  # the study's resource measure, indexed by language code
         ) -> dict[str, tuple[list[str], list[str]]]:  # `measure, grouping` → codes of the low and the high group
     "Every way to draw the line between the groups that these languages allow."
     codes, found = list(language_effects(lost).index), {}
@@ -30,17 +30,18 @@ def group_choices(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
 
 # %% ../../nbs/reporting/04_explorer.ipynb #x5366d04
 def answers_by_choice(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
-            lines: dict,  # from `group_choices`
+                      lines: dict,  # from `group_choices`
            ) -> pd.DataFrame:  # one row per way: `estimate` (low minus high, points) with interval and p-value
     "The primary analysis, for every way to draw the line."
     values = language_effects(lost)
     kept = ('estimate', 'ci_low', 'ci_high', 'p_value', 'n_low', 'n_high')
-    rows = [dict(way=way) | {k: v for k, v in compare_groups(values, *groups).items() if k in kept} for way, groups in lines.items()]
+    rows = [dict(way=way) | {k: v for k, v in compare_groups(values, *groups).items() if k in kept}
+            for way, groups in lines.items()]
     return pd.DataFrame(rows)
 
 # %% ../../nbs/reporting/04_explorer.ipynb #xddc142b
 def cells_by_choice(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
-           lines: dict,  # from `group_choices`
+                    lines: dict,  # from `group_choices`
           ) -> pd.DataFrame:  # one row per way and cell: `estimate`, points; None where a group has no language
     "Low minus high in every cell, for every way to draw the line."
     rows = []
@@ -48,26 +49,31 @@ def cells_by_choice(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected
         for cell, part in lost.groupby(CELL):
             means = [part.degradation[part.language.isin(group)].mean() for group in (low, high)]
             gap = means[0] - means[1]
-            rows.append(dict(zip(CELL, cell), way=way, estimate=None if pd.isna(gap) else round(gap, 6), mean=round(part.degradation.mean(), 6)))
+            rows.append(dict(zip(CELL, cell), way=way, estimate=None if pd.isna(gap) else round(gap, 6),
+                             mean=round(part.degradation.mean(), 6)))
     return pd.DataFrame(rows)
 
 # %% ../../nbs/reporting/04_explorer.ipynb #x8eac270
 def languages_by_choice(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
-                 lines: dict, measure: pd.Series,
-                 facts: pd.DataFrame,  # `name`, `family` and `script`, indexed by code
+                        lines: dict, measure: pd.Series,
+                        facts: pd.DataFrame,  # `name`, `family` and `script`, indexed by code
                  paired: pd.DataFrame | None = None,  # from `xlt.stats.paired.compare_all_pairs`: intervals over examples
-                 unseen: list[str] = (),  # codes of a group of their own
+                        unseen: list[str] = (),  # codes of a group of their own
                 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # one row per cell and language; one per language, with its group in every way
     "What is known of each language, and what happened to it in each cell."
     rows = lost[[*CELL, 'language', 'baseline', 'score', 'degradation']].round(2)
     if paired is not None:
-        rows = rows.merge(paired[[*CELL, 'language', 'lost', 'ci_low', 'ci_high']].round(2), how='left', validate='one_to_one')
-        other = (rows.pop('lost') - rows.degradation).abs() > .02  # an F1 over a whole test set is no mean over its examples
+        rows = rows.merge(paired[[*CELL, 'language', 'lost', 'ci_low', 'ci_high']].round(2), how='left',
+                          validate='one_to_one')
+        # an F1 over a whole test set is no mean over its examples
+        other = (rows.pop('lost') - rows.degradation).abs() > .02
         rows[['ci_low', 'ci_high']] = rows[['ci_low', 'ci_high']].mask(other)
     codes = sorted(lost.language.unique(), key=lambda c: (measure[c], c))
     known = facts.reindex(codes)[['name', 'family', 'script']].assign(order=range(len(codes)))
     for name, values in measures_for(codes, measure).items(): known[name] = values.reindex(codes)
-    for way, groups in lines.items(): known[way] = ['low' if c in groups[0] else 'high' if c in groups[1] else 'unseen' if c in unseen else 'middle' for c in codes]
+    for way, groups in lines.items():
+        known[way] = ['low' if c in groups[0] else 'high' if c in groups[1] else 'unseen' if c in unseen else 'middle'
+                      for c in codes]
     return rows, known.rename_axis('language').reset_index()
 
 # %% ../../nbs/reporting/04_explorer.ipynb #xa2aac5d
@@ -78,26 +84,42 @@ GROUP_SHAPES = {'low': 'triangle-down', 'middle': 'circle', 'high': 'triangle-up
 def answer_chart(over: pd.DataFrame):  # from `answers_by_choice`; gives an Altair chart
     "Low minus high over all cells, for the chosen way."
     import altair as alt
-    base = alt.Chart(over, title=['Low minus high over all pairs of tasks (points), with 95 % interval', '← low-resource languages lost less · low-resource languages lost more →']).transform_filter('datum.way === way')
-    hints = [alt.Tooltip(c, format='.2f') for c in ('estimate', 'ci_low', 'ci_high')] + [alt.Tooltip('p_value', format='.2')] + ['n_low', 'n_high']
+    base = alt.Chart(over, title=['Low minus high over all pairs of tasks (points), with 95 % interval',
+                                  '← low-resource languages lost less · '
+                                  'low-resource languages lost more →']).transform_filter('datum.way === way')
+    hints = [alt.Tooltip(c, format='.2f')
+             for c in ('estimate', 'ci_low', 'ci_high')] + [alt.Tooltip('p_value', format='.2')] + ['n_low', 'n_high']
     zero = alt.Chart().mark_rule(strokeDash=[2, 2], color=PLAIN_VIEW).encode(x=alt.datum(0))
-    return (zero + base.mark_rule(strokeWidth=2, color=PLAIN_VIEW).encode(x=alt.X('ci_low:Q', title=None), x2='ci_high:Q')
-            + base.mark_point(filled=True, opacity=1, size=90, color=GROUP_COLOURS['low']).encode(x='estimate:Q', tooltip=hints)).properties(width=480, height=34)
+    return (zero + base.mark_rule(strokeWidth=2, color=PLAIN_VIEW).encode(x=alt.X('ci_low:Q', title=None),
+                                                                          x2='ci_high:Q')
+            + base.mark_point(filled=True, opacity=1, size=90,
+                              color=GROUP_COLOURS['low']).encode(x='estimate:Q',
+                                                                 tooltip=hints)).properties(width=480, height=34)
 
 # %% ../../nbs/reporting/04_explorer.ipynb #x1703283
 def matrix_chart(cells: pd.DataFrame):  # from `cells_by_choice`; gives an Altair chart
     "Low minus high in every cell, for the chosen way; and the choice of a cell."
     import altair as alt
     names, most = {c: list(dict.fromkeys(cells[c])) for c in CELL}, float(cells.estimate.abs().max())
-    cell = alt.selection_point(name='cell', fields=CELL, on='click', clear=False, toggle=False, value=[{c: cells[c].iloc[0] for c in CELL}],
+    cell = alt.selection_point(name='cell', fields=CELL, on='click', clear=False, toggle=False,
+                               value=[{c: cells[c].iloc[0] for c in CELL}],
                                bind={c: alt.binding_select(options=names[c], name=f'{c} ') for c in CELL})
-    base = alt.Chart(cells, title=['Low minus high by cell (points): click on one', 'red, positive: low-resource languages lost more; blue: lost less', 'empty: no language of one of the groups']).transform_filter('datum.way === way').encode(
-        x=alt.X('target:N', sort=names['target'], title=None), y=alt.Y('intermediate:N', sort=names['intermediate'], title=None))
+    base = alt.Chart(cells, title=['Low minus high by cell (points): click on one',
+                                   'red, positive: low-resource languages lost more; blue: lost less',
+                                   'empty: no language of one of the '
+                                   'groups']).transform_filter('datum.way === way').encode(
+        x=alt.X('target:N', sort=names['target'], title=None),
+                                       y=alt.Y('intermediate:N', sort=names['intermediate'], title=None))
     squares = base.mark_rect(cursor='pointer').encode(
-        color=alt.Color('estimate:Q', scale=alt.Scale(scheme='redblue', reverse=True, domain=[-most, most]), legend=None),
-        stroke=alt.condition(cell, alt.value('#b8860b'), alt.value(None)), strokeWidth=alt.value(3), tooltip=[*CELL, alt.Tooltip('estimate', title='low minus high', format='.2f'), alt.Tooltip('mean', title='mean degradation', format='.2f')])
+        color=alt.Color('estimate:Q', scale=alt.Scale(scheme='redblue', reverse=True, domain=[-most, most]),
+                        legend=None),
+        stroke=alt.condition(cell, alt.value('#b8860b'), alt.value(None)), strokeWidth=alt.value(3),
+        tooltip=[*CELL, alt.Tooltip('estimate', title='low minus high', format='.2f'),
+                 alt.Tooltip('mean', title='mean degradation', format='.2f')])
     ink = alt.condition(f'abs(datum.estimate) > {.6 * most}', alt.value('white'), alt.value('black'))
-    return (squares.add_params(cell) + base.mark_text(fontSize=10).encode(text=alt.Text('estimate:Q', format='.1f'), color=ink)).properties(width=480, height=alt.Step(26))
+    return (squares.add_params(cell) + base.mark_text(fontSize=10).encode(text=alt.Text('estimate:Q', format='.1f'),
+                                                                          color=ink)).properties(width=480,
+                                                                                                 height=alt.Step(26))
 
 # %% ../../nbs/reporting/04_explorer.ipynb #x7a2fb26
 def language_hints(rows: pd.DataFrame, known: pd.DataFrame, ways: list[str]) -> list:  # Altair tooltips
@@ -114,15 +136,21 @@ def language_chart(rows: pd.DataFrame, known: pd.DataFrame,  # from `languages_b
     import altair as alt
     there = [g for g in GROUP_COLOURS if g != 'unseen' or known[ways].isin(['unseen']).any(axis=None)]
     def by_group(channel, values): return channel('group:N', scale=alt.Scale(domain=there, range=[values[g] for g in there]), legend=alt.Legend(title='resource', orient='bottom'))
-    base = alt.Chart(rows, title=['Points lost by each language in the chosen cell (most resource at the top)', '← gained · lost →']).transform_filter({'param': 'cell'}).transform_lookup(
-        'language', alt.LookupData(known, 'language', [c for c in known if c != 'language'])).transform_calculate(group='datum[way]').encode(
+    base = alt.Chart(rows, title=['Points lost by each language in the chosen cell (most resource at the top)',
+                                  '← gained · lost →']).transform_filter({'param': 'cell'}).transform_lookup(
+        'language', alt.LookupData(known, 'language',
+                                   [c for c in known if c != 'language'])).transform_calculate(group='datum[way]').encode(
         y=alt.Y('language:N', sort=list(known.language)[::-1], title=None))
-    points = base.mark_point(filled=True, opacity=1, size=60).encode(x=alt.X('degradation:Q', title='points lost'), tooltip=language_hints(rows, known, ways),
-                                                          color=by_group(alt.Color, GROUP_COLOURS), shape=by_group(alt.Shape, GROUP_SHAPES))
+    points = base.mark_point(filled=True, opacity=1, size=60).encode(x=alt.X('degradation:Q', title='points lost'),
+                                                                     tooltip=language_hints(rows, known, ways),
+                                                                     color=by_group(alt.Color, GROUP_COLOURS),
+                                                                     shape=by_group(alt.Shape, GROUP_SHAPES))
     if 'ci_low' in rows: points = base.transform_calculate(
-        **{end: f'isValid(datum.ci_{end}) ? datum.ci_{end} : datum.degradation' for end in ('low', 'high')}).mark_rule().encode(
+        **{end: f'isValid(datum.ci_{end}) ? datum.ci_{end} : datum.degradation'
+           for end in ('low', 'high')}).mark_rule().encode(
         x='low:Q', x2='high:Q', color=alt.value(PLAIN_VIEW)) + points  # without an interval a rule of no length
-    return (alt.Chart().mark_rule(strokeDash=[2, 2], color=PLAIN_VIEW).encode(x=alt.datum(0)) + points).properties(width=480, height=alt.Step(16))
+    return (alt.Chart().mark_rule(strokeDash=[2, 2], color=PLAIN_VIEW).encode(x=alt.datum(0))
+            + points).properties(width=480, height=alt.Step(16))
 
 # %% ../../nbs/reporting/04_explorer.ipynb #x2b6c8d8
 def chart(over: pd.DataFrame,  # from `answers_by_choice`
@@ -132,9 +160,11 @@ def chart(over: pd.DataFrame,  # from `answers_by_choice`
     import altair as alt
     alt.data_transformers.disable_max_rows()
     ways = list(over.way)
-    way = alt.param(name='way', value=ways[0], bind=alt.binding_select(options=ways, name='resource measure and grouping '))
+    way = alt.param(name='way', value=ways[0],
+                    bind=alt.binding_select(options=ways, name='resource measure and grouping '))
     charts = alt.vconcat(answer_chart(over), matrix_chart(cells), language_chart(rows, known, ways)).add_params(way)
-    return charts.resolve_scale(color='independent', shape='independent').configure(background='transparent').configure_axis(labelFontSize=11).configure_title(anchor='start', fontSize=12)
+    return charts.resolve_scale(color='independent',
+                                shape='independent').configure(background='transparent').configure_axis(labelFontSize=11).configure_title(anchor='start', fontSize=12)
 
 # %% ../../nbs/reporting/04_explorer.ipynb #x0180110
 PAGE = """<!DOCTYPE html>
@@ -160,6 +190,9 @@ def explorer(scores: pd.DataFrame,  # a checked tidy table
     lost = connected(degradations(seen, pivot))[0]
     lines, others = group_choices(lost, measure), losses_of_others(scores, unseen, lost, pivot)
     shown = lost if others is None else pd.concat([lost, others])
-    spec = json.dumps(chart(answers_by_choice(lost, lines), cells_by_choice(lost, lines), *languages_by_choice(shown, lines, measure, facts, paired, unseen)).to_dict(), allow_nan=False)
+    spec = json.dumps(chart(answers_by_choice(lost, lines), cells_by_choice(lost, lines),
+                            *languages_by_choice(shown, lines, measure, facts, paired, unseen)).to_dict(),
+                      allow_nan=False)
     title = for_html(f'Explorer: {scores.study.iloc[0]}')
-    return PAGE.format(title=title, said=for_html(said), script=vl_convert.javascript_bundle(), spec=spec.replace('<', '\\u003c'))
+    return PAGE.format(title=title, said=for_html(said), script=vl_convert.javascript_bundle(),
+                       spec=spec.replace('<', '\\u003c'))

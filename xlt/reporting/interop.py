@@ -49,9 +49,9 @@ def find_metric(scores: dict, metric: str, where: str) -> float:
 
 # %% ../../nbs/reporting/05_interop.ipynb #x173c54a
 def score_row(target: str, language: str, score: float,  # percent
-        version: str,  # toolkit, task, split, revision
-        n: int | None = None,  # test examples; None: not known
-       ) -> dict:
+              version: str,  # toolkit, task, split, revision
+              n: int | None = None,  # test examples; None: not known
+             ) -> dict:
     "A score as the readers give it."
     return dict(target=target, language=language, metric=TARGET[target].metrics[0], score=score, n=n,
                 version=' '.join(version.split()))
@@ -77,7 +77,7 @@ def jiant_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
         except XltError as e: yield str(e); continue
         yield score_row(target, language, score * (1 if TARGET[target].kind == 'span' else 100),
                         f'jiant {target} validation',
-                  validation_examples(target, language))
+                        validation_examples(target, language))
 
 # %% ../../nbs/reporting/05_interop.ipynb #xe4b7417
 def names_in(toolkit: str) -> dict[str, str]:  # a task's name there → ours
@@ -108,7 +108,7 @@ def mteb_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
         try: score = find_metric(entry, TARGET[target].metrics[0], pair.replace(' ', '-'))
         except XltError as e: yield str(e); continue
         yield score_row(target, language, 100 * score, version, MANIFEST[test_split(target, language)]
-                  if not TARGET[target].mined else None)
+                        if not TARGET[target].mined else None)
     if not there: yield f'no test scores in a language of {target}; there is {", ".join(splits) or "nothing"}'
 
 # %% ../../nbs/reporting/05_interop.ipynb #xf1180da
@@ -136,7 +136,7 @@ def harness_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
         except XltError as e: yield str(e); continue
         samples = (data.get('n-samples') or {}).get(key)
         yield score_row(target, language, 100 * score, harness_version(data, key),
-                  samples['effective'] if isinstance(samples, dict) else samples)
+                        samples['effective'] if isinstance(samples, dict) else samples)
 
 # %% ../../nbs/reporting/05_interop.ipynb #x66bb35a
 TRAINER = re.compile(r'(eval|predict|test)_(?:(.+)_)?(accuracy|acc|f1|F1|exact_match|em|exact)')
@@ -182,7 +182,7 @@ def sumeval_rows(data: list, where: str, asked: dict) -> Iterator[dict | str]:
 
 # %% ../../nbs/reporting/05_interop.ipynb #x161601a
 TOOLKIT_READERS = {'jiant': jiant_rows, 'mteb': mteb_rows, 'lm-eval': harness_rows, 'transformers': trainer_rows,
-           'xlt': xlt_score_rows, 'litmus': sumeval_rows}
+                   'xlt': xlt_score_rows, 'litmus': sumeval_rows}
 SYNONYMS = {'lm-evaluation-harness': 'lm-eval', 'lm-eval-harness': 'lm-eval', 'harness': 'lm-eval',
             'hf': 'transformers', 'huggingface': 'transformers', 'trainer': 'transformers',
             'sumeval': 'litmus', 'score': 'xlt'}
@@ -232,13 +232,14 @@ def read_results(path: Path, toolkit: str | None, asked: dict) -> Iterator[dict 
 
 # %% ../../nbs/reporting/05_interop.ipynb #xdaf9f54
 def convert_results(toolkit: str | None,  # of `TOOLKIT_READERS`; None: as each file shows
-         paths: list[Path], study: str, intermediate: str, seed: int = 0,
-         examples: int | None = None,  # in each test set where the file does not say
-         **asked,  # `target`, `language`, `record`, for files that do not say
+                    paths: list[Path], study: str, intermediate: str, seed: int = 0,
+                    examples: int | None = None,  # in each test set where the file does not say
+                    **asked,  # `target`, `language`, `record`, for files that do not say
         ) -> tuple[pd.DataFrame, list[str]]:  # columns `SCORE_COLUMNS`, `version` and `source`; what was left out
     "The result files of other toolkits as rows of the tidy table."
     if toolkit and not toolkit_named(toolkit):
-        raise XltError(f'toolkit {toolkit!r} is unknown{nearest(toolkit, TOOLKIT_READERS)}; choose from {", ".join(TOOLKIT_READERS)}')
+        raise XltError(f'toolkit {toolkit!r} is unknown{nearest(toolkit, TOOLKIT_READERS)}; '
+                       f'choose from {", ".join(TOOLKIT_READERS)}')
     if asked.get('target') not in (None, *TARGET):
         raise XltError(f'--target {asked["target"]} is unknown{nearest(asked["target"], TARGET)}; '
                        f'choose from {", ".join(TARGET)}')
@@ -263,7 +264,8 @@ def skipped_lines(left_out: list[tuple[Path, str]]) -> list[str]:  # of `key: re
 def add_scores(table: pd.DataFrame, path: Path) -> tuple[int, list[str]]:  # rows in the file then; what its reader should know
     "Write rows of the tidy table to a file, after those that are there."
     old = check_cells(read_as_text(path), str(path)) if Path(path).exists() else table[:0]
-    both = check_cells(pd.concat([old, table], ignore_index=True) if len(old) else table, f'{path}, with what is to be added')
+    both = check_cells(pd.concat([old, table], ignore_index=True) if len(old) else table,
+                       f'{path}, with what is to be added')
     same = both[both.duplicated(SCORE_COLUMNS[1:4] + SCORE_COLUMNS[5:6])]
     if len(same):
         raise XltError(f'{path if len(old) else "the files"}: '
@@ -350,7 +352,7 @@ def model_card(study: Study, run: Run) -> str:
 
 # %% ../../nbs/reporting/05_interop.ipynb #x1a6f1c4
 def export_study(study: Study, folder: Path | str,  # a new one
-          ) -> dict[str, int]:  # rows of each table; `models`: checkpoints
+                ) -> dict[str, int]:  # rows of each table; `models`: checkpoints
     "Write a study as a folder for the hub: tables as Parquet, a data card, and the kept checkpoints, each with its card."
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

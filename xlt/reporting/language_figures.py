@@ -28,7 +28,7 @@ def resource_text(languages: pd.DataFrame, fit: np.ndarray) -> str:  # `fit`: em
 
 # %% ../../nbs/reporting/01_language_figures.ipynb #c020
 def resource_positions(languages: pd.DataFrame,  # as in `against_resource`
-                ) -> pd.Series:  # where each stands on the axis, in the unit of the resource
+                      ) -> pd.Series:  # where each stands on the axis, in the unit of the resource
     "Languages without any text have no place on a logarithmic axis; they stand side by side, left of the least."
     none = without_text(languages.resource)
     if not none: return languages.resource
@@ -93,8 +93,8 @@ def against_resource(languages: pd.DataFrame,  # `per_language` of an analysis, 
 # %% ../../nbs/reporting/01_language_figures.ipynb #xf4099c4
 @styled
 def assigned_resource(table: pd.DataFrame,  # from `xlt.stats.randomised.stack_studies`
-             unit: str = 'corpus sentences',  # of the resource
-            ) -> Figure:
+                      unit: str = 'corpus sentences',  # of the resource
+                     ) -> Figure:
     "Degradation against assigned resource, over several studies."
     fig, ax = canvas(7.2, 4.6)
     for (study, rows), colour, marker in zip(table.groupby('study'), sns.color_palette('colorblind'), 'os^DvP*X'):
@@ -140,6 +140,7 @@ def dumbbells(languages: pd.DataFrame,  # `per_language` of an analysis, indexed
     lost = languages.degradation.sort_values()
     fig.alt = (f'Mean score of {len(languages)} languages without and with an intermediate task: '
                f'{(lost > 0).sum()} lost, {(lost < 0).sum()} gained. '
-               f'Most was lost by {language_labels(languages.loc[lost.index[-1:]])[0]}, {number(lost.iloc[-1])} points; '
+               f'Most was lost by {language_labels(languages.loc[lost.index[-1:]])[0]}, '
+               f'{number(lost.iloc[-1])} points; '
                f'least by {language_labels(languages.loc[lost.index[:1]])[0]}, {number(lost.iloc[0])}.')
     return fig

@@ -26,8 +26,8 @@ class Shown:
 
 # %% ../../nbs/reporting/06_pages.ipynb #pg14a006
 def cell_text(value,  # of a table
-         digits: int | str = 2,  # after the point; `p`: a p-value
-        ) -> str:
+              digits: int | str = 2,  # after the point; `p`: a p-value
+             ) -> str:
     "A value as every table writes it."
     if value is None or (isinstance(value, float) and pd.isna(value)) or value is pd.NA: return '–'
     if isinstance(value, (bool, pd.BooleanDtype)) or type(value).__name__ == 'bool_': return 'yes' if value else 'no'
@@ -37,13 +37,14 @@ def cell_text(value,  # of a table
 
 # %% ../../nbs/reporting/06_pages.ipynb #pg14a008
 def html_table(frame: pd.DataFrame,  # its index comes first
-          digits: int = 2,  # after the point, of numbers that are not whole by nature
+               digits: int = 2,  # after the point, of numbers that are not whole by nature
           **columns: int | str,  # digits of single columns; `p` for p-values. A name with spaces: `**{'95 % from': 1}`
-         ) -> Shown:
+              ) -> Shown:
     "A table whose numbers are all written in the same way, in a frame in which it scrolls."
     shown = frame.reset_index() if frame.index.name or isinstance(frame.index,
                                                                   pd.MultiIndex) else frame.rename_axis('').reset_index()
-    words = pd.DataFrame({c: [cell_text(v, columns.get(c, digits)) for v in shown[c]] for c in shown}, columns=shown.columns)
+    words = pd.DataFrame({c: [cell_text(v, columns.get(c, digits)) for v in shown[c]] for c in shown},
+                         columns=shown.columns)
     text = {c for c in shown if any(isinstance(v, str) for v in shown[c])}
     mark = lambda c: ' class="text"' if c in text else ''
     heads = ''.join(f'<th scope="col"{mark(c)}>{for_html(c)}</th>' for c in words)
@@ -56,20 +57,21 @@ def html_table(frame: pd.DataFrame,  # its index comes first
 
 # %% ../../nbs/reporting/06_pages.ipynb #pg14a011
 def count_of(n: int, wanted: int, what: str,  # singular
-       names=()) -> str:  # the n, named where they are few
+             names=()) -> str:  # the n, named where they are few
     "Such as `1 of 7 intermediate tasks (mnli)`."
     plural = what if wanted == 1 else f'{what}s'
     return f'{n} of {wanted} {plural}' + (f' ({", ".join(map(str, names))})' if 0 < len(names) <= 3 and n < wanted
                                           else '')
 
 def progress_text(analysis: dict,  # with `intermediates`, `targets` and `seeds` that are there
-             intermediates: list[str], targets: list[str], seeds: list[int],  # what the study wants
-             done: int, wanted: int,  # runs of a target task, the baselines among them
-            ) -> str:  # empty: all of it is there, and there are several seeds
+                  intermediates: list[str], targets: list[str], seeds: list[int],  # what the study wants
+                  done: int, wanted: int,  # runs of a target task, the baselines among them
+                 ) -> str:  # empty: all of it is there, and there are several seeds
     "How much of a study this is, where it is not all."
     if done < wanted:
-        part = [count_of(len(analysis['intermediates']), len([i for i in intermediates if i != 'none']), 'intermediate task',
-                   analysis['intermediates']),
+        part = [count_of(len(analysis['intermediates']), len([i for i in intermediates if i != 'none']),
+                         'intermediate task',
+                         analysis['intermediates']),
                 count_of(len(analysis['targets']), len(targets), 'target task', analysis['targets']),
                 count_of(len(analysis['seeds']), len(seeds), 'seed')]
         return f'Only {count_of(done, wanted, "run")} are finished: {", ".join(part)}. So far,'
@@ -99,9 +101,9 @@ def interval_text(found: dict) -> str:
                                                           f'to {number(found["ci_high"])}')
 
 def first_screen(analysis: dict, before: str = '',  # from `progress_text`
-           made_up: bool = False,  # the languages are of the lab
-           rests: str = '',  # on what the answer rests, from `xlt.stats.headline.rests_line`
-          ) -> Shown:
+                 made_up: bool = False,  # the languages are of the lab
+                 rests: str = '',  # on what the answer rests, from `xlt.stats.headline.rests_line`
+                ) -> Shown:
     "The first screen: one sentence and one number."
     raw, fair = analysis['primary'], analysis['level_adjusted']
     lead = short_verdict(analysis)
@@ -120,15 +122,15 @@ def first_screen(analysis: dict, before: str = '',  # from `progress_text`
 
 # %% ../../nbs/reporting/06_pages.ipynb #pg14a018
 FILE_DESCRIPTIONS = {'scores.csv': 'every score, 0 to 100: the table that `xlt analyse` reads',
-         'metrics.csv': 'the other metrics of the same runs',
+                     'metrics.csv': 'the other metrics of the same runs',
          'dev.csv': 'development scores', 'paired.csv': 'every language in every pair, tested on the same examples',
-         'leakage.csv': 'what training had in common with the tests',
-         'summary.json': 'all numbers of this page', 'analysis.json': 'all numbers of this page',
-         'by_task.csv': 'the comparison by task', 'language_effects.csv': 'the values of each language',
+                     'leakage.csv': 'what training had in common with the tests',
+                     'summary.json': 'all numbers of this page', 'analysis.json': 'all numbers of this page',
+                     'by_task.csv': 'the comparison by task', 'language_effects.csv': 'the values of each language',
          'resource.csv': 'the resource measure', 'results.pack': 'results and predictions of all finished runs',
-         'plan.md': 'what was fixed before the first test score',
+                     'plan.md': 'what was fixed before the first test score',
          'settings.csv': 'how the settings were chosen', 'report.ipynb': 'this page as an executed notebook',
-         'explorer.html': 'the explorer: other groupings, any cell'}
+                     'explorer.html': 'the explorer: other groupings, any cell'}
 
 def file_list(folder: Path,  # of the report
               also=(),  # names of files that are about to be written

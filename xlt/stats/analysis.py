@@ -19,8 +19,8 @@ from .robustness import LOSS_SCALES, agreement, baseline_versions, curve_summary
 
 # %% ../../nbs/stats/07_analysis.ipynb #a46ada53
 def baseline_pairing(scores: pd.DataFrame,  # a checked tidy table
-            pivot: str,  # the training language
-           ) -> dict:  # numbers of scores: `seed`, `mean`, `left_out`
+                     pivot: str,  # the training language
+                    ) -> dict:  # numbers of scores: `seed`, `mean`, `left_out`
     "How the scores found their baselines: by seed, by means over seeds, or, having a seed that the baseline lacks, not at all."
     scores = scores[scores.language != pivot]
     by = pair_with_baseline(scores).by.value_counts()
@@ -29,7 +29,7 @@ def baseline_pairing(scores: pd.DataFrame,  # a checked tidy table
 
 # %% ../../nbs/stats/07_analysis.ipynb #2b3e633c
 def missing_scores(scores: pd.DataFrame,  # a checked tidy table
-        ) -> list[str]:  # `intermediate × target: languages`
+                  ) -> list[str]:  # `intermediate × target: languages`
     "What has a baseline and no score with an intermediate task that was tried elsewhere."
     base, tested = scores[scores.intermediate == 'none'], scores[scores.intermediate != 'none']
     there = set(zip(tested.intermediate, tested.target, tested.language))
@@ -40,8 +40,8 @@ def missing_scores(scores: pd.DataFrame,  # a checked tidy table
 
 # %% ../../nbs/stats/07_analysis.ipynb #c040
 def study_size(scores: pd.DataFrame,  # a checked tidy table
-          pivot: str,  # the training language
-         ) -> dict:  # what was run
+               pivot: str,  # the training language
+              ) -> dict:  # what was run
     "Of what size the study is: its tasks, languages, cells, seeds and scores."
     tested = scores[scores.intermediate != 'none']
     names = {k + 's': sorted(tested[k].unique()) for k in ('intermediate', 'target')}
@@ -64,7 +64,7 @@ def per_language(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
         values = language_effects(lost.assign(loss=f(lost)), 'loss')
         return values if others is None else pd.concat([values,
                                                         effects_of_others(others.assign(loss=f(others)),
-                                                                       lost.assign(loss=f(lost)), values, 'loss')])
+                                                                          lost.assign(loss=f(lost)), values, 'loss')])
     out = every.groupby('language')[['degradation', 'baseline', 'score']].mean()
     group = dict.fromkeys(lost.language, 'middle') | dict.fromkeys(low, 'low') | dict.fromkeys(high, 'high')
     scales = {'effect' if k == 'points' else f'effect_{k}': effects(f)
@@ -76,9 +76,9 @@ def per_language(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
 
 # %% ../../nbs/stats/07_analysis.ipynb #x1a20021
 def losses_of_others(scores: pd.DataFrame,  # a checked tidy table, of all languages
-           codes: list[str],  # of those set apart
-           lost: pd.DataFrame,  # of the others, from `xlt.stats.degradation.connected`
-           pivot: str,  # the training language
+                     codes: list[str],  # of those set apart
+                     lost: pd.DataFrame,  # of the others, from `xlt.stats.degradation.connected`
+                     pivot: str,  # the training language
           ) -> pd.DataFrame | None:  # rows as of `xlt.stats.degradation.degradations`; None: nobody is set apart
     "What languages set apart lost in the cells that the others have, too."
     if not codes: return None
@@ -86,10 +86,10 @@ def losses_of_others(scores: pd.DataFrame,  # a checked tidy table, of all langu
     return rows.merge(lost[CELL].drop_duplicates(), on=CELL)
 
 def compare_unseen(none: list[str],  # codes, from `xlt.stats.degradation.comparable_scores`
-              others: pd.DataFrame | None,  # from `losses_of_others`
-              lost: pd.DataFrame,  # of the languages with text
-              low: list[str], high: list[str],  # codes of the two groups
-              share: float, seed: int,  # as in `xlt.stats.robustness.level_adjusted`
+                   others: pd.DataFrame | None,  # from `losses_of_others`
+                   lost: pd.DataFrame,  # of the languages with text
+                   low: list[str], high: list[str],  # codes of the two groups
+                   share: float, seed: int,  # as in `xlt.stats.robustness.level_adjusted`
              ) -> dict | None:  # points: `mean` loss; against each group and, with the low one, at the same level; None: no such group
     "What the languages without any text lost, beside the others."
     if not none: return None
@@ -124,19 +124,20 @@ def without_variation(found: dict) -> dict:  # what changes in the analysis
                 minimum_detectable_effect=None, mixed_model=None, nothing_varies=True)
 
 def analyse_scores(scores: pd.DataFrame,  # a checked tidy table
-            measure: pd.Series,  # resource of each language, indexed by code
-            how: str = 'tertiles',  # grouping, one of `xlt.languages.measures.GROUPINGS`
-            pivot: str = 'en',  # the training language, left out
+                   measure: pd.Series,  # resource of each language, indexed by code
+                   how: str = 'tertiles',  # grouping, one of `xlt.languages.measures.GROUPINGS`
+                   pivot: str = 'en',  # the training language, left out
             facts: pd.DataFrame | None = None,  # `family` and `script`, indexed by language code; None: not considered
-            seed: int = 0,  # of the random dealings
-           ) -> dict:  # ready for `to_json`
+                   seed: int = 0,  # of the random dealings
+                  ) -> dict:  # ready for `to_json`
     "Everything this project can say about a table of scores."
     whole, (scores, none, unknown) = scores, comparable_scores(scores, measure, pivot)
     lost, family = connected(degradations(scores, pivot))[0], None if facts is None else facts.family
     others = losses_of_others(whole, [*none, *unknown], lost, pivot)
     values = language_effects(lost)
     low, high = split_groups(values.index, measure, how)
-    a, b, share = values[low], values[high], baseline_noise_share(scores[scores.language.isin(values.index)], lost, low, high)
+    a, b, share = values[low], values[high], baseline_noise_share(scores[scores.language.isin(values.index)], lost, low,
+                                                                  high)
     versions = baseline_versions(lost, low, high, share, seed)
     fair = {k: v for k, v in versions['adjusted'].items() if k != 'unit'}
     level = language_effects(lost.assign(level=level_of(lost, share)), 'level')

@@ -66,7 +66,7 @@ def minimum_detectable_effect(low, high,  # values of the languages in each grou
 
 # %% ../../nbs/stats/05_comparisons.ipynb #c022
 def adjust_p_values(rows: list[dict], column: str,  # of raw p-values; None is skipped
-          ) -> list[dict]:  # with `<column>_holm` and `<column>_bh`
+                   ) -> list[dict]:  # with `<column>_holm` and `<column>_bh`
     "Adjust p-values over all rows that have one."
     from statsmodels.stats.multitest import multipletests
     raw = [r[column] for r in rows if r[column] is not None]
@@ -120,9 +120,9 @@ def rank_correlation(x: np.ndarray, y: np.ndarray,  # resource and degradation o
 
 # %% ../../nbs/stats/05_comparisons.ipynb #c023
 def cell_tests(lost: pd.DataFrame,  # from `degradations`
-          measure: pd.Series,  # resource, indexed by language code
-          low: list[str], high: list[str],  # codes of the two groups
-         ) -> list[dict]:  # one per (intermediate, target)
+               measure: pd.Series,  # resource, indexed by language code
+               low: list[str], high: list[str],  # codes of the two groups
+              ) -> list[dict]:  # one per (intermediate, target)
     "Rank correlation, rank test and effect sizes of every cell."
     rows = []
     for (intermediate, target), part in lost.groupby(CELL):
@@ -137,7 +137,7 @@ def cell_tests(lost: pd.DataFrame,  # from `degradations`
 FAMILY_CORRELATION = .3  # correlation of the effects of two languages of one family
 
 def rate_with_interval(hits,  # boolean, one per study
-        ) -> dict:  # share with its 95 % Monte-Carlo interval
+                      ) -> dict:  # share with its 95 % Monte-Carlo interval
     "How often, and how precisely we know it."
     from statsmodels.stats.proportion import proportion_confint
     hits = np.asarray(hits, bool)
@@ -194,8 +194,8 @@ def half_width(values) -> float | None:  # None: fewer than three languages
     return float(t.ppf(.975, len(values) - 1) * sem(values)) if len(values) >= FEW else None
 
 def compare_variants(scores: pd.DataFrame,  # a checked tidy table
-                  measure: pd.Series,  # resource of each language, indexed by code
-                  how: str = 'tertiles', pivot: str = 'en', seed: int = 0,
+                     measure: pd.Series,  # resource of each language, indexed by code
+                     how: str = 'tertiles', pivot: str = 'en', seed: int = 0,
                  ) -> pd.DataFrame:  # one row per variant that has scores in common with its plain form; gains in points: `low`, `high` and half of their intervals, `estimate` (low minus high) with interval and p-value
     "What each variant of an intermediate task gains over its plain form, in low- and in high-resource languages."
     scores = comparable_scores(scores, measure, pivot)[0]

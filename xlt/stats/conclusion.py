@@ -12,7 +12,7 @@ from ..common.text import number, p_text, percent
 
 # %% ../../nbs/stats/06_conclusion.ipynb #c029
 def evidence_text(found: dict,  # with interval, p-value and, from `compare_groups`, numbers of languages
-            ) -> str:
+                 ) -> str:
     "Interval, p-value and numbers of languages, for a bracket in prose."
     interval = ('' if found['ci_low'] is None else f'95 % interval {number(found["ci_low"])} to '
                                                    f'{number(found["ci_high"])}, ')
@@ -21,7 +21,7 @@ def evidence_text(found: dict,  # with interval, p-value and, from `compare_grou
 
 # %% ../../nbs/stats/06_conclusion.ipynb #c030
 def side_of_zero(found: dict,  # with `ci_low` and `ci_high`
-        ) -> int:  # 1: above zero, -1: below, 0: neither, or no interval
+                ) -> int:  # 1: above zero, -1: below, 0: neither, or no interval
     "On which side of zero an interval lies."
     return 0 if found['ci_low'] is None else int(found['ci_low'] > 0) - int(found['ci_high'] < 0)
 
@@ -34,14 +34,15 @@ def verdict(analysis: dict,  # with `primary`, `level_adjusted` and `equivalence
 
 # %% ../../nbs/stats/06_conclusion.ipynb #c031
 def loss_text(found: dict,  # with estimate, interval and p-value
-           ) -> str:
+             ) -> str:
     "How many points more or less, with the evidence."
     if found['estimate'] is None: return 'a number of points that cannot be estimated'
-    return f'{number(abs(found["estimate"]))} points {"less" if found["estimate"] < 0 else "more"} ({evidence_text(found)})'
+    return (f'{number(abs(found["estimate"]))} points {"less" if found["estimate"] < 0 else "more"} '
+            f'({evidence_text(found)})')
 
 def depends_line(raw: dict, fair: dict,  # `primary` and `level_adjusted`
-            margin: float,  # points
-           ) -> str:
+                 margin: float,  # points
+                ) -> str:
     "On what an undecided answer depends."
     if raw['ci_low'] is None: return 'With so few languages there is no interval, and nothing can be decided.'
     if fair['ci_low'] is None:
@@ -99,7 +100,8 @@ def unseen_line(found: dict | None,  # from `of_unseen`
     if not found['languages']: return out.strip()
     n, gaps = len(found['languages']), {k: found[k] | dict(n_low=len(found['languages']), n_high=found[k]['n'])
                                         for k in ('minus_low', 'minus_high')}
-    return (f'The {n} {"language" if n == 1 else "languages"} without any {measure_noun(measure)} are a group of their own: '
+    return (f'The {n} {"language" if n == 1 else "languages"} without any '
+            f'{measure_noun(measure)} are a group of their own: '
             f'they lost {loss_text(gaps["minus_low"])} than the low-resource ones, '
             f'{loss_text(found["same_level"])} than low-resource ones of the same level, '
             f'and {loss_text(gaps["minus_high"])} than the high-resource ones.{out}')

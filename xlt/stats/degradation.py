@@ -125,8 +125,8 @@ def resource_measure(name: str,  # a column of `facts`, one of `xlt.languages.me
 
 # %% ../../nbs/stats/01_degradation.ipynb #c033
 def measure_values(languages,  # codes that need a measure
-             measure: pd.Series,  # indexed by language code
-            ) -> pd.Series:  # of just those languages
+                   measure: pd.Series,  # indexed by language code
+                  ) -> pd.Series:  # of just those languages
     "A measure of every language asked for; those without one are an `XltError`."
     lacking = sorted(c for c in languages if pd.isna(measure.get(c)))
     if not lacking: return measure.loc[list(languages)]
@@ -138,9 +138,9 @@ def measure_values(languages,  # codes that need a measure
 
 # %% ../../nbs/stats/01_degradation.ipynb #c036
 def split_groups(languages,  # codes
-          measure: pd.Series,  # indexed by language code
-          how: str = 'tertiles',  # one of `xlt.languages.measures.GROUPINGS`
-         ) -> tuple[list[str], list[str]]:  # low and high, each from least to most resource
+                 measure: pd.Series,  # indexed by language code
+                 how: str = 'tertiles',  # one of `xlt.languages.measures.GROUPINGS`
+                ) -> tuple[list[str], list[str]]:  # low and high, each from least to most resource
     "The two groups of languages to compare; an empty one is an `XltError`."
     if how == 'joshi': measure = joshi_classes(languages, measure)
     low, high = groups(measure_values(languages, measure), how)
@@ -153,8 +153,8 @@ def split_groups(languages,  # codes
                    f'{", ".join(g for g in GROUPINGS if g != how)}')
 
 def joshi_classes(languages,  # codes
-               measure: pd.Series,  # of the study, indexed by language code
-              ) -> pd.Series:  # 0 to 5
+                  measure: pd.Series,  # of the study, indexed by language code
+                 ) -> pd.Series:  # 0 to 5
     "The classes for the grouping `joshi`: the measure itself if it has such values for all, else those that come with xlt."
     if (measure.name == 'joshi' or measure.name not in MEASURES) and is_classes(measure_values(languages, measure)):
         return measure
@@ -167,8 +167,8 @@ def joshi_classes(languages,  # codes
 
 # %% ../../nbs/stats/01_degradation.ipynb #x1a20011
 def comparable_scores(scores: pd.DataFrame,  # a checked tidy table
-               measure: pd.Series,  # resource, indexed by language code
-               pivot: str = 'en',  # the training language
+                      measure: pd.Series,  # resource, indexed by language code
+                      pivot: str = 'en',  # the training language
               ) -> tuple[pd.DataFrame, list[str], list[str]]:  # the scores of the others; and who is set apart, as of `set_apart`
     "Leave out the languages that are neither low nor high; if none is left, an `XltError`."
     codes = set(scores.language) - {pivot}
@@ -179,10 +179,10 @@ def comparable_scores(scores: pd.DataFrame,  # a checked tidy table
     return (scores[~scores.language.isin([*none, *unknown])] if none or unknown else scores), none, unknown
 
 def effects_of_others(others: pd.DataFrame,  # rows as of `degradations`, of languages set apart
-                   lost: pd.DataFrame,  # rows of the languages that were fitted
-                   effects: pd.Series,  # their `language_effects`
-                   column: str = 'degradation',  # of what
-                  ) -> pd.Series:  # indexed by language code; without those that share no cell
+                      lost: pd.DataFrame,  # rows of the languages that were fitted
+                      effects: pd.Series,  # their `language_effects`
+                      column: str = 'degradation',  # of what
+                     ) -> pd.Series:  # indexed by language code; without those that share no cell
     "How much more languages set apart lost than the average fitted one in the same cells."
     cell = (lost[column] - lost.language.map(effects)).groupby([lost[c] for c in CELL]).mean().rename('cell')
     rows = others.join(cell, on=CELL, how='inner')
@@ -191,10 +191,10 @@ def effects_of_others(others: pd.DataFrame,  # rows as of `degradations`, of lan
 # %% ../../nbs/stats/01_degradation.ipynb #c038
 @lru_cache(16)
 def label_assignments(k: int, m: int,  # languages called low and high
-             seed: int = 0,  # of the random dealings
-             limit: int = 200_000,  # at most so many are all tried
-             draws: int = 100_000,  # else so many at random
-            ) -> np.ndarray:  # `(dealing, k + m)` of 0 and 1: who is called low; the first is the real one
+                      seed: int = 0,  # of the random dealings
+                      limit: int = 200_000,  # at most so many are all tried
+                      draws: int = 100_000,  # else so many at random
+                     ) -> np.ndarray:  # `(dealing, k + m)` of 0 and 1: who is called low; the first is the real one
     "The ways to deal out the labels."
     if comb(k + m, k) > limit:
         real = (np.arange(k + m) < k).astype(np.int8)
@@ -252,9 +252,9 @@ def welch_interval(low, high,  # values of the languages in each group
 
 # %% ../../nbs/stats/01_degradation.ipynb #c044
 def compare_groups(values: pd.Series,  # one per language, positive: lost more
-            low: list[str], high: list[str],  # codes of the two groups
-            seed: int = 0,  # of the random dealings
-           ) -> dict:  # `estimate` = mean(low) - mean(high), in the unit of `values`, with intervals and p-value
+                   low: list[str], high: list[str],  # codes of the two groups
+                   seed: int = 0,  # of the random dealings
+                  ) -> dict:  # `estimate` = mean(low) - mean(high), in the unit of `values`, with intervals and p-value
     "Compare two groups of languages."
     a, b = values[low].to_numpy(float), values[high].to_numpy(float)
     ends = permutation_interval(a, b, seed) if min(len(a), len(b)) >= FEW else None
@@ -270,10 +270,10 @@ def compare_groups(values: pd.Series,  # one per language, positive: lost more
 
 # %% ../../nbs/stats/01_degradation.ipynb #c045
 def comparison_notes(values: pd.Series,  # one per language compared
-            apart: list[str],  # languages left out, from `connected`
-            unknown: list[str],  # from `comparable_scores`
-            low: list[str], high: list[str], measure: pd.Series, how: str,  # as in `primary`
-           ) -> list[str]:
+                     apart: list[str],  # languages left out, from `connected`
+                     unknown: list[str],  # from `comparable_scores`
+                     low: list[str], high: list[str], measure: pd.Series, how: str,  # as in `primary`
+                    ) -> list[str]:
     "What a reader must know of the groups: equals divided, languages left out."
     said = []
     equal = sorted(c for c in values.index if how != 'joshi' and c not in low + high

@@ -99,7 +99,7 @@ def satterthwaite(theta: np.ndarray,  # one per grouping, at the minimum
 
 # %% ../../nbs/stats/03_dose.ipynb #c014
 def dose_values(measure: pd.Series,  # resource by language code
-         ) -> pd.Series:  # powers of ten, or classes; of a language without text, that of the least
+               ) -> pd.Series:  # powers of ten, or classes; of a language without text, that of the least
     "What a slope is taken over: the logarithm of an amount, but a class as it is."
     if is_classes(measure): return measure.astype(float)
     return np.log10(measure.clip(measure[measure > 0].min()))
@@ -113,8 +113,8 @@ def own_families(codes,  # language codes
     return [known.get(c, c) for c in codes]
 
 def random_intercepts(lost: pd.DataFrame,  # from `xlt.stats.degradation.degradations`
-               family: pd.Series | None,  # by language code; None: not considered
-              ) -> dict:  # name: the level of every row
+                      family: pd.Series | None,  # by language code; None: not considered
+                     ) -> dict:  # name: the level of every row
     "The random intercepts that these rows can tell apart from each other and from the residual; with one cell, none."
     if lost.groupby(['intermediate', 'target']).ngroups == 1: return {}
     every = dict(language=lost.language, pair=lost.intermediate + '\t' + lost.target,

@@ -40,7 +40,8 @@ def slope_line(fit: dict | None,  # from `xlt.stats.dose.dose`
     if len(none) < FEW:
         return (f'{text} {" and ".join(none)} {"has" if len(none) == 1 else "have"} no {measure_noun(measure)} and '
                 f'{"takes" if len(none) == 1 else "take"} no part in it.')
-    return (f'{text} The {len(none)} languages without any {measure_noun(measure)} lost {number(abs(step["estimate"]))} points '
+    return (f'{text} The {len(none)} languages without any {measure_noun(measure)} lost '
+            f'{number(abs(step["estimate"]))} points '
             f'{"more" if step["estimate"] >= 0 else "less"} than this line gives '
             f'for the least that a language had (95 % interval {number(step["ci_low"])} to {number(step["ci_high"])}, '
             f'{p_text(step["p_value"])}).')
@@ -84,7 +85,8 @@ def rests_line(found: dict,  # `primary` of an analysis
     if not other: return '' if rows else 'It rests on a single target task.'
     told = lambda r: f'{number(r["estimate"])} points, {number(r["ci_low"])} to {number(r["ci_high"])}'
     if len(other) == 1:
-        return f'{"That rests" if side_of_zero(found) else "That hangs"} on {other[0]["target"]}: without it, {told(other[0])}.'
+        return (f'{"That rests" if side_of_zero(found) else "That hangs"} on {other[0]["target"]}: '
+                f'without it, {told(other[0])}.')
     each = '; '.join(f'without {r["target"]}, {told(r)}' for r in other)
     return f'That depends on the targets: {each}.'
 

@@ -29,7 +29,7 @@ def example_scores(study: Study, target: str) -> pd.DataFrame:  # index (languag
 
 # %% ../../nbs/stats/11_paired.ipynb #x58e2817
 def bootstrap_means(differences: np.ndarray,  # `(examples, k)`, from -1 to 1, k comparisons
-              draws: int = 1000, seed: int = 0) -> np.ndarray:  # `(draws, k)` means
+                    draws: int = 1000, seed: int = 0) -> np.ndarray:  # `(draws, k)` means
     "Bootstrap means of paired differences."
     n = len(differences)
     times = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=draws)
@@ -57,7 +57,7 @@ def sign_flips(difference: np.ndarray,  # of examples, -1 to 1
 
 # %% ../../nbs/stats/11_paired.ipynb #xd8f6069
 def compare_paired(right: pd.DataFrame,  # from `example_scores`, one language: a row per example, a column per intermediate task
-           ) -> list[dict]:  # one per intermediate task: points lost with interval and p-value
+                  ) -> list[dict]:  # one per intermediate task: points lost with interval and p-value
     "Each intermediate task against the baseline, on the same examples."
     tasks = [c for c in right if c != 'none']
     if right.isna().to_numpy().any():
@@ -72,13 +72,14 @@ def compare_paired(right: pd.DataFrame,  # from `example_scores`, one language: 
             for task, d, a, b in zip(tasks, lost.T, low, high)]
 
 # %% ../../nbs/stats/11_paired.ipynb #x803c83d
-TEST_COLUMNS = ['intermediate', 'target', 'language', 'n', 'before', 'after', 'lost', 'ci_low', 'ci_high', 'test', 'p_value',
-           'p_value_holm', 'p_value_bh']
+TEST_COLUMNS = ['intermediate', 'target', 'language', 'n', 'before', 'after', 'lost', 'ci_low', 'ci_high', 'test',
+                'p_value',
+                'p_value_holm', 'p_value_bh']
 
 # %% ../../nbs/stats/11_paired.ipynb #xb90b56c
 def compare_all_pairs(study: Study,
-                right: dict | None = None,  # target → from `example_scores`; None: they are read here
-               ) -> pd.DataFrame:  # `TEST_COLUMNS`; `lost` in points of `correct`
+                      right: dict | None = None,  # target → from `example_scores`; None: they are read here
+                     ) -> pd.DataFrame:  # `TEST_COLUMNS`; `lost` in points of `correct`
     "Paired tests of every language in every pair that has a baseline."
     rows = []
     for target in study.targets:
@@ -91,9 +92,9 @@ def compare_all_pairs(study: Study,
 
 # %% ../../nbs/stats/11_paired.ipynb #xbd5e70e
 def count_clear_changes(table: pd.DataFrame,  # from `compare_all_pairs`
-          group: pd.Series,  # `low`, `middle` or `high`, by language code
-          pivot: str,  # left out
-         ) -> pd.DataFrame:  # by group: comparisons, and the share of clear losses and gains, percent
+                        group: pd.Series,  # `low`, `middle` or `high`, by language code
+                        pivot: str,  # left out
+                       ) -> pd.DataFrame:  # by group: comparisons, and the share of clear losses and gains, percent
     "In how many comparisons a language clearly lost or gained (false discovery rate 5 %)."
     table = table[table.language != pivot]
     sure = table.p_value_bh < .05

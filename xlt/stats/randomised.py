@@ -13,13 +13,14 @@ from ..common.errors import XltError
 
 # %% ../../nbs/stats/10_randomised.ipynb #c005
 EFFECT_COLUMNS = {'points': ('effect', 'points'), 'relative': ('effect_relative', '% of the baseline'),
-          'logit': ('effect_logit', 'log-odds'),
-          'adjusted': ('effect', 'points, at the same level')}  # column of `per_language`, and its unit
-NEEDED = ('language', *dict.fromkeys(column for column, _ in EFFECT_COLUMNS.values()), 'level', 'resource', 'family', 'script')
+                  'logit': ('effect_logit', 'log-odds'),
+                  'adjusted': ('effect', 'points, at the same level')}  # column of `per_language`, and its unit
+NEEDED = ('language', *dict.fromkeys(column for column, _ in EFFECT_COLUMNS.values()), 'level', 'resource', 'family',
+          'script')
 
 # %% ../../nbs/stats/10_randomised.ipynb #c006
 def stack_studies(studies: dict,  # name: `per_language` of an analysis
-         ) -> pd.DataFrame:  # one row per language of each study; `less` = -log10 resource
+                 ) -> pd.DataFrame:  # one row per language of each study; `less` = -log10 resource
     "The languages of several studies in one table."
     tables = []
     for name, rows in studies.items():
@@ -41,7 +42,7 @@ def joint_test(fit,  # of statsmodels
 
 # %% ../../nbs/stats/10_randomised.ipynb #c011
 def resource_effect(table: pd.DataFrame,  # from `stack_studies`
-             scale: str = 'points',  # one of `EFFECT_COLUMNS`
+                    scale: str = 'points',  # one of `EFFECT_COLUMNS`
             ) -> dict:  # slope per tenfold less resource with interval; p-values of resource, order and script; `n` languages, `studies`
     "The effect of resource itself."
     import statsmodels.formula.api as smf
@@ -61,14 +62,14 @@ def resource_effect(table: pd.DataFrame,  # from `stack_studies`
 
 # %% ../../nbs/stats/10_randomised.ipynb #bae40037
 def study_slope(rows: pd.DataFrame,  # of one study, from `stack_studies`
-              scale: str,  # one of `EFFECT_COLUMNS`
-             ) -> float:
+                scale: str,  # one of `EFFECT_COLUMNS`
+               ) -> float:
     "Loss per tenfold less resource among the languages of one study."
     held = [np.ones(len(rows)), rows.less, *[rows.level] * (scale == 'adjusted')]
     return float(np.linalg.lstsq(np.column_stack(held), rows[EFFECT_COLUMNS[scale][0]], rcond=None)[0][1])
 
 def slopes_by_study(table: pd.DataFrame,  # from `stack_studies`
-             scale: str = 'points',  # one of `EFFECT_COLUMNS`
+                    scale: str = 'points',  # one of `EFFECT_COLUMNS`
             ) -> dict:  # loss per tenfold less resource: `slopes` by study, their `mean` with 95 % interval and p-value (None: only one)
     "The effect of resource in each study, and what the studies together say of other encoders."
     from scipy.stats import ttest_1samp

@@ -29,13 +29,13 @@ def logit(score: pd.Series, n: pd.Series,  # percent, and of how many examples; 
 
 # %% ../../nbs/stats/04_robustness.ipynb #c007
 LOSS_SCALES = {'points': lambda d: d.degradation, 'relative': lambda d: 100 * d.degradation / d.baseline.clip(lower=1),
-          'logit': lambda d: logit(d.baseline, d.n) - logit(d.score, d.n)}
+               'logit': lambda d: logit(d.baseline, d.n) - logit(d.score, d.n)}
 SCALE_UNITS = {'points': 'points', 'relative': '% of the baseline', 'logit': 'log-odds'}
 
 # %% ../../nbs/stats/04_robustness.ipynb #c010
 def covariate_basis(covariates: np.ndarray | None,  # `(n, k)` to be held constant
-         n: int,
-        ) -> np.ndarray:  # `(n, r)` orthonormal columns
+                    n: int,
+                   ) -> np.ndarray:  # `(n, r)` orthonormal columns
     "A basis of the intercept and the covariates; dependent columns drop out."
     held = np.column_stack([np.ones(n)] + ([] if covariates is None else [covariates]))
     u, s, _ = np.linalg.svd(held, full_matrices=False)
@@ -58,7 +58,7 @@ def contrast(y: np.ndarray,  # `(n, k)` language values, k kinds of them
 
 # %% ../../nbs/stats/04_robustness.ipynb #884b7bdb
 def noise_from_seeds(base: list,  # for each seed `(…, target, language)` baseline scores, percent
-                 ) -> np.ndarray | None:  # `(…)` points squared; None: one seed
+                    ) -> np.ndarray | None:  # `(…)` points squared; None: one seed
     "Variance of a language's baseline effect, from the scatter of seeds."
     if len(base) < 2: return None
     per = np.stack([effects_of(scores) for scores in base])
@@ -69,8 +69,8 @@ def noise_from_seeds(base: list,  # for each seed `(…, target, language)` base
     return np.where(known, square, 0).sum(-1) / np.maximum(known.sum(-1), 1) if known.any() else None
 
 def noise_bound_from_rows(loss: np.ndarray,  # `(…, cell, language)` points; NaN where a language is not tested
-                 target: np.ndarray,  # `(cell,)` target task of each cell
-                ) -> np.ndarray | None:  # `(…)` points squared; None: one intermediate task
+                          target: np.ndarray,  # `(cell,)` target task of each cell
+                         ) -> np.ndarray | None:  # `(…)` points squared; None: one intermediate task
     "An upper bound of the same, from what the rows of a target and language have in common."
     there = ~np.isnan(loss[(0,) * (loss.ndim - 2)])
     rest = np.where(there, loss - effects_of(loss)[..., None, :], 0)
@@ -87,9 +87,9 @@ def noise_bound_from_rows(loss: np.ndarray,  # `(…, cell, language)` points; N
 
 # %% ../../nbs/stats/04_robustness.ipynb #c014
 def noise_share_of(effects: np.ndarray,  # `(…, language)` points
-             side: np.ndarray,  # `(language,)` group of each language
+                   side: np.ndarray,  # `(language,)` group of each language
              seeds: np.ndarray | None, rows: np.ndarray | None,  # `(…)` from `noise_from_seeds` and `noise_bound_from_rows`
-            ) -> np.ndarray:  # `(…)` 0 to 1
+                  ) -> np.ndarray:  # `(…)` 0 to 1
     "The part of the variance of language effects, within groups, that is the luck of the baseline."
     luck, most = (rows, .5) if seeds is None else (seeds, 1.)
     groups = [effects[..., side == g] for g in np.unique(side)]
@@ -98,9 +98,9 @@ def noise_share_of(effects: np.ndarray,  # `(…, language)` points
     return np.where(spread < 1e-12, .5, np.minimum(luck / np.maximum(spread, 1e-12), most))
 
 def baseline_noise_share(scores: pd.DataFrame,  # a checked tidy table, of the languages in `lost`
-               lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
-               low: list[str], high: list[str],  # codes of the two groups
-              ) -> float:  # 0 to 1
+                         lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
+                         low: list[str], high: list[str],  # codes of the two groups
+                        ) -> float:  # 0 to 1
     "The same of a table of scores."
     values = language_effects(lost)
     loss = lost.pivot(index=CELL, columns='language', values='degradation')[values.index]
@@ -121,10 +121,10 @@ def level_of(lost: pd.DataFrame,  # from `degradations`
 # %% ../../nbs/stats/04_robustness.ipynb #a3d1c003
 @lru_cache(2)
 def residual_orders(n: int,  # languages
-           seed: int = 0,  # of the random orders
-           limit: int = 200_000,  # at most so many are all tried
-           draws: int = 100_000,  # else so many at random
-          ) -> np.ndarray:  # `(order, n)` positions; the first is the real one
+                    seed: int = 0,  # of the random orders
+                    limit: int = 200_000,  # at most so many are all tried
+                    draws: int = 100_000,  # else so many at random
+                   ) -> np.ndarray:  # `(order, n)` positions; the first is the real one
     "The ways to deal out what is left over."
     if factorial(n) <= limit: return np.array(list(permutations(range(n))), np.int16)
     dealt = np.random.default_rng(seed).permuted(np.tile(np.arange(n, dtype=np.int16), (draws, 1)), axis=1)
@@ -148,8 +148,8 @@ def freedman_lane(y: np.ndarray,  # `(n,)` language effects
 
 # %% ../../nbs/stats/04_robustness.ipynb #a3d1c004
 def interval_by_inversion(estimate: float, p_value,  # from `freedman_lane`
-                 step: float,  # to begin with, in the unit of the estimate; a standard error
-                 alpha: float = .05) -> tuple[float, float]:  # infinite where no difference is rejected
+                          step: float,  # to begin with, in the unit of the estimate; a standard error
+                          alpha: float = .05) -> tuple[float, float]:  # infinite where no difference is rejected
     "The interval of a test, by bisection; zero is inside exactly if it is not rejected."
     zero, ends = p_value(0.) >= alpha, []
     for sign in (-1, 1):
@@ -180,7 +180,8 @@ def level_adjusted(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
     if rough is None: return nothing
     if np.ptp(y) < 1e-12: return dict(estimate=0., ci_low=0., ci_high=0., p_value=1.)
     estimate, p_value = freedman_lane(y, is_low, basis, seed)
-    ends = interval_by_inversion(estimate, p_value, rough['se'].item()) if min(len(low), len(high)) >= FEW else (np.inf, np.inf)
+    ends = interval_by_inversion(estimate, p_value,
+                                 rough['se'].item()) if min(len(low), len(high)) >= FEW else (np.inf, np.inf)
     ends = ends if np.isfinite(ends).all() else (None, None)
     return dict(estimate=estimate, ci_low=ends[0], ci_high=ends[1], p_value=p_value(0.))
 
@@ -200,7 +201,7 @@ def baseline_versions(lost: pd.DataFrame,  # from `xlt.stats.degradation.connect
 
 # %% ../../nbs/stats/04_robustness.ipynb #c017
 def version_direction(found: dict,  # with estimate and p_value
-             alpha: float = .05) -> str:
+                      alpha: float = .05) -> str:
     "What one version says."
     if found['p_value'] is None: return 'cannot be estimated'
     if found['p_value'] >= alpha: return 'shows no clear difference'
@@ -208,7 +209,7 @@ def version_direction(found: dict,  # with estimate and p_value
 
 # %% ../../nbs/stats/04_robustness.ipynb #c018
 VERSION_NAMES = {'points': 'the raw comparison', 'relative': 'the relative one', 'logit': 'the one in log-odds',
-         'adjusted': 'the one adjusted for the level'}
+                 'adjusted': 'the one adjusted for the level'}
 
 # %% ../../nbs/stats/04_robustness.ipynb #c019
 def agreement(found: dict,  # from `baseline_versions`
@@ -230,12 +231,12 @@ def agreement(found: dict,  # from `baseline_versions`
 
 # %% ../../nbs/stats/04_robustness.ipynb #c022
 def study_arrays(lost: pd.DataFrame,  # from `degradations`
-           share: float = .5,  # from `baseline_noise_share`
+                 share: float = .5,  # from `baseline_noise_share`
           ) -> dict:  # `cells` index, `languages` index, and a `(cell, language)` array for each scale and the level
     "The study as arrays; NaN where a language is not tested."
     wide = lost.assign(level=level_of(lost, share),
                        **{k: f(lost) for k, f in LOSS_SCALES.items()}).pivot(index=CELL, columns='language',
-                                                                        values=[*LOSS_SCALES, 'level'])
+                                                                             values=[*LOSS_SCALES, 'level'])
     return dict(cells=wide.index, languages=wide['points'].columns,
                 **{k: wide[k].to_numpy(float) for k in (*LOSS_SCALES, 'level')})
 
@@ -257,8 +258,8 @@ def leave_out(cells: pd.MultiIndex,  # (intermediate, target)
 
 # %% ../../nbs/stats/04_robustness.ipynb #c029
 def group_splits(languages: list[str],  # codes at hand
-          measures: dict,  # name: resource by language code
-         ) -> dict:  # (measure, grouping): (low, high)
+                 measures: dict,  # name: resource by language code
+                ) -> dict:  # (measure, grouping): (low, high)
     "Every way to call languages low or high that does not divide equals."
     ways = [(m, how) for m in measures for how in ('tertiles', 'median')] + [('joshi', 'joshi')] * ('joshi' in measures)
     out = {}
@@ -273,10 +274,10 @@ def group_splits(languages: list[str],  # codes at hand
 
 # %% ../../nbs/stats/04_robustness.ipynb #c031
 def group_comparisons(codes: np.ndarray,  # all languages of the study
-                tested: np.ndarray,  # positions of those at hand
-                measures: dict,  # name: resource by language code
-                facts: pd.DataFrame | None,  # `family` and `script` by code
-               ) -> list:  # (measure, grouping, positions of both groups, which are low, {constant: basis})
+                      tested: np.ndarray,  # positions of those at hand
+                      measures: dict,  # name: resource by language code
+                      facts: pd.DataFrame | None,  # `family` and `script` by code
+                     ) -> list:  # (measure, grouping, positions of both groups, which are low, {constant: basis})
     "What to compare, for one set of languages."
     at, out = {c: i for i, c in enumerate(codes)}, []
     for (measure, how), (low, high) in group_splits(list(codes[tested]), measures).items():
@@ -290,10 +291,10 @@ def group_comparisons(codes: np.ndarray,  # all languages of the study
 
 # %% ../../nbs/stats/04_robustness.ipynb #c032
 def specification_block(loss: np.ndarray,  # `(language, scale)` effects
-          level: np.ndarray,  # `(language,)` effects
-          tested: np.ndarray,  # positions of the languages at hand
-          compared: list,  # from `group_comparisons`
-         ) -> list[dict]:
+                        level: np.ndarray,  # `(language,)` effects
+                        tested: np.ndarray,  # positions of the languages at hand
+                        compared: list,  # from `group_comparisons`
+                       ) -> list[dict]:
     "The specifications that share a set of cells and languages."
     rows = []
     for measure, grouping, both, low, bases in compared:

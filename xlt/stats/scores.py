@@ -28,9 +28,9 @@ from ..common.text import from_spreadsheet
 
 # %% ../../nbs/stats/00_scores.ipynb #x116f6aa
 def reject_rows(bad: pd.Series,  # boolean, one per row of the table; its index or its positions give the line numbers
-           where: str,  # the table's file
-           why: str,  # what is wrong, and what would be right
-          ) -> None:
+                where: str,  # the table's file
+                why: str,  # what is wrong, and what would be right
+               ) -> None:
     "Raise an `XltError` that names the lines where `bad` holds; nothing where it holds nowhere."
     if np.any(bad): raise XltError(f'{where}, {line_numbers(bad)}: {why}')
 
@@ -43,8 +43,8 @@ def line_numbers(chosen: pd.Series) -> str:  # boolean
 
 # %% ../../nbs/stats/00_scores.ipynb #x2193b8a
 FILE_SIGNATURES = {b'\xd0\xcf\x11\xe0': 'a workbook in the old Excel format', b'\x1f\x8b': 'a compressed file',
-           b'BZh': 'a compressed file',
-           b'%PDF': 'a PDF file', b'{': 'JSON', b'[': 'JSON', b'<': 'HTML or XML'}
+                   b'BZh': 'a compressed file',
+                   b'%PDF': 'a PDF file', b'{': 'JSON', b'[': 'JSON', b'<': 'HTML or XML'}
 
 def decode_table(data: bytes, where: str) -> str:
     "The text of a table: UTF-8, or UTF-16 as Excel writes it."
@@ -110,7 +110,7 @@ def excel_rows(data: bytes, where: str) -> list[tuple[int, list[str]]]:  # numbe
 
 # %% ../../nbs/stats/00_scores.ipynb #x6e1b5ba
 def read_as_text(path: str | Path,  # CSV, TSV or Excel; `-`: standard input
-             ) -> pd.DataFrame:  # all text; index `line`: where each row stands
+                ) -> pd.DataFrame:  # all text; index `line`: where each row stands
     "Read a table without interpreting it, so that no cell is mistaken for a missing value."
     where = source_name(path)
     if where == str(path) and not Path(path).exists(): raise XltError(f'{path}: there is no such file')
@@ -132,7 +132,7 @@ def source_name(path: str | Path) -> str:
 CELL = ['intermediate', 'target']
 OPTIONAL_COLUMNS = ('version', 'source')  # columns that a table may have besides
 COLUMN_ALIASES = {'language': 'lang language_code lang_code locale iso', 'target': 'task target_task dataset',
-           'intermediate': 'intermediate_task',
+                  'intermediate': 'intermediate_task',
            'metric': 'metric_name', 'seed': 'random_seed', 'score': 'value', 'n': 'examples n_examples num_examples'}
 
 def rename_columns(table: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[str]]:  # and what was read as what
@@ -174,9 +174,9 @@ def long_form(table: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[str]]
 
 # %% ../../nbs/stats/00_scores.ipynb #xa2f01ca
 def fill_columns(table: pd.DataFrame, where: str,
-             study: str,  # its name where the table gives none
-             wide: str = '',  # what was found to be a wide table
-            ) -> pd.DataFrame:  # with all `SCORE_COLUMNS`, in their order, and what it has of `OPTIONAL_COLUMNS`
+                 study: str,  # its name where the table gives none
+                 wide: str = '',  # what was found to be a wide table
+                ) -> pd.DataFrame:  # with all `SCORE_COLUMNS`, in their order, and what it has of `OPTIONAL_COLUMNS`
     "Fill in the columns that may be missing; an `XltError` names those that may not."
     filled = {k: v for k, v in dict(study=study, seed=0, n=np.nan).items() if k not in table}
     if 'metric' not in table and 'target' in table and set(table.target) <= set(TARGET):
@@ -200,7 +200,7 @@ def parse_numbers(column: pd.Series) -> pd.Series:  # of text or numbers; NaN: n
 
 # %% ../../nbs/stats/00_scores.ipynb #x603023a
 def check_cells(table: pd.DataFrame,  # columns `SCORE_COLUMNS`, possibly all text
-          where: str,  # the table's file, for messages
+                where: str,  # the table's file, for messages
          ) -> pd.DataFrame:  # the same rows, `score` float, `seed` and `n` int (`n` float where it is not known for all), the rest text
     "Check every cell of a tidy table."
     if twice := [c for c in SCORE_COLUMNS if list(table.columns).count(c) > 1]:
@@ -220,11 +220,12 @@ def check_cells(table: pd.DataFrame,  # columns `SCORE_COLUMNS`, possibly all te
         reject_rows(odd, where, f'{c} is not a number' + (f' ({out[c][odd].iloc[0]!s})' if odd.any() else ''))
         if c != 'score':
             reject_rows(~blank[c] & ((number % 1 != 0) | ~number.between(0, 2 ** 31)), where,
-                   f'{c} is not a whole number from 0 to 2,147,483,648')
+                        f'{c} is not a whole number from 0 to 2,147,483,648')
         out[c] = number.astype(float if c == 'score' or blank[c].any() else int)
     reject_rows(~out.score.between(0, 100), where, 'score is outside 0 to 100 (scores are percent)')
     reject_rows(out.n < 1, where, 'n is less than 1 (it counts the test examples behind the score)')
-    return out.fillna(dict.fromkeys(OPTIONAL_COLUMNS, '')).astype({c: str for c in out if c not in ('seed', 'score', 'n')})
+    return out.fillna(dict.fromkeys(OPTIONAL_COLUMNS, '')).astype({c: str
+                                                                   for c in out if c not in ('seed', 'score', 'n')})
 
 # %% ../../nbs/stats/00_scores.ipynb #x37182ea
 LOWER_IS_BETTER = (frozenset('loss error errors perplexity ppl nll wer cer ter mer eer hter brier rmse mse mae ece bpb bpc crossentropy'.split()))
@@ -240,14 +241,14 @@ def check_rows(out: pd.DataFrame, where: str) -> None:  # from `check_cells`
     if out.empty: raise XltError(f'{where}: no rows')
     for metric in out.metric.unique():
         reject_rows((out.metric == metric) & lower_is_better(metric), where,
-               f'metric {metric} is better when it is lower, so a rise would count as a gain; '
+                    f'metric {metric} is better when it is lower, so a rise would count as a gain; '
                'give one where higher is better')
     reject_rows(out.study != out.study.iloc[0], where, 'a second study in a table of '
                                                   f'{out.study.iloc[0]!r}; analyse one at a time')
     first = out.groupby('target').metric.transform('first')
     reject_rows(out.metric != first, where, 'a second metric for the same target; keep one metric per target')
     reject_rows(out.duplicated(CELL + ['language', 'seed']), where,
-           'the same intermediate, target, language and seed as an earlier line')
+                'the same intermediate, target, language and seed as an earlier line')
     tested = out.intermediate != 'none'
     if not tested.any(): raise XltError(f'{where}: every row is a baseline; rows with an intermediate task are missing')
     key = pd.MultiIndex.from_frame(out[['target', 'language']])
@@ -265,7 +266,7 @@ def check_versions(out: pd.DataFrame, where: str) -> None:  # from `check_cells`
         there = base.get((row.target, row.language), {row.version})
         if row.version in there and len(there) == 1: continue
         reject_rows((out.target == row.target) & (out.language == row.language) & (out.version != ''), where,
-               f'two versions of {row.target} are not compared: {" and ".join(sorted(there | {row.version}))}')
+                    f'two versions of {row.target} are not compared: {" and ".join(sorted(there | {row.version}))}')
 
 # %% ../../nbs/stats/00_scores.ipynb #x57e4a9a
 def check_scores(table: pd.DataFrame,  # columns `SCORE_COLUMNS`
@@ -334,9 +335,9 @@ def identical_runs(scores: pd.DataFrame) -> list[str]:  # a checked table
     return [identical_sentence(pair, targets, targets == both[pair]) for pair, targets in same.items()]
 
 def identical_sentence(pair: tuple,  # two intermediate tasks, or two (intermediate, seed)
-                   targets: set[str],
-                   every: bool,  # are these all the targets that both have?
-                  ) -> str:
+                       targets: set[str],
+                       every: bool,  # are these all the targets that both have?
+                      ) -> str:
     "Two equal runs in a sentence."
     of = '' if every else f' of {", ".join(sorted(targets))}'
     if isinstance(pair[0], tuple):

@@ -30,28 +30,28 @@ def levels(x: np.ndarray,  # log10 resource of each language
     return 50 + 8 * x
 
 def resource_thirds(codes,  # language codes
-          measure: pd.Series,  # resource by language code
-          pivot: str = 'en',  # belongs to neither group
-         ) -> np.ndarray:  # one half for the low group, minus one half for the high one, 0 between
+                    measure: pd.Series,  # resource by language code
+                    pivot: str = 'en',  # belongs to neither group
+                   ) -> np.ndarray:  # one half for the low group, minus one half for the high one, 0 between
     "Who belongs to which group, by thirds."
     low, high = split_groups([c for c in codes if c != pivot], measure)
     return np.array([.5 * (c in low) - .5 * (c in high) for c in codes])
 
 # %% ../../nbs/stats/02_simulation.ipynb #c010
 def simulate_studies(studies: int,  # how many
-              slope: float = 0.,  # points lost per tenfold less text
-              difference: float = 0.,  # points that the low group loses more than the high one
+                     slope: float = 0.,  # points lost per tenfold less text
+                     difference: float = 0.,  # points that the low group loses more than the high one
               step: float = 0.,  # points that languages without text lose beyond the slope, which puts them at 0.1
-              by_level: float = 0.,  # points lost per point of baseline level
-              tasks: int = 3,  # intermediate tasks, the first so many of the registry
-              seeds: int = 3,  # runs of everything
-              seed: int = 0,  # of the random numbers
-              places: pd.DataFrame | None = None,  # `target`, `language`; None: XTREME's coverage
-              measure: pd.Series | None = None,  # resource by language; None: CC-100 GiB
-              uneven: float = 1.,  # languages with less than the median resource scatter so many times as much
-              kin: float = 0.,  # correlation of the languages of one of XTREME's families
-              **scatter,  # standard deviations that differ from `SCATTER`, points
-             ) -> np.ndarray:  # `(study, 1 + intermediate, place, seed)` scores, percent; the baseline first
+                     by_level: float = 0.,  # points lost per point of baseline level
+                     tasks: int = 3,  # intermediate tasks, the first so many of the registry
+                     seeds: int = 3,  # runs of everything
+                     seed: int = 0,  # of the random numbers
+                     places: pd.DataFrame | None = None,  # `target`, `language`; None: XTREME's coverage
+                     measure: pd.Series | None = None,  # resource by language; None: CC-100 GiB
+                     uneven: float = 1.,  # languages with less than the median resource scatter so many times as much
+                     kin: float = 0.,  # correlation of the languages of one of XTREME's families
+                     **scatter,  # standard deviations that differ from `SCATTER`, points
+                    ) -> np.ndarray:  # `(study, 1 + intermediate, place, seed)` scores, percent; the baseline first
     "Many studies of the same places."
     rng, sd = np.random.default_rng(seed), SCATTER | scatter
     places, measure = coverage() if places is None else places, resource() if measure is None else measure
@@ -75,9 +75,9 @@ def simulate_studies(studies: int,  # how many
 
 # %% ../../nbs/stats/02_simulation.ipynb #c011
 def simulation_table(score: np.ndarray,  # `(intermediate, place, seed)`, percent
-         names: list[str],  # of the intermediate tasks, `none` first
-         places: pd.DataFrame,  # `target`, `language`
-        ) -> pd.DataFrame:  # a tidy table
+                     names: list[str],  # of the intermediate tasks, `none` first
+                     places: pd.DataFrame,  # `target`, `language`
+                    ) -> pd.DataFrame:  # a tidy table
     "An array of scores as a tidy table."
     i, p, s = (a.ravel() for a in np.indices(score.shape))
     metric = places.target.map({n: task.metrics[0] for n, task in TARGET.items()}).to_numpy()
@@ -92,8 +92,9 @@ def simulate(slope: float = 0.,  # points lost per tenfold less text
             ) -> pd.DataFrame:  # a tidy table
     "One study of which the truth is known."
     places = coverage() if places is None else places
-    return simulation_table(simulate_studies(1, slope, tasks=tasks, places=places, **design)[0], ['none', *INTERMEDIATE][:tasks + 1],
-                places)
+    return simulation_table(simulate_studies(1, slope, tasks=tasks, places=places, **design)[0],
+                            ['none', *INTERMEDIATE][:tasks + 1],
+                            places)
 
 # %% ../../nbs/stats/02_simulation.ipynb #c014
 def truth(slope: float = 0., difference: float = 0.,  # as in `simulate_studies`
