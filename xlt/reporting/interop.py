@@ -71,7 +71,9 @@ def jiant_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
         target, _, rest = key.partition('_')
         language, *question = rest.split('_')
         if target not in TARGET or language not in TARGET[target].languages: continue
-        if question and question != [language]: yield f'{key}: context and question are in two languages, which XTREME does not test'; continue
+        if question and question != [language]:
+            yield f'{key}: context and question are in two languages, which XTREME does not test'
+            continue
         found = (value.get('metrics') or {}) if isinstance(value, dict) else {}
         try: score = find_metric(found.get('minor') or {}, TARGET[target].metrics[0], key)
         except XltError as e: yield str(e); continue
@@ -129,7 +131,9 @@ def harness_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
         language, *question = rest.split('_')
         target = HARNESS.get(task)
         if not target or language not in TARGET[target].languages: continue
-        if question and question != [language]: yield f'{key}: context and question are in two languages, which XTREME does not test'; continue
+        if question and question != [language]:
+            yield f'{key}: context and question are in two languages, which XTREME does not test'
+            continue
         plain = {name.split(',')[0]: value
                  for name, value in sorted(scores.items(), key=lambda s: s[0].endswith(',none'))}
         try: score = find_metric(plain, TARGET[target].metrics[0], key)
@@ -142,7 +146,7 @@ def harness_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
 TRAINER = re.compile(r'(eval|predict|test)_(?:(.+)_)?(accuracy|acc|f1|F1|exact_match|em|exact)')
 
 def trainer_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
-    "The score of a file of the Trainer, of the target and in the language that are asked for."
+    "The scores in a file of the Trainer, for the target and language asked for."
     if not asked.get('target'): yield 'files of the Trainer name no task: say --target'; return
     target, found = asked['target'], [(m, key) for key in data if (m := TRAINER.fullmatch(key))
                                       and m[3] in METRIC_NAMES[TARGET[asked['target']].metrics[0]]]
@@ -152,12 +156,17 @@ def trainer_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
     for m, key in found:
         language = language_code(m[2]) if m[2] else asked.get('language')
         if m[1] != split or (m[2] and asked.get('language') not in (None, language)): continue
-        if language not in TARGET[target].languages: yield f'{key}: {f"{m[2]!r} is no language of {target}" if m[2] else "the file names no language: say --language"}'; continue
+        if language not in TARGET[target].languages:
+            why = f'{m[2]!r} is no language of {target}' if m[2] else 'the file names no language: say --language'
+            yield f'{key}: {why}'
+            continue
         n = data.get(f'{split}_{m[2]}_samples') if m[2] else data.get(f'{split}_samples')
         yield score_row(target, language, trainer_percent(target, data[key]), f'transformers {target} {split}', n)
 
-def trainer_percent(target: str, score: float) -> float:
-    "A score of transformers' examples in percent: they have those of answers in percent and all others as shares of one."
+def trainer_percent(target: str,  # name of the task
+                    score: float,  # as in the file
+                   ) -> float:
+    "A score of transformers' examples in percent: they give F1 of answers in percent, and all else as a fraction."
     return score if TARGET[target].kind == 'span' else 100 * score
 
 # %% ../../nbs/reporting/05_interop.ipynb #x05954aa
@@ -176,7 +185,9 @@ def sumeval_rows(data: list, where: str, asked: dict) -> Iterator[dict | str]:
     target = asked.get('target') or SUMEVAL.get(Path(where).name.split('_')[0])
     record = asked.get('record') or (1 if len(data) == 1 else None)
     if not target: yield 'files of SumEval name no task: say --target'; return
-    if not record or record > len(data): yield f'{len(data)} records, one for each mixture of training data: say which with --record'; return
+    if not record or record > len(data):
+        yield f'{len(data)} records, one for each mixture of training data: say which with --record'
+        return
     for language, score in data[record - 1]['eval_results'].items():
         if language in TARGET[target].languages: yield score_row(target, language, 100 * score, f'litmus {target}')
 
@@ -206,7 +217,7 @@ def detect_toolkit(data) -> str | None:  # one of `TOOLKIT_READERS`, the name of
     return 'transformers' if any(TRAINER.fullmatch(key) for key in data) else None
 
 # %% ../../nbs/reporting/05_interop.ipynb #x60f4f9a
-# where a file says which version of its toolkit made it
+# keys under which a file gives the version of its toolkit
 VERSION_KEYS = ('mteb_version', 'lm_eval_version', 'transformers_version', 'git_hash')
 
 def read_results(path: Path, toolkit: str | None, asked: dict) -> Iterator[dict | str]:
@@ -217,7 +228,9 @@ def read_results(path: Path, toolkit: str | None, asked: dict) -> Iterator[dict 
         raise XltError(f'{path}: a file of {found}, not of {toolkit}: '
                        f'{f"xlt convert {found} {Path(path).name} …" if found in TOOLKIT_READERS else BY_HAND}')
     if not toolkit and found not in TOOLKIT_READERS:
-        raise XltError(f'{path}: {f"a file of {found}, which is not read" if found else f"of none of the toolkits that are read ({chr(44).join(TOOLKIT_READERS)})"}; {BY_HAND}')
+        known = ', '.join(TOOLKIT_READERS)
+        what = f'a file of {found}, which is not supported' if found else f'of none of the supported toolkits ({known})'
+        raise XltError(f'{path}: {what}; {BY_HAND}')
     toolkit = toolkit or found
     if not isinstance(data, list if toolkit == 'litmus' else dict):
         raise XltError(f'{path}: a JSON {"list" if toolkit == "litmus" else "object"} is wanted, '
@@ -261,8 +274,10 @@ def skipped_lines(left_out: list[tuple[Path, str]]) -> list[str]:  # of `key: re
     return [f'{path}: {named(found)}{": " if found[0] else ""}{reason}' for (path, reason), found in keys.items()]
 
 # %% ../../nbs/reporting/05_interop.ipynb #x631fdf7
-def add_scores(table: pd.DataFrame, path: Path) -> tuple[int, list[str]]:  # rows in the file then; what its reader should know
-    "Write rows of the tidy table to a file, after those that are there."
+def add_scores(table: pd.DataFrame,  # from `convert_results`
+               path: Path,  # a CSV file; made if absent
+              ) -> tuple[int, list[str]]:  # rows in the file then; remarks for the reader
+    "Append rows of the tidy table to a file."
     old = check_cells(read_as_text(path), str(path)) if Path(path).exists() else table[:0]
     both = check_cells(pd.concat([old, table], ignore_index=True) if len(old) else table,
                        f'{path}, with what is to be added')
@@ -290,15 +305,16 @@ configs:
 
 {sentence}
 
-Scores of an [xlt](https://github.com/xlt-study/xlt) study: a multilingual encoder, an English intermediate task, an English target task, tested
-zero-shot in every language. Made from commit {commit}; `params.yaml` is the whole study.
+Scores of an [xlt](https://github.com/xlt-study/xlt) study: a multilingual encoder, an English intermediate task, an English
+target task, evaluated zero-shot in every language. Made from commit {commit}; `params.yaml` is the whole study.
 
 | table | one row for each | columns |
 |---|---|---|
 | `scores` | intermediate task, target task, language, seed | {columns} |
 | `predictions` | test example | those of the score, and id, gold, prediction, correct |
 
-`intermediate` is `none` for the baseline; scores are from 0 to 100; degradation is the baseline's score less the other's.
+`intermediate` is `none` for the baseline; scores are from 0 to 100; degradation is the baseline's
+score minus the other's.
 """
 
 # %% ../../nbs/reporting/05_interop.ipynb #x7d56919
@@ -323,8 +339,8 @@ tags: [multilingual, intermediate-task-training]
 
 # {name} of {study}
 
-The encoder of the [xlt](https://github.com/xlt-study/xlt) study {study} {after}, seed {seed}: {family} of {layers} layers of {hidden}, made for
-research on transfer between languages and for nothing else. Fingerprint {fingerprint}; {steps}
+The encoder of the [xlt](https://github.com/xlt-study/xlt) study {study} {after}, seed {seed}:
+{family} of {layers} layers of {hidden}, made only for research on cross-lingual transfer. Fingerprint {fingerprint}; {steps}
 
 ```python
 from transformers import AutoModel, AutoTokenizer
@@ -333,14 +349,14 @@ model, tokenizer = AutoModel.from_pretrained('.'), AutoTokenizer.from_pretrained
 """
 
 def license_of(study: Study) -> str:
-    "For a card: ours for the lab's data; what is made from other people's has theirs, which differ by data set."
+    "The licence for a card: ours for lab data; other data keep their own, which differ by data set."
     return 'apache-2.0' if study.source.is_made_up and study.encoder.kind == 'scratch' else 'other'
 
 def model_card(study: Study, run: Run) -> str:
-    "What a kept checkpoint is, for its README."
+    "The README of a kept checkpoint."
     config, history = read_result_json(run.folder / 'checkpoint' / 'config.json'), result(run).get('history') or {}
-    after = f'after the intermediate task {run.intermediate}' if run.intermediate not in (None,
-                                                                                          'none') else 'before any intermediate task'
+    trained = run.intermediate not in (None, 'none')
+    after = f'after the intermediate task {run.intermediate}' if trained else 'before any intermediate task'
     steps = (f'{history["steps"]:,} steps, the best development score {history["best"]:.1f} %.' if 'best' in history
              else 'the starting point of every run.')
     base = f'\nbase_model: {json.dumps(study.encoder.origin)}' if study.encoder.origin else ''
@@ -353,7 +369,7 @@ def model_card(study: Study, run: Run) -> str:
 # %% ../../nbs/reporting/05_interop.ipynb #x1a6f1c4
 def export_study(study: Study, folder: Path | str,  # a new one
                 ) -> dict[str, int]:  # rows of each table; `models`: checkpoints
-    "Write a study as a folder for the hub: tables as Parquet, a data card, and the kept checkpoints, each with its card."
+    "Write a study as a folder for the hub: Parquet tables, kept checkpoints, and a card for each."
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise XltError(f'{folder} is not an empty folder: name a new one')

@@ -13,7 +13,7 @@ from ..common.text import number, p_text, percent
 # %% ../../nbs/stats/06_conclusion.ipynb #c029
 def evidence_text(found: dict,  # with interval, p-value and, from `compare_groups`, numbers of languages
                  ) -> str:
-    "Interval, p-value and numbers of languages, for a bracket in prose."
+    "Interval, p-value and numbers of languages, for a parenthesis."
     interval = ('' if found['ci_low'] is None else f'95 % interval {number(found["ci_low"])} to '
                                                    f'{number(found["ci_high"])}, ')
     groups = f', {found["n_low"]} against {found["n_high"]} languages' if 'n_low' in found else ''
@@ -43,7 +43,7 @@ def loss_text(found: dict,  # with estimate, interval and p-value
 def depends_line(raw: dict, fair: dict,  # `primary` and `level_adjusted`
                  margin: float,  # points
                 ) -> str:
-    "On what an undecided answer depends."
+    "What an undecided answer depends on."
     if raw['ci_low'] is None: return 'With so few languages there is no interval, and nothing can be decided.'
     if fair['ci_low'] is None:
         return 'Whether that is due to the level at which they start cannot be told with so few languages.'
@@ -60,12 +60,10 @@ def depends_line(raw: dict, fair: dict,  # `primary` and `level_adjusted`
 # %% ../../nbs/stats/06_conclusion.ipynb #c032
 def power_line(smallest: float | None,  # from `minimum_detectable_effect`, points
               ) -> str:
-    "What an undecided study would have been able to see."
+    "What an undecided study had the power to detect."
     if smallest is None:
-        return ('With so few languages, or where nothing varies, no difference, however large, '
-                'could have been significant.')
-    return (f'A study of this size would have found a true difference of {number(smallest)} points four times in five; '
-            'a smaller one may have escaped it.')
+        return 'With so few languages, or where nothing varies, no difference, however large, could have been significant.'
+    return f'A study of this size had 80 % power to detect a difference of {number(smallest)} points.'
 
 # %% ../../nbs/stats/06_conclusion.ipynb #c033
 def means_line(found: dict,  # `primary`
@@ -87,7 +85,7 @@ def seed_line(analysis: dict,  # with `seeds`
 MEASURE_NOUNS = {'cc100_gib': 'pretraining text', 'corpus_sentences': 'pretraining text', 'wiki': 'Wikipedia'}
 
 def measure_noun(measure: str | None) -> str:
-    "What languages with none of a measure are without."
+    "The noun for a measure: what languages with a value of 0 lack."
     return MEASURE_NOUNS.get(measure, measure or 'text')
 
 def unseen_line(found: dict | None,  # from `of_unseen`
@@ -153,7 +151,7 @@ def undecided_sentences(analysis: dict,  # as in `conclusion`
             depends_line(raw, fair, analysis['equivalence']['margin']), *power]
 
 # %% ../../nbs/stats/06_conclusion.ipynb #con0conb
-def conclusion(analysis: dict,  # with `primary`, `level_adjusted`, `equivalence`, `minimum_detectable_effect` and, if it is known, `false_alarms`
+def conclusion(analysis: dict,  # from `xlt.stats.analysis.analyse_scores`
               ) -> dict:  # `verdict` and `sentence`
     "The answer in words, written from the numbers."
     raw, which = analysis['primary'], verdict(analysis)
@@ -166,7 +164,7 @@ def conclusion(analysis: dict,  # with `primary`, `level_adjusted`, `equivalence
 # %% ../../nbs/stats/06_conclusion.ipynb #x1891e7e
 def variant_line(row: dict,  # of `against_plain`
                 ) -> str:
-    "Whom a variant serves, in a sentence."
+    "Which languages a variant helps more, in a sentence."
     said = ('shows no clear difference between them' if row['p_value'] >= .05 else
             'serves the low-resource languages more' if row['estimate'] > 0
             else 'serves the high-resource languages more')

@@ -49,7 +49,7 @@ def degradations(scores: pd.DataFrame,  # a checked tidy table
 @lru_cache(1024)
 def coverage_inverse(tested: bytes,  # a boolean `(cell, language)` array
                      languages: int,  # its width
-                    ) -> tuple[np.ndarray, np.ndarray]:  # `(language, language)`; boolean `(language,)`: the largest set
+                    ) -> tuple[np.ndarray, np.ndarray]:  # `(language, language)`; boolean: in the largest set
     "Invert the normal equations of `loss = cell + language` for one coverage."
     from scipy.sparse.csgraph import connected_components
     there = np.frombuffer(tested, bool).reshape(-1, languages).astype(float)

@@ -85,7 +85,7 @@ def csv_rows(text: str, where: str) -> list[tuple[int, list[str]]]:  # line numb
             line = skip + reader.line_num + 1
     except csv.Error as e: raise XltError(f'{where}, line {line}: not a CSV table ({e})') from None
     width = len(rows[0][1])
-    comma = ' (a decimal comma? quote the field, or separate the fields by semicolons)' if by == ',' else ''
+    comma = ' (is there a decimal comma? quote the field, or separate fields by semicolons)' if by == ',' else ''
     for line, row in rows:
         if any(row[width:]):
             raise XltError(f'{where}, line {line}: {len(row)} fields, but the header has {width} columns{comma}')
@@ -293,7 +293,9 @@ def check_scale(out: pd.DataFrame, where: str) -> None:  # from `check_cells`
                        f'a fraction among percentages; {known}')
 
 # %% ../../nbs/stats/00_scores.ipynb #x578114a
-def convert_language_codes(out: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[str]]:  # and what was converted and left out
+def convert_language_codes(out: pd.DataFrame,  # from `check_cells`
+                           where: str,  # the table's file, for messages
+                          ) -> tuple[pd.DataFrame, list[str]]:  # the table; what was converted and left out
     "Convert language codes to those of xlt, and leave out averages."
     means = out.language.map({c: is_average(c) for c in out.language.unique()}).astype(bool)
     said = [f'{name} is a mean over languages, not a language: {count} rows are left out'
