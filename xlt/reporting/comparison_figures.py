@@ -92,8 +92,10 @@ def forest(rows: pd.DataFrame,  # from `forest_rows`, of some of its parts
     return fig
 
 # %% ../../nbs/reporting/02_comparison_figures.ipynb #c034
-def heat_map_text(table: pd.DataFrame, sure: pd.DataFrame) -> str:  # low minus high, and where it is significant
-    "What the figure of the cells shows, in words."
+def heat_map_text(table: pd.DataFrame,  # low minus high, points
+                  sure: pd.DataFrame,  # where it is significant
+                 ) -> str:
+    "Alternative text of the heat map."
     flat = table.stack().dropna()
     if flat.empty: return 'A table without a number: no cell has languages of both groups.'
     ends = [f'{" × ".join(at)}, {number(flat[at], 1)}' for at in (flat.idxmax(), flat.idxmin())]
@@ -129,8 +131,8 @@ CHOICES = ('p-value', 'measure', 'grouping', 'retrieval', 'scale', 'constant', '
 # %% ../../nbs/reporting/02_comparison_figures.ipynb #c038
 def option_shares(specs: pd.DataFrame,  # sorted `specifications` of an analysis
                   bins: int,  # of neighbouring specifications
-                 ) -> pd.DataFrame:  # indexed by (choice, option), one column per bin, share of the bin's specifications
-    "Which options gather where along the curve."
+                 ) -> pd.DataFrame:  # a row per (choice, option), a column per bin: share of its specifications
+    "How often each option occurs along the curve."
     at = np.arange(len(specs)) * bins // len(specs)
     kind = specs.assign(**{'left out': specs.left_out.str.split().str[0],
                            'p-value': np.where(specs.p_value < .05, 'below 0.05', '0.05 or more')})
@@ -141,7 +143,7 @@ def option_shares(specs: pd.DataFrame,  # sorted `specifications` of an analysis
 # %% ../../nbs/reporting/02_comparison_figures.ipynb #c039
 def draw_options(ax, specs: pd.DataFrame,  # sorted `specifications` of an analysis
                 ) -> None:
-    "The lower panel: an option a row, the darker the more of the specifications there chose it."
+    "The lower panel: one option per row, darker where more specifications chose it."
     shares = option_shares(specs, min(len(specs), 240))
     picture = np.sqrt(shares.to_numpy() / shares.to_numpy().max(1, keepdims=True))
     ax.imshow(picture, aspect='auto', cmap='Greys', vmin=0, vmax=1, extent=(0, len(specs), len(shares) - .5, -.5),

@@ -38,7 +38,7 @@ DARK = {'#303030': '#e4e6ea', '#262626': '#e4e6ea', '#000000': '#e4e6ea', '#ffff
 
 def with_dark_mode(svg: str,  # as Matplotlib writes it
                   ) -> str:
-    "An SVG that is dark where the reader's screen is."
+    "Add dark-mode colours to an SVG."
     rules = ''.join(f'[style*="{what}: {light}"]{{{what}:{dark} !important}}' for light, dark in DARK.items()
                     for what in ('fill', 'stroke'))
     style = (f'<style>@media (prefers-color-scheme: dark){{text{{fill:{DARK["#262626"]}}}image{{filter:invert(1) '
@@ -53,7 +53,8 @@ class Picture(Figure):
         with matplotlib.rc_context(STYLE):
             self.savefig(file := StringIO(), format='svg', bbox_inches='tight', pad_inches=.08, metadata={'Date': None})
         return with_dark_mode(file.getvalue())
-    def _repr_mimebundle_(self, include=None, exclude=None): return {'image/svg+xml': self.svg(), 'text/plain': repr(self)}, {'image/svg+xml': {'alt': repr(self)}}
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        return {'image/svg+xml': self.svg(), 'text/plain': repr(self)}, {'image/svg+xml': {'alt': repr(self)}}
     def __repr__(self):  # a notebook keeps it beside the picture, and the site reads it to those who do not see
         told = [f'{what}{text}' for ax in self.axes for what, text in
                 (('', ax.get_title('left')), ('Across: ', ax.get_xlabel()), ('Up: ', ax.get_ylabel())) if text]
@@ -80,7 +81,7 @@ def canvas(width: float = 7.2, height: float = 4.2,  # inches
 @styled
 def add_stamp(fig: Figure, stamp: str,  # what made it: study, seeds, commit
              ) -> Figure:
-    "Put the line under a figure that says what made it, once."
+    "Add the stamp below a figure, once."
     if not fig.texts: fig.text(1, -.01, stamp, ha='right', va='top', size=6.5, color='#6b6b6b')
     return fig
 
@@ -103,7 +104,7 @@ def figure_stamp(study: str,
                  commit: str | None,  # hash; None: made outside git
                  dirty: bool | None = False,  # files differed from the commit
                 ) -> str:
-    "The line under a figure that says what made it."
+    "The line below a figure that says what made it."
     code = f'commit {commit[:10]}{", changed" if dirty else ""}' if commit else 'no commit'
     return f'{study} · seed{"s" * (len(seeds) > 1)} {", ".join(map(str, seeds))} · {code}'
 
@@ -151,8 +152,9 @@ def fit_band(x: np.ndarray, y: np.ndarray,  # one per language
 
 # %% ../../nbs/reporting/00_drawing.ipynb #pg14f001
 def language_labels(languages: pd.DataFrame,  # indexed by code; `name`, if it is known
-                    longest: int = 24) -> list[str]:
-    "What a reader calls each language: `Swahili (sw)`, or its code."
+                    longest: int = 24,  # characters; of a longer name only the code is shown
+                   ) -> list[str]:
+    "A label for each language: `Swahili (sw)`, or its code."
     names = languages['name'] if 'name' in languages else pd.Series(languages.index, languages.index)
     return [f'{name} ({code})' if isinstance(name, str) and name != code and len(name) <= longest else str(code)
             for code, name in zip(languages.index, names)]

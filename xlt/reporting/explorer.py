@@ -20,7 +20,7 @@ from ..common.text import for_html
 # %% ../../nbs/reporting/04_explorer.ipynb #xba394c2
 def group_choices(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
                   measure: pd.Series,  # the study's resource measure, indexed by language code
-                 ) -> dict[str, tuple[list[str], list[str]]]:  # `measure, grouping` → codes of the low and the high group
+                 ) -> dict[str, tuple[list[str], list[str]]]:  # `measure, grouping` → codes of low and high
     "Every measure and grouping that these languages allow."
     codes, found = list(language_effects(lost).index), {}
     for name, values in measures_for(codes, measure).items():
@@ -43,7 +43,7 @@ def answers_by_choice(lost: pd.DataFrame,  # from `xlt.stats.degradation.connect
 # %% ../../nbs/reporting/04_explorer.ipynb #xddc142b
 def cells_by_choice(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
                     lines: dict,  # from `group_choices`
-                   ) -> pd.DataFrame:  # one row per way and cell: `estimate`, points; None where a group has no language
+                   ) -> pd.DataFrame:  # a row per way and cell: `estimate`, points; None: a group has no language
     "Low minus high in every cell, for every choice of measure and grouping."
     rows = []
     for way, (low, high) in lines.items():

@@ -22,11 +22,11 @@ from .language_figures import against_resource, dumbbells
 
 # %% ../../nbs/reporting/03_figures.ipynb #c043
 @styled
-def rejection_rates(table: pd.DataFrame,  # `rate`, `mc_low`, `mc_high` (0 to 1) and `studies`, one row per way to analyse
-                    nominal: float = .05,  # what was promised
+def rejection_rates(table: pd.DataFrame,  # `rate`, `mc_low`, `mc_high` (0 to 1), `studies`; a row per test
+                    nominal: float = .05,  # the promised rate
                     what: str = 'simulated studies called significant',
                    ) -> Figure:
-    "Rates against what was promised."
+    "Rates with Monte-Carlo intervals, against the promised rate."
     fig, ax = canvas(6.4, 1.3 + .34 * len(table))
     least, most = int(table.studies.min()), int(table.studies.max())
     y, shares = np.arange(len(table))[::-1], 100 * table[['rate', 'mc_low', 'mc_high']].astype(float)
@@ -42,7 +42,7 @@ def rejection_rates(table: pd.DataFrame,  # `rate`, `mc_low`, `mc_high` (0 to 1)
 
 # %% ../../nbs/reporting/03_figures.ipynb #c045
 @styled
-def power_curves(table: pd.DataFrame,  # `n` languages, `effect` in points, `rate`, `mc_low`, `mc_high` (0 to 1), `studies`
+def power_curves(table: pd.DataFrame,  # `n` languages, `effect` (points), `rate`, `mc_low`, `mc_high`, `studies`
                 ) -> Figure:
     "Power by effect, one curve per number of languages."
     fig, ax = canvas(6.4, 3.8)

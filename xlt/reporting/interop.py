@@ -305,8 +305,9 @@ configs:
 
 {sentence}
 
-Scores of an [xlt](https://github.com/xlt-study/xlt) study: a multilingual encoder, an English intermediate task, an English
-target task, evaluated zero-shot in every language. Made from commit {commit}; `params.yaml` is the whole study.
+Scores of an [xlt](https://github.com/xlt-study/xlt) study: a multilingual encoder, an English intermediate task,
+an English target task, evaluated zero-shot in every language.
+Made from commit {commit}; `params.yaml` is the whole study.
 
 | table | one row for each | columns |
 |---|---|---|
@@ -340,7 +341,8 @@ tags: [multilingual, intermediate-task-training]
 # {name} of {study}
 
 The encoder of the [xlt](https://github.com/xlt-study/xlt) study {study} {after}, seed {seed}:
-{family} of {layers} layers of {hidden}, made only for research on cross-lingual transfer. Fingerprint {fingerprint}; {steps}
+{family} of {layers} layers of {hidden}, made only for research on cross-lingual transfer.
+Fingerprint {fingerprint}; {steps}
 
 ```python
 from transformers import AutoModel, AutoTokenizer

@@ -16,8 +16,10 @@ from ..common.text import number
 from .drawing import GREY, GROUP_STYLES, INK, language_labels, canvas, fit_band, label_points, styled
 
 # %% ../../nbs/reporting/01_language_figures.ipynb #lan0seen
-def resource_text(languages: pd.DataFrame, fit: np.ndarray) -> str:  # `fit`: empty, or the line from left to right, points
-    "What the figure of languages and resource shows, in words."
+def resource_text(languages: pd.DataFrame,  # as in `against_resource`
+                  fit: np.ndarray,  # the line from left to right, points; empty: none
+                 ) -> str:
+    "Alternative text of the figure of degradation against resource."
     order = languages.sort_values('effect', ascending=False)
     line = (f' The fitted line {"rises" if fit[-1] > fit[0] else "falls"} from {number(fit[0])} points at the least '
             f'text to {number(fit[-1])} at the most.' if len(fit) else '')
@@ -107,7 +109,7 @@ def assigned_resource(table: pd.DataFrame,  # from `xlt.stats.randomised.stack_s
     ax.axhline(0, color=INK, lw=.6, ls=':')
     ax.set(xscale='log', xlabel=f'assigned pretraining resource ({unit}; log scale)',
            ylabel='points lost beyond the average language\n(least-squares language effect; lost more ↑)',
-           title=f'Resource assigned by lot: {table.study.nunique()} studies, n = {len(table)} languages')
+           title=f'Resource assigned at random: {table.study.nunique()} studies, n = {len(table)} languages')
     ax.xaxis.set_major_formatter('{x:g}')
     ax.xaxis.set_minor_formatter(LogFormatter())
     ax.legend(fontsize=8)

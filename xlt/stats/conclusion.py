@@ -62,7 +62,8 @@ def power_line(smallest: float | None,  # from `minimum_detectable_effect`, poin
               ) -> str:
     "What an undecided study had the power to detect."
     if smallest is None:
-        return 'With so few languages, or where nothing varies, no difference, however large, could have been significant.'
+        return ('With so few languages, or where nothing varies, no difference, however large, '
+                'could have been significant.')
     return f'A study of this size had 80 % power to detect a difference of {number(smallest)} points.'
 
 # %% ../../nbs/stats/06_conclusion.ipynb #c033

@@ -48,7 +48,7 @@ def mcnemar(difference: np.ndarray,  # of examples: -1, 0 or 1
 
 # %% ../../nbs/stats/11_paired.ipynb #x919b5a3
 def sign_flips(difference: np.ndarray,  # of examples, -1 to 1
-               all_below: int = 12,  # with fewer differing examples all flips are tried; with more, a normal approximation
+               all_below: int = 12,  # below so many differing examples all flips, else a normal approximation
               ) -> float:  # p-value
     "Permutation test of a mean difference of zero, by flipping signs."
     from scipy.stats import norm
