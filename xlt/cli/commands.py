@@ -162,16 +162,21 @@ def status_command(args) -> int:
 
 # %% ../../nbs/cli/02_commands.ipynb #c033
 def tasks_command(args) -> int:
-    "the intermediate and target tasks"
+    "the intermediate and target tasks; with a study's file, also those of its own cards"
     import pandas as pd
-    from xlt.tasks.cards import TASKS
+    from xlt.runs.params import Study
+    from xlt.tasks.cards import BUILT_IN
+    own = Study.read(args.params, data=False).own if args.params else {}
+    known = (BUILT_IN | own).values()
     def paper(t):
         if not (how := t.recipe): return {}
         return {'length': how.max_length, 'batch': how.batch_size, 'epochs': f'{how.epochs:g}', 'learning rate': f'{how.learning_rate:g}'}
-    rows = [{'task': t.name, 'role': t.role, 'kind': t.kind, 'score': t.metrics[0], 'trains on': t.train_on or '', 'languages': len(t.languages), **paper(t)} for t in TASKS.values()]
+    rows = [{'task': t.name, 'role': t.role, 'kind': t.kind, 'score': t.metrics[0], 'trains on': t.train_on or '',
+             'languages': len(t.languages), **paper(t)} | ({'card': t.own.file} if t.own else {}) for t in known]
     table = pd.DataFrame(rows).astype(object)
-    print(table.where(table.notna(), '').to_string(index=False), '\nlanguages that XTREME scores:', sep='\n')
-    for t in TASKS.values():
+    print(table.where(table.notna(), '').to_string(index=False))
+    print('\nlanguages that XTREME scores' + (', and those of the cards of your own:' if own else ':'))
+    for t in known:
         if t.role == 'target': print(f'{t.name:9} {" ".join(t.languages)}')
     return 0
 

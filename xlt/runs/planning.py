@@ -26,7 +26,7 @@ from ..common.io import canonical, write
 from .store import result, verified
 from .status import study_status
 from ..data.door import load
-from ..tasks.cards import Phase, TARGET, TASKS
+from ..tasks.cards import Phase, TASKS
 
 # %% ../../nbs/runs/10_planning.ipynb #x4a4f2bc
 def computed_size(recipe) -> int | None:  # bytes, 4 for each weight; the sub-word table at its full size; None: of no known shape
@@ -100,8 +100,8 @@ def same_duration_key(spec: dict) -> str:
 
 def task_kind(phase: str, intermediate: str | None, target: str | None) -> str:
     "The kind of what a run reads."
-    if phase == 'pair': return TASKS[target].kind
-    return TASKS[intermediate].kind if intermediate in TASKS else 'mixture'
+    card = TASKS.get(target if phase == 'pair' else intermediate)  # None: a mixture, or a card that another study has for itself
+    return card.kind if card else 'mixture'
 
 def measured_rates(done: list[dict]) -> dict:  # (`training` or `evaluation`, kind) → seconds per sub-word, kind None: any; (`rest`, phase) → seconds per run
     "How fast runs were."
@@ -242,9 +242,9 @@ def hub_trainings(study: Study) -> list[dict]:  # `phase`, `kind` and `limit` of
                 add(run.phase, task, how, (n if mixture.variant.plain else min(n, mixture.cap * TASKS[task].choices)) * mixture.shared.epochs)
             if mixture.masked_lm: rows.append(dict(phase=run.phase, kind='pair', limit=128, batch_size=mixture.masked_lm.batch_size,
                                                    read=min(mixture.masked_lm.sentences, mixture.cap) * mixture.shared.epochs))
-        elif run.phase == 'pair' and TARGET[run.target].recipe and run.parent.phase != 'pair':
+        elif run.phase == 'pair' and TASKS[run.target].recipe and run.parent.phase != 'pair':
             how = study.recipe('target', run.target)
-            add(run.phase, TARGET[run.target].train_on, how, sequences(TARGET[run.target].train_on) * how.epochs)
+            add(run.phase, TASKS[run.target].train_on, how, sequences(TASKS[run.target].train_on) * how.epochs)
     return rows
 
 # %% ../../nbs/runs/10_planning.ipynb #ad401499
@@ -252,8 +252,8 @@ def hub_tests(study: Study) -> list[dict]:  # `what`, `kind`, `read`
     "What its pairs will be tested on; BUCC's sentences are not counted."
     from xlt.data.hub import TARGET_ROWS
     def examples(target): return sum(TARGET_ROWS[target].get(c, 0) for c in study.evaluated(target))
-    return [dict(what='embedding' if TARGET[r.target].kind == 'retrieval' else 'testing', kind='paragraph' if TARGET[r.target].kind == 'span' else 'pair',
-                 read=examples(r.target) * (1 + (TARGET[r.target].kind == 'retrieval'))) for r in runs(study) if r.phase == 'pair' and r.target in TARGET_ROWS]
+    return [dict(what='embedding' if TASKS[r.target].kind == 'retrieval' else 'testing', kind='paragraph' if TASKS[r.target].kind == 'span' else 'pair',
+                 read=examples(r.target) * (1 + (TASKS[r.target].kind == 'retrieval'))) for r in runs(study) if r.phase == 'pair' and r.target in TARGET_ROWS]
 
 # %% ../../nbs/runs/10_planning.ipynb #45daeb10
 def gpu_hours(study: Study, found: dict,  # from `xlt.runs.speed.newest_speeds`

@@ -10,7 +10,7 @@ __all__ = ['NOTES', 'SCORE_COLUMNS', 'ONE_SIDED', 'note', 'age', 'doing', 'run_s
 import json, time
 from pathlib import Path
 import pandas as pd
-from ..tasks.cards import TARGET, TASKS
+from ..tasks.cards import TASKS
 from ..common.digests import stamp
 from .graph import Run, run_name, runs
 from .project import root
@@ -72,7 +72,7 @@ def study_status(study: Study) -> list[dict]:
 def grid(study: Study) -> list[tuple]:  # phase, intermediate, target, seed
     "The runs that a study's file names, in the order of `runs`."
     trained = [('intermediate', i, None, s) for s in study.seeds for i in study.intermediates]
-    scored = [('pair', i, t, s) for s in study.seeds for i in ('none', *study.intermediates) for t in TARGET if t in study.targets]
+    scored = [('pair', i, t, s) for s in study.seeds for i in ('none', *study.intermediates) for t in TASKS if t in study.targets]
     return [('encoder', None, None, 0), *trained, *scored, ('report', None, None, 0)]
 
 def newest(run: Run) -> dict | None:  # None: there is none that is whole
