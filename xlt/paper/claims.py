@@ -47,7 +47,7 @@ def claim_verdict(low: float, high: float,  # interval, points
     return 'undecided'
 
 # %% ../../nbs/paper/03_claims.ipynb #x264424c
-def bootstrap_interval(gains: Gains,
+def bootstrap_interval(gains: Gains,  # from `xlt.paper.selection.study_gains`
                        statistic,  # as in `test_statement`
                        draws: int, seed: int,  # of the bootstrap
                        resample_targets: bool,  # resample the targets as well as the languages
@@ -66,9 +66,9 @@ def bootstrap_interval(gains: Gains,
     return tuple(float(np.sort(e)[allowed_misses]) for e in ends)
 
 # %% ../../nbs/paper/03_claims.ipynb #x2ae3f0b
-def restrict_gains(gains: Gains,
+def restrict_gains(gains: Gains,  # from `xlt.paper.selection.study_gains`
                    names: list[str],  # intermediate tasks
-                   targets: list[str],
+                   targets: list[str],  # names of target tasks
                   ) -> Gains:  # without the targets on which not all of the tasks were tested
     "Keep some intermediate tasks and targets, and the languages that are tested there."
     part = gains.points[[gains.intermediates.index(n) for n in names]][:, [gains.targets.index(t) for t in targets]]
@@ -78,7 +78,7 @@ def restrict_gains(gains: Gains,
                  [c for c, s in zip(gains.languages, some) if s], gains.pivot)
 
 # %% ../../nbs/paper/03_claims.ipynb #x291a6e9
-def test_statement(e: Evidence,
+def test_statement(e: Evidence,  # what the claims are tested on
                    part: str,  # of the published claims
                    estimand: str,  # what is estimated, in words
                    names: list[str],  # the intermediate tasks that it compares
@@ -104,7 +104,7 @@ def test_statement(e: Evidence,
                 languages=sum(c != gains.pivot for c in gains.languages), targets=len(gains.targets), note=note)
 
 # %% ../../nbs/paper/03_claims.ipynb #x9e0ce30
-def untested_statement(e: Evidence,
+def untested_statement(e: Evidence,  # what the claims are tested on
                        part: str, estimand: str,  # as in `test_statement`
                        note: str,  # why it cannot be tested
                       ) -> dict:  # a row of `claims`
@@ -119,7 +119,8 @@ def target_mean(means: np.ndarray,  # (draws, intermediate tasks, targets)
     return (means * targets[:, None]).sum(2) / targets.sum(1)[:, None]
 
 # %% ../../nbs/paper/03_claims.ipynb #x703934e
-def claim_1(e: Evidence) -> list[dict]:
+def claim_1(e: Evidence,  # what the claims are tested on
+           ) -> list[dict]:
     "SQuAD, MNLI and HellaSwag bring large average gains."
     rows = read_published('claims').query('claim == 1')
     return [test_statement(e, r.part, f'mean gain of {r.intermediate} over targets', [r.intermediate],
@@ -127,7 +128,8 @@ def claim_1(e: Evidence) -> list[dict]:
             for r in rows.itertuples()]
 
 # %% ../../nbs/paper/03_claims.ipynb #xab32ee4
-def claim_2(e: Evidence) -> list[dict]:
+def claim_2(e: Evidence,  # what the claims are tested on
+           ) -> list[dict]:
     "Multi-task training is best."
     few = f'of the nine, {len(e.singles)} are here' if len(e.singles) < len(INTERMEDIATE) else ''
     def lead(m, t): return target_mean(m, t)[:, :1] - target_mean(m, t)[:, 1:]
@@ -139,7 +141,8 @@ def claim_2(e: Evidence) -> list[dict]:
                            lead, note=few)]
 
 # %% ../../nbs/paper/03_claims.ipynb #x83ccc89
-def claim_3(e: Evidence) -> list[dict]:
+def claim_3(e: Evidence,  # what the claims are tested on
+           ) -> list[dict]:
     "The retrieval targets gain dramatically from almost every intermediate task."
     allowed = len(e.singles) // 9
     def reached(m, t): return m[:, :, 0]
@@ -150,7 +153,8 @@ def claim_3(e: Evidence) -> list[dict]:
             for target in TARGET if target.startswith(part)]
 
 # %% ../../nbs/paper/03_claims.ipynb #x479bf8a
-def claim_4(e: Evidence) -> list[dict]:
+def claim_4(e: Evidence,  # what the claims are tested on
+           ) -> list[dict]:
     "TyDiQA gains from many intermediate tasks; XNLI does not."
     def median(m, t): return np.median(m[:, :, 0], axis=1)
     what = f'median gain from {len(e.singles)} intermediate tasks'
@@ -160,7 +164,8 @@ def claim_4(e: Evidence) -> list[dict]:
                            targets=[does_not])]
 
 # %% ../../nbs/paper/03_claims.ipynb #x68dfab6
-def claim_5(e: Evidence) -> list[dict]:
+def claim_5(e: Evidence,  # what the claims are tested on
+           ) -> list[dict]:
     "The best model per target gains."
     what = 'mean gain of the best per target, by development scores'
     published = read_published('claims').query('claim == 5').value.item()
@@ -174,7 +179,8 @@ def claim_5(e: Evidence) -> list[dict]:
                            note=', '.join(f'{t}: {c}' for t, c in zip(e.gains.targets, chosen)))]
 
 # %% ../../nbs/paper/03_claims.ipynb #xc514cb7
-def claim_6(e: Evidence) -> list[dict]:
+def claim_6(e: Evidence,  # what the claims are tested on
+           ) -> list[dict]:
     "Plain English intermediate training beats continued multilingual MLM, and machine-translated data."
     rows = []
     for part in ('mlm', 'mt'):
@@ -186,7 +192,7 @@ def claim_6(e: Evidence) -> list[dict]:
     return rows
 
 # %% ../../nbs/paper/03_claims.ipynb #x00d7585
-def setting_statement(e: Evidence,
+def setting_statement(e: Evidence,  # what the claims are tested on
                       part: str, estimand: str,  # as in `test_statement`
                       value: float,  # what this study has
                       as_claimed: bool,  # is that the setting of the claim?
@@ -197,7 +203,8 @@ def setting_statement(e: Evidence,
                 **(dict(verdict='supported', here='supported') if as_claimed else {}))
 
 # %% ../../nbs/paper/03_claims.ipynb #x2dfeb22
-def claims_7_to_9(e: Evidence) -> dict[int, list[dict]]:
+def claims_7_to_9(e: Evidence,  # what the claims are tested on
+                 ) -> dict[int, list[dict]]:
     "The starting encoder, the phases, and the intermediate tasks."
     large, trained = str(e.encoder).endswith('xlm-roberta-large'), [t for t in e.gains.targets if t not in TARGET
                                                                     or TARGET[t].train_on]

@@ -117,7 +117,7 @@ def fidelity(table: pd.DataFrame,  # from `replicate_e5`
             f'{number(known.difference.mean(), plus=True)}.')
 
 # %% ../../nbs/paper/04_replication.ipynb #e13c0007
-def cached_e5_replication(study: Study,
+def cached_e5_replication(study: Study,  # the study
                           again: bool = False,  # measure even if it is cached
                          ) -> pd.DataFrame | None:  # from `replicate_e5`; None: another encoder, or no data
     "The replication of a study's own encoder, from the cache if there."
@@ -128,7 +128,7 @@ def cached_e5_replication(study: Study,
     return pd.DataFrame(json.loads(place.read_text(encoding='utf-8'))).astype({'published': float, 'difference': float})
 
 # %% ../../nbs/paper/04_replication.ipynb #e13c000a
-def encoder_fidelity(study: Study,
+def encoder_fidelity(study: Study,  # the study
                     ) -> tuple[str, pd.DataFrame | None]:  # sentences, empty where there is nothing to say; the table
     "What a report says about its encoder: how it was trained, and how it compares with the published one."
     try: table = cached_e5_replication(study)

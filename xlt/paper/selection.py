@@ -76,9 +76,9 @@ def study_gains(scores: pd.DataFrame,  # a checked tidy table
     return Gains(table.to_numpy().reshape([len(n) for n in names]), *names, pivot)
 
 # %% ../../nbs/paper/00_selection.ipynb #x85ee781
-def resamples(held: Gains,
+def resamples(held: Gains,  # from `study_gains`
               draws: int = 2000,  # number of resamples
-              seed: int = 0,
+              seed: int = 0,  # of the random numbers
               targets: bool = False,  # resample the targets as well
              ) -> tuple[np.ndarray, np.ndarray]:  # `(draws, languages)` and `(draws, targets)`
     "Bootstrap weights: how often each language and each target was drawn."
@@ -106,7 +106,7 @@ RULES = ('one for all targets, by development in the pivot', 'per target, by dev
          'per target, by the test of the other languages', 'per target, by the test itself')
 
 # %% ../../nbs/paper/00_selection.ipynb #x9828cbc
-def dev_choices(held: Gains,
+def dev_choices(held: Gains,  # from `study_gains`
                 dev: pd.DataFrame,  # columns `DEV_COLUMNS`, possibly no rows
                ) -> dict[str, list[str]]:  # rule: an intermediate task for each target; rules without data are left out
     "What the rules that use development scores choose."
@@ -135,7 +135,7 @@ def choice_of_others(held: Gains, weights: np.ndarray,  # (draws, languages)
     return np.array(out)
 
 # %% ../../nbs/paper/00_selection.ipynb #x35c8210
-def gains_by_rule(held: Gains,
+def gains_by_rule(held: Gains,  # from `study_gains`
                   dev: pd.DataFrame,  # columns `DEV_COLUMNS`
                   weights: np.ndarray,  # (draws, languages)
                  ) -> dict[str, np.ndarray]:  # rule: gains (draws, targets), points
@@ -187,9 +187,9 @@ def selection_luck(held: Gains, weights: np.ndarray,  # (languages,), how often 
     return float(np.nanmean(gap[:, enough], 0).mean()) if enough.any() else np.nan
 
 # %% ../../nbs/paper/00_selection.ipynb #xab047b7
-def optimism(held: Gains,
+def optimism(held: Gains,  # from `study_gains`
              outer: int = 200, inner: int = 100,  # resamples
-             seed: int = 0,
+             seed: int = 0,  # of the random numbers
             ) -> dict:  # points: `apparent`, `selection` with `ci_low` and `ci_high`, `honest`
     "How much of the gain of the best task per target, chosen by the test scores, is due to selection."
     rng, free = np.random.default_rng(seed), np.array([float(c != held.pivot) for c in held.languages])

@@ -20,9 +20,9 @@ from ..data.door import load
 from ..tasks.cards import TARGET
 
 # %% ../../nbs/paper/02_submission.ipynb #x7ca4870
-def finished_pair(study: Study,
+def finished_pair(study: Study,  # the study
                   intermediate: str, target: str,  # names of the tasks
-                  seed: int,
+                  seed: int,  # of the run
                  ) -> Run:
     "The run of a finished pair; an unfinished one is an `XltError`."
     run = find_run(study, 'pair', intermediate, target, seed)
@@ -30,9 +30,9 @@ def finished_pair(study: Study,
     raise XltError(f'{study.file}: {run.name} is not finished; xlt run {study.file}')
 
 # %% ../../nbs/paper/02_submission.ipynb #x2ebc83b
-def submitted_tasks(study: Study,
+def submitted_tasks(study: Study,  # the study
                     intermediate: str, best: bool,  # as in `write_submission`
-                    seed: int,
+                    seed: int,  # of the runs
                    ) -> pd.DataFrame:  # by target: `intermediate`, and `dev`, its development score in percent
     "The intermediate task submitted for each target."
     candidates, targets = ('none',
@@ -74,9 +74,11 @@ def numbered_lines(rows: pd.DataFrame,  # predictions in one language
     answers = dict(zip(rows.id, rows[column]))
     return [str(number[answers[id]]) for id in sorted(english, key=english.get)]
 
-def write_language(study: Study, target: str, language: str,
+def write_language(study: Study,  # the study
+                   target: str,  # name of the target task
+                   language: str,  # code
                    rows: pd.DataFrame,  # predictions in this language
-                   folder: Path,
+                   folder: Path,  # to write to
                    gold: bool,  # write the labels instead of the predictions
                   ) -> None:
     "Write one file of a submission, or of its labels."
@@ -92,7 +94,10 @@ def write_language(study: Study, target: str, language: str,
     write(folder / target / f'test-{language}.tsv', '\n'.join(lines) + '\n')
 
 # %% ../../nbs/paper/02_submission.ipynb #x23eae79
-def write_task(study: Study, target: str, intermediate: str, seed: int,
+def write_task(study: Study,  # the study
+               target: str,  # name of the target task
+               intermediate: str,  # name of the intermediate task
+               seed: int,  # of the run
                folders: dict[bool, Path],  # False: of the predictions, True: of the labels
               ) -> list[str]:  # languages that are missing
     "Write one task's files; nothing if a language is missing."

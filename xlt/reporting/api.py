@@ -101,7 +101,8 @@ before = 'With one seed,' if len(analysis['seeds']) == 1 else ''"""
 WHAT = """from xlt.reporting.api import what_was_read
 Shown(what_was_read(scores, measure, analysis))"""
 
-def study_notebook(name: str) -> Path:
+def study_notebook(name: str,  # without suffix
+                  ) -> Path:
     "A notebook of the study."
     if found := project_file('nbs', 'study', f'{name}.ipynb'): return found
     raise XltError(f'the notebook {name}.ipynb of the study is not here: name the project\'s folder in XLT_ROOT')
@@ -152,7 +153,9 @@ def report_tables(analysis: dict) -> dict[str, pd.DataFrame]:  # by file name
     found = {'by_task.csv': pd.DataFrame(tasks), 'language_effects.csv': pd.DataFrame(analysis['per_language'])}
     return {name: safe_table(t) for name, t in found.items()}
 
-def write_files(found: Analysis, folder: Path) -> None:
+def write_files(found: Analysis,  # the analysis
+                folder: Path,  # to write to
+               ) -> None:
     "Write everything of a report but its page."
     from xlt.reporting import figures
     from xlt.reporting.explorer import explorer

@@ -65,7 +65,8 @@ def estimate_text(r) -> str:  # a row of `forest_rows`
 
 @styled
 def forest(rows: pd.DataFrame,  # from `forest_rows`, of some of its parts
-           xlabel: str = DIRECTIONS, what: str = 'Low minus high, with 95 % intervals',
+           xlabel: str = DIRECTIONS,  # label of the axis
+           what: str = 'Low minus high, with 95 % intervals',  # what is drawn, for the title
            left_out: str = 'without languages of both groups',  # why some rows are not drawn
           ) -> Figure:
     "Estimates with 95 % intervals."

@@ -51,7 +51,10 @@ def new_study(name: str,  # of the new study
     return path
 
 # %% ../../nbs/reporting/08_doctor.ipynb #x116773d
-def finding(what: str, says: str, state: str = 'ok') -> dict:
+def finding(what: str,  # what was checked
+            says: str,  # the finding in words
+            state: str = 'ok',  # `ok`, `note` or `wrong`
+           ) -> dict:
     "One finding of a check."
     return dict(what=what, state=state, says=says)
 
@@ -213,12 +216,15 @@ CHECKS = {'packages': check_packages, 'machine': check_machine, 'home folder': c
           'packaged encoder': check_packaged, 'XTREME files': check_xtreme_files}
 
 # %% ../../nbs/reporting/08_doctor.ipynb #x14lk003
-def error_text(error: Exception) -> str:
+def error_text(error: Exception,  # that was raised
+              ) -> str:
     "An error in one line."
     if isinstance(error, XltError): return str(error).splitlines()[0]
     return f'{type(error).__name__}: {" ".join(str(error).split())}'
 
-def run_check(what: str, check: Callable[[], dict | list[dict]]) -> list[dict]:
+def run_check(what: str,  # the name of the check
+              check: Callable[[], dict | list[dict]],  # gives one or more findings
+             ) -> list[dict]:
     "Run a check; a check that fails is itself a finding."
     try: found = check()
     except Exception as e: return [finding(what, f'could not be checked ({error_text(e)})', 'note')]
@@ -238,7 +244,9 @@ def examine_setup() -> tuple[list[dict], dict]:  # findings, and study file → 
     return found, {short_path(p): judge_study(p, found) for p in studies}
 
 # %% ../../nbs/reporting/08_doctor.ipynb #x1b3512c
-def examination_lines(found: list[dict], studies: dict) -> str:
+def examination_lines(found: list[dict],  # from `examine_setup`
+                      studies: dict,  # from `examine_setup`
+                     ) -> str:
     "The findings of `examine_setup` as readable lines."
     lines = [f'{f["state"]:6}{f["what"]}: {f["says"]}' for f in found]
     return '\n'.join([*lines, '', *(f'will run      {file}' if why is None else f'will not run  {file}: {why}'

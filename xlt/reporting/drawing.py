@@ -86,7 +86,7 @@ def add_stamp(fig: Figure, stamp: str,  # what made it: study, seeds, commit
     return fig
 
 @styled
-def save_figure(fig: Figure,
+def save_figure(fig: Figure,  # the figure
                 folder: str | Path,  # made if absent
                 name: str,  # without suffix
                 stamp: str,  # what made it
@@ -99,8 +99,8 @@ def save_figure(fig: Figure,
     return paths
 
 # %% ../../nbs/reporting/00_drawing.ipynb #c012
-def figure_stamp(study: str,
-                 seeds: list[int],
+def figure_stamp(study: str,  # its name
+                 seeds: list[int],  # of the study
                  commit: str | None,  # hash; None: made outside git
                  dirty: bool | None = False,  # files differed from the commit
                 ) -> str:

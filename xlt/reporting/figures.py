@@ -24,7 +24,7 @@ from .language_figures import against_resource, dumbbells
 @styled
 def rejection_rates(table: pd.DataFrame,  # `rate`, `mc_low`, `mc_high` (0 to 1), `studies`; a row per test
                     nominal: float = .05,  # the promised rate
-                    what: str = 'simulated studies called significant',
+                    what: str = 'simulated studies called significant',  # what is counted, for the axis
                    ) -> Figure:
     "Rates with Monte-Carlo intervals, against the promised rate."
     fig, ax = canvas(6.4, 1.3 + .34 * len(table))
@@ -64,7 +64,8 @@ KIND_MARKERS = {'sentence_pair': ('sentence pairs', 'o'), 'tagging': ('tagging',
 
 # %% ../../nbs/reporting/03_figures.ipynb #xaf7e831
 def scatter_panel(ax, part: pd.DataFrame,  # rows of one `kind` of `xlt.paper.published.compare_published`
-                  unit: str) -> None:
+                  unit: str,  # of both axes
+                 ) -> None:
     "Published against ours, with the line of equality."
     fair = part.verdict != 'not comparable'
     for colour, (kind, (label, marker)) in zip(sns.color_palette('colorblind'), KIND_MARKERS.items()):

@@ -41,7 +41,10 @@ def read_result_json(path: Path):  # an object or a list
     except (ValueError, RecursionError) as e: raise XltError(f'{path}: not JSON ({e})') from None
 
 # %% ../../nbs/reporting/05_interop.ipynb #x9f715fa
-def find_metric(scores: dict, metric: str, where: str) -> float:
+def find_metric(scores: dict,  # by metric
+                metric: str,  # its name
+                where: str,  # the task, for messages
+               ) -> float:
     "A metric under any of its names; an `XltError` names what there is instead."
     for name in METRIC_NAMES.get(metric, (metric,)):
         if isinstance(scores.get(name), (int, float)) and not isinstance(scores[name], bool): return float(scores[name])
@@ -65,7 +68,10 @@ def validation_examples(target: str, language: str) -> int | None:  # None: not 
     return TARGET_ROWS.get(target, {}).get(language)
 
 # %% ../../nbs/reporting/05_interop.ipynb #x15e8b20
-def jiant_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
+def jiant_rows(data: dict,  # what the file holds
+               where: str,  # the file, for messages
+               asked: dict,  # options of the command: `target`, `language`, `record`, …
+              ) -> Iterator[dict | str]:
     "The scores of XTREME's tasks in a `val_metrics.json`; other tasks are passed over."
     for key, value in data.items():
         target, _, rest = key.partition('_')
@@ -96,7 +102,10 @@ def mteb_entries(data: dict) -> dict[str, list[tuple[str, dict]]]:  # split → 
     return {split: [(pair.replace('-', ' '), e) for pair, e in of.items() if isinstance(e, dict)]
             for split, of in data.items() if isinstance(of, dict)}
 
-def mteb_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
+def mteb_rows(data: dict,  # what the file holds
+              where: str,  # the file, for messages
+              asked: dict,  # options of the command: `target`, `language`, `record`, …
+             ) -> Iterator[dict | str]:
     "The scores of one task in XTREME's languages."
     task = data.get('task_name') or data.get('mteb_dataset_name')
     if task not in MTEB: yield f'task {task!r} is none of {", ".join(MTEB)}'; return
@@ -116,7 +125,9 @@ def mteb_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
 # %% ../../nbs/reporting/05_interop.ipynb #xf1180da
 HARNESS = names_in('lm-eval')
 
-def harness_version(data: dict, key: str) -> str:
+def harness_version(data: dict,  # what the file holds
+                    key: str,  # of the task in the file
+                   ) -> str:
     "Which version of a task, with how many examples in the prompt, on which split."
     shots = (data.get('n-shot') or {}).get(key, (data.get('config') or {}).get('num_fewshot'))
     config, version = (data.get('configs') or {}).get(key) or {}, (data.get('versions') or {}).get(key)
@@ -124,7 +135,10 @@ def harness_version(data: dict, key: str) -> str:
             config.get('test_split') or config.get('validation_split')]
     return ' '.join(str(part) for part in said if part is not None)
 
-def harness_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
+def harness_rows(data: dict,  # what the file holds
+                 where: str,  # the file, for messages
+                 asked: dict,  # options of the command: `target`, `language`, `record`, …
+                ) -> Iterator[dict | str]:
     "The scores of XTREME's tasks in a `results_….json`; other tasks and groups of tasks are passed over."
     for key, scores in data['results'].items():
         task, _, rest = key.partition('_')
@@ -145,7 +159,10 @@ def harness_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
 # %% ../../nbs/reporting/05_interop.ipynb #x66bb35a
 TRAINER = re.compile(r'(eval|predict|test)_(?:(.+)_)?(accuracy|acc|f1|F1|exact_match|em|exact)')
 
-def trainer_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
+def trainer_rows(data: dict,  # what the file holds
+                 where: str,  # the file, for messages
+                 asked: dict,  # options of the command: `target`, `language`, `record`, …
+                ) -> Iterator[dict | str]:
     "The scores in a file of the Trainer, for the target and language asked for."
     if not asked.get('target'): yield 'files of the Trainer name no task: say --target'; return
     target, found = asked['target'], [(m, key) for key in data if (m := TRAINER.fullmatch(key))
@@ -170,7 +187,10 @@ def trainer_percent(target: str,  # name of the task
     return score if TARGET[target].kind == 'span' else 100 * score
 
 # %% ../../nbs/reporting/05_interop.ipynb #x05954aa
-def xlt_score_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
+def xlt_score_rows(data: dict,  # what `xlt score --json` printed
+                   where: str,  # the file, for messages
+                   asked: dict,  # options of the command: `target`, `language`, `record`, …
+                  ) -> Iterator[dict | str]:
     "The scores that `xlt score --json` printed."
     for target, metrics in data['detailed'].items():
         if target not in TARGET: yield f'{target} is not a task of XTREME'; continue
@@ -180,7 +200,10 @@ def xlt_score_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
 
 SUMEVAL = names_in('litmus')
 
-def sumeval_rows(data: list, where: str, asked: dict) -> Iterator[dict | str]:
+def sumeval_rows(data: list,  # a list of records
+                 where: str,  # the file, for messages
+                 asked: dict,  # options of the command: `target`, `language`, `record`, …
+                ) -> Iterator[dict | str]:
     "The scores of one record of SumEval."
     target = asked.get('target') or SUMEVAL.get(Path(where).name.split('_')[0])
     record = asked.get('record') or (1 if len(data) == 1 else None)
@@ -199,7 +222,8 @@ SYNONYMS = {'lm-evaluation-harness': 'lm-eval', 'lm-eval-harness': 'lm-eval', 'h
             'sumeval': 'litmus', 'score': 'xlt'}
 BY_HAND = 'make a table of it: one row per score, with the columns intermediate, target, language, metric, score'
 
-def toolkit_named(word: str) -> str | None:
+def toolkit_named(word: str,  # as typed
+                 ) -> str | None:
     "The toolkit of this name, or None."
     word = word.casefold().replace('_', '-')
     return SYNONYMS.get(word, word if word in TOOLKIT_READERS else None)
@@ -220,7 +244,10 @@ def detect_toolkit(data) -> str | None:  # one of `TOOLKIT_READERS`, the name of
 # keys under which a file gives the version of its toolkit
 VERSION_KEYS = ('mteb_version', 'lm_eval_version', 'transformers_version', 'git_hash')
 
-def read_results(path: Path, toolkit: str | None, asked: dict) -> Iterator[dict | str]:
+def read_results(path: Path,  # of the file
+                 toolkit: str | None,  # one of `TOOLKIT_READERS`; None: as the file shows
+                 asked: dict,  # options of the command: `target`, `language`, `record`, …
+                ) -> Iterator[dict | str]:
     "The rows of a result file, and a sentence for each score that was left out."
     data = read_result_json(path)
     found = detect_toolkit(data)
@@ -245,10 +272,13 @@ def read_results(path: Path, toolkit: str | None, asked: dict) -> Iterator[dict 
 
 # %% ../../nbs/reporting/05_interop.ipynb #xdaf9f54
 def convert_results(toolkit: str | None,  # of `TOOLKIT_READERS`; None: as each file shows
-                    paths: list[Path], study: str, intermediate: str, seed: int = 0,
+                    paths: list[Path],  # result files
+                    study: str,  # name for the table
+                    intermediate: str,  # name of the intermediate task
+                    seed: int = 0,  # of the runs
                     examples: int | None = None,  # in each test set where the file does not say
                     **asked,  # `target`, `language`, `record`, for files that do not say
-        ) -> tuple[pd.DataFrame, list[str]]:  # columns `SCORE_COLUMNS`, `version` and `source`; what was left out
+                   ) -> tuple[pd.DataFrame, list[str]]:  # with `version` and `source`; what was left out
     "The result files of other toolkits as rows of the tidy table."
     if toolkit and not toolkit_named(toolkit):
         raise XltError(f'toolkit {toolkit!r} is unknown{nearest(toolkit, TOOLKIT_READERS)}; '
@@ -350,11 +380,14 @@ model, tokenizer = AutoModel.from_pretrained('.'), AutoTokenizer.from_pretrained
 ```
 """
 
-def license_of(study: Study) -> str:
+def license_of(study: Study,  # that is exported
+              ) -> str:
     "The licence for a card: ours for lab data; other data keep their own, which differ by data set."
     return 'apache-2.0' if study.source.is_made_up and study.encoder.kind == 'scratch' else 'other'
 
-def model_card(study: Study, run: Run) -> str:
+def model_card(study: Study,  # the study
+               run: Run,  # with the checkpoint
+              ) -> str:
     "The README of a kept checkpoint."
     config, history = read_result_json(run.folder / 'checkpoint' / 'config.json'), result(run).get('history') or {}
     trained = run.intermediate not in (None, 'none')

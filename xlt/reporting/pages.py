@@ -79,7 +79,8 @@ def progress_text(analysis: dict,  # with `intermediates`, `targets` and `seeds`
     return 'With one seed,' if len(analysis['seeds']) == 1 else ''
 
 # %% ../../nbs/reporting/06_pages.ipynb #pg14a013
-def short_verdict(analysis: dict) -> str:
+def short_verdict(analysis: dict,  # from `xlt.stats.analysis.analyse_scores`
+                 ) -> str:
     "The verdict in a sentence without numbers."
     which, a, b = verdict(analysis), side_of_zero(analysis['primary']), side_of_zero(analysis['level_adjusted'])
     if which in ('lost_more', 'lost_less'):
@@ -96,7 +97,8 @@ def short_verdict(analysis: dict) -> str:
             'nor one that is demonstrably small.')
 
 # %% ../../nbs/reporting/06_pages.ipynb #pg14a014
-def interval_text(found: dict) -> str:
+def interval_text(found: dict,  # with `ci_low` and `ci_high`
+                 ) -> str:
     "An interval, for a parenthesis."
     return ('no interval' if found['ci_low'] is None else f'95 % interval {number(found["ci_low"])} '
                                                           f'to {number(found["ci_high"])}')
@@ -184,7 +186,8 @@ def to_html(notebook,  # executed, as `nbformat` has it
     return spaced(table_of_contents(page))
 
 def write_page(notebook: str | Path, page: str | Path,  # files
-               study: str) -> None:
+               study: str,  # its name, for the title
+              ) -> None:
     "Make the page of an executed notebook."
     import nbformat
     write(Path(page), to_html(nbformat.read(notebook, 4), study))

@@ -167,7 +167,8 @@ def to_builtin(value):  # anything an analysis holds
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 # %% ../../nbs/stats/07_analysis.ipynb #c048
-def to_json(analysis: dict) -> str:
+def to_json(analysis: dict,  # from `xlt.stats.analysis.analyse_scores`
+           ) -> str:
     "An analysis as strict JSON; the rows of long lists are one line each."
     dump = lambda v, **how: json.dumps(v, ensure_ascii=False, allow_nan=False, **how)
     rows = lambda v: '[\n' + ',\n'.join('  ' + dump(r) for r in v) + '\n ]'

@@ -85,7 +85,8 @@ def seed_line(analysis: dict,  # with `seeds`
 # what a measure is of
 MEASURE_NOUNS = {'cc100_gib': 'pretraining text', 'corpus_sentences': 'pretraining text', 'wiki': 'Wikipedia'}
 
-def measure_noun(measure: str | None) -> str:
+def measure_noun(measure: str | None,  # its name; None: not known
+                ) -> str:
     "The noun for a measure: what languages with a value of 0 lack."
     return MEASURE_NOUNS.get(measure, measure or 'text')
 

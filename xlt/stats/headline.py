@@ -51,7 +51,8 @@ def slope_line(fit: dict | None,  # from `xlt.stats.dose.dose`
 NEAR_FLOOR = 10.  # percent: from so low a score not much can be lost
 
 def spread_line(rows: list[dict],  # `by_target` of an analysis
-                alpha: float = .05) -> str:
+                alpha: float = .05,  # level of significance
+               ) -> str:
     "How much the comparison differs between targets, in a sentence or two."
     there = sorted((r for r in rows if r['estimate'] is not None), key=lambda r: r['estimate'])
     if len(there) < 2: return 'The comparison rests on a single target.'
@@ -67,7 +68,8 @@ def spread_line(rows: list[dict],  # `by_target` of an analysis
 # %% ../../nbs/stats/08_headline.ipynb #pg12d002
 def without_each(scores: pd.DataFrame,  # a checked tidy table
                  measure: pd.Series,  # resource, indexed by language code
-                 how: str = 'tertiles', pivot: str = 'en',
+                 how: str = 'tertiles',  # grouping, as in `primary`
+                 pivot: str = 'en',  # the training language
                 ) -> list[dict]:  # one per target: the primary comparison without it; none where there is one target
     "The primary comparison with each target left out."
     rows, targets = [], sorted(scores.target[scores.intermediate != 'none'].unique())

@@ -18,7 +18,7 @@ from ..runs.store import graded, result
 from ..runs.graph import runs
 
 # %% ../../nbs/stats/11_paired.ipynb #x87bbf40
-def example_scores(study: Study,
+def example_scores(study: Study,  # the study
                    target: str,  # name of the task
                   ) -> pd.DataFrame:  # index (language, id); a column for each finished intermediate task; 0 to 1
     "Score of each test example of a target, averaged over seeds."
@@ -80,7 +80,7 @@ TEST_COLUMNS = ['intermediate', 'target', 'language', 'n', 'before', 'after', 'l
                 'p_value_holm', 'p_value_bh']
 
 # %% ../../nbs/stats/11_paired.ipynb #xb90b56c
-def compare_all_pairs(study: Study,
+def compare_all_pairs(study: Study,  # the study
                       right: dict | None = None,  # target → from `example_scores`; None: they are read here
                      ) -> pd.DataFrame:  # `TEST_COLUMNS`; `lost` in points of `correct`
     "Paired tests of every language in every pair that has a baseline."

@@ -34,7 +34,7 @@ SCALE_UNITS = {'points': 'points', 'relative': '% of the baseline', 'logit': 'lo
 
 # %% ../../nbs/stats/04_robustness.ipynb #c010
 def covariate_basis(covariates: np.ndarray | None,  # `(n, k)` to be held constant
-                    n: int,
+                    n: int,  # number of rows, where there are no covariates
                    ) -> np.ndarray:  # `(n, r)` orthonormal columns
     "A basis of the intercept and the covariates; dependent columns drop out."
     held = np.column_stack([np.ones(n)] + ([] if covariates is None else [covariates]))

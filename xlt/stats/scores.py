@@ -46,7 +46,9 @@ FILE_SIGNATURES = {b'\xd0\xcf\x11\xe0': 'a workbook in the old Excel format', b'
                    b'BZh': 'a compressed file',
                    b'%PDF': 'a PDF file', b'{': 'JSON', b'[': 'JSON', b'<': 'HTML or XML'}
 
-def decode_table(data: bytes, where: str) -> str:
+def decode_table(data: bytes,  # the bytes of the file
+                 where: str,  # the file, for messages
+                ) -> str:
     "Decode a table: UTF-8, or UTF-16 as Excel writes it."
     for mark, what in FILE_SIGNATURES.items():
         if not data.lstrip().startswith(mark): continue
@@ -124,7 +126,8 @@ def read_as_text(path: str | Path,  # CSV, TSV or Excel; `-`: standard input
     table.index = pd.Index([line for line, _ in rows], name='line', dtype=int)
     return table.loc[:, [bool(name) or any(table.iloc[:, i]) for i, name in enumerate(table.columns)]]
 
-def source_name(path: str | Path) -> str:
+def source_name(path: str | Path,  # of the file, or `-`
+               ) -> str:
     "What messages call a file."
     return 'standard input' if str(path) == '-' else str(path)
 
@@ -173,7 +176,8 @@ def long_form(table: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[str]]
     return tall, [f'a wide table: one {name} per column ({", ".join(map(str, values[:4]))}{", …" * (len(values) > 4)})']
 
 # %% ../../nbs/stats/00_scores.ipynb #xa2f01ca
-def fill_columns(table: pd.DataFrame, where: str,
+def fill_columns(table: pd.DataFrame,  # with some of the columns
+                 where: str,  # the file, for messages
                  study: str,  # its name where the table gives none
                  wide: str = '',  # what was found to be a wide table
                 ) -> pd.DataFrame:  # with all `SCORE_COLUMNS`, in their order, and what it has of `OPTIONAL_COLUMNS`
@@ -231,7 +235,8 @@ def check_cells(table: pd.DataFrame,  # columns `SCORE_COLUMNS`, possibly all te
 LOWER_IS_BETTER = frozenset('loss error errors perplexity ppl nll wer cer ter mer eer hter brier rmse mse mae ece '
                             'bpb bpc crossentropy'.split())
 
-def lower_is_better(metric: str) -> bool:
+def lower_is_better(metric: str,  # its name
+                   ) -> bool:
     "Whether a lower value of this metric is better."
     words = re.findall('[a-z]+', re.sub(r'cross[-_ ]entropy|bits[-_ ]per[-_ ]\w+', 'nll', str(metric).casefold()))
     return not LOWER_IS_BETTER.isdisjoint(words)
@@ -338,7 +343,7 @@ def identical_runs(scores: pd.DataFrame) -> list[str]:  # a checked table
     return [identical_sentence(pair, targets, targets == both[pair]) for pair, targets in same.items()]
 
 def identical_sentence(pair: tuple,  # two intermediate tasks, or two (intermediate, seed)
-                       targets: set[str],
+                       targets: set[str],  # where they are equal
                        every: bool,  # are these all the targets that both have?
                       ) -> str:
     "Two equal runs in a sentence."
