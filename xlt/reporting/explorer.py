@@ -11,8 +11,7 @@ __all__ = ['GROUP_COLOURS', 'PLAIN_VIEW', 'GROUP_SHAPES', 'PAGE', 'group_choices
 import json
 import pandas as pd
 from ..stats.analysis import losses_of_others, measures_for
-from ..stats.degradation import CELL, comparable_scores, compare_groups, connected, degradations
-from ..stats.degradation import language_effects, split_groups
+from ..stats.degradation import CELL, comparable_scores, compare_groups, connected, degradations, language_effects, split_groups
 from ..common.errors import XltError
 from ..languages.measures import GROUPINGS
 from ..common.text import for_html

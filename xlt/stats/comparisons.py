@@ -15,8 +15,7 @@ import numpy as np
 import pandas as pd
 from ..common.errors import XltError
 from ..tasks.cards import VARIANTS
-from .degradation import CELL, FEW, average_loss, comparable_scores, compare_groups, connected
-from .degradation import degradations, language_effects, permutation_null, primary
+from .degradation import CELL, FEW, average_loss, comparable_scores, compare_groups, connected, degradations, language_effects, permutation_null, primary
 from .dose import own_families
 from .robustness import contrast, covariate_basis
 

@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from ..common.errors import XltError
-from ..languages.measures import FEW, GROUPINGS, MEASURES, code_hint, groups, is_average, is_classes
-from ..languages.measures import language_code, resource, set_apart
+from ..languages.measures import FEW, GROUPINGS, MEASURES, code_hint, groups, is_average, is_classes, language_code, resource, set_apart
 from .scores import CELL, parse_numbers, read_as_text, reject_rows, rename_columns
 
 # %% ../../nbs/stats/01_degradation.ipynb #c021
