@@ -173,6 +173,13 @@ def test_what_is_wrong_in_a_file_is_said_with_its_line(root, data, text, said):
     assert str(e.value).startswith(str(path)) and said in str(e.value)
 
 
+def test_rows_with_an_empty_column_are_skipped_and_counted_where_the_card_says_so(root, data):
+    put(data / 'topics/swh_Latn/test.tsv', 'n\tcategory\ttext\n0\tsports\tOne.\n1\tsports\t \n2\ttravel\tTwo.\n')
+    with pytest.raises(XltError, match='test.tsv:3: no text'): rows(root, data)
+    assert [r['id'] for r in rows(root, data, files=CARD['files'] | dict(incomplete='skip'))] == ['0', '2']
+    assert 'a text or label is empty: 1 test item.' in ' '.join(Files(folder=str(data)).notes('topics'))
+
+
 def test_development_data_are_kept_from_training_unless_there_is_a_file(root, data):
     sides = [rows(root, data, split, 'en') for split in ('train', 'dev')]
     assert sum(map(len, sides)) == 20 and sides[1] and not {r['id'] for r in sides[0]} & {r['id'] for r in sides[1]}
@@ -328,6 +335,7 @@ def test_the_cards_of_the_project_read_the_real_files(name, languages, language,
     source = Files(folder=str(REAL))
     assert why_missing(source, name) is None and len(source.languages(name)) == languages
     assert len(load(source, name, 'test', language)) == n
+    for code in source.languages(name): assert len(load(source, name, 'test', code)) > 90
     if name == 'sib200':
         assert len(load(source, name, 'train', 'en')) == 701 and len(load(source, name, 'dev', 'en')) == 99
         ids = [set(load(source, name, 'test', c)['id']) for c in ('en', 'zh', 'wo')]

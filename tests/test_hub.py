@@ -334,3 +334,35 @@ def test_a_pickle_is_refused(world, checkpoint, tmp_path):
     code = "import sys; from xlt.models.heads import load_encoder; load_encoder('some/pickle', 'b' * 40)"
     done = run(code, HF_ENDPOINT=world[0].url, HF_HOME=str(tmp_path))
     assert done.returncode and 'safetensors' in done.stderr
+
+
+# Cards of one's own
+
+def test_a_card_of_its_own_is_read_from_a_repository(client, world, tmp_path, monkeypatch):
+    "A repository that nobody knows, with class numbers, without a development split, and languages under names of its own."
+    from datasets import ClassLabel, Features, Value
+    from xlt.tasks import cards
+    from xlt.tasks.own import OwnCard, decides, own_task
+    hub, _ = world
+    def rows(name, n): return [dict(index=100 + i, body=f'Text {i} in {name}.', topic=i % 2) for i in range(n)]
+    features = Features(dict(index=Value('int64'), body=Value('string'), topic=ClassLabel(names=['x', 'y'])))
+    for config, split, n in (('eng_Latn', 'train', 10), ('eng_Latn', 'test', 4), ('swh_Latn', 'test', 4)):
+        place = hub.folder / 'datasets' / 'some' / 'topics' / ('b' * 40) / config
+        place.mkdir(parents=True, exist_ok=True)
+        Dataset.from_list(rows(config, n), features=features).to_parquet(place / f'{split}-00000-of-00001.parquet')
+    asked = dict(task='topics', kind='classification', labels=('sports', 'travel'), languages='en sw', licence='CC0', citation='https://example.org',
+                 hub=dict(repository='some/topics', revision='b' * 40, names=dict(en='eng_Latn', sw='swh_Latn'), columns=dict(id='index', text='body', label='topic')))
+    task = own_task(OwnCard(**asked), 'topics.yaml')
+    monkeypatch.setattr(cards, 'TASKS', cards.TASKS)
+    monkeypatch.setitem(cards.TASKS, 'topics', task)
+    source = Hub(dev_share=.2)
+    assert missing(source, 'topics') is None and source.languages('topics') == ['en', 'sw']
+    assert [(r['id'], r['label']) for r in load(source, 'topics', 'test', 'sw')] == [('100', 'sports'), ('101', 'travel'), ('102', 'sports'), ('103', 'travel')]
+    train, dev = (load(source, 'topics', split, 'en')['id'] for split in ('train', 'dev'))
+    assert (len(train), len(dev)) == (8, 2) and not set(train) & set(dev)
+    assert decides(task)['hub']['repositories']['topics'][:2] == ['some/topics', 'b' * 40] and 'some/topics in swh_Latn' not in str(source.identity())
+    other = own_task(OwnCard(**asked | {'hub': asked['hub'] | {'revision': 'c' * 40}}), 'topics.yaml')
+    assert decides(other) != decides(task)
+    nowhere = own_task(OwnCard(**asked | {'hub': None, 'files': dict(format='tsv', path='{language}/{split}', columns=dict(text='a', label='b'))}), 'topics.yaml')
+    monkeypatch.setitem(cards.TASKS, 'topics', nowhere)
+    assert missing(source, 'topics') == 'topics.yaml names no repository of the hub' and source.languages('topics') == []

@@ -27,7 +27,7 @@ from ..tasks.card import Task
 from ..tasks.cards import NER, TARGET, TASKS, find_task
 from .corpora import read_own, read_tagged
 from .layout import ISO3, READERS, TESTS, TRAINING, card_files, describe, english_side, evaluation_files, find, labelled, no_training, place, places, read_file, shown, state, training_files, training_files_of
-from .readers import destroyed, disagreed, incomplete, known, split_rows
+from .readers import destroyed, disagreed, incomplete, known, skipped_rows, split_rows
 
 # %% ../../nbs/data/08_files.ipynb #c100
 def topic(row: dict) -> str:  # the paragraph, premise, question or sentence
@@ -374,6 +374,8 @@ def own_notes(root: Path, task: Task) -> list[str]:
     lacks = [c for c in task.languages if c not in codes]
     said = [f'{task.name} ({task.own.file}) is tested on {own_places(task)} in {len(codes)} language{"s" * (len(codes) != 1)}: {", ".join(codes)}.'] if task.role == 'target' else []
     if lacks: said.append(f'The card has {len(lacks)} more, of which no file is here: {", ".join(lacks)}.')
+    if n := sum(skipped_rows(path, task.own.files) for path in set(card_files(root, task, 'test').values())):
+        said.append(f'Left out because a text or label is empty: {n:,} test item{"s" * (n != 1)}.')
     return said + [f'{what}: {text}.' for what, text in (('Source', task.own.source), ('Licence', task.licence)) if text] + [task.own.note] * bool(task.own.note)
 
 def own_training_notes(root: Path, task: str, share: float) -> list[str]:

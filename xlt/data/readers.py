@@ -8,7 +8,8 @@ __all__ = ['QUOTED', 'QUORA', 'COSMOS', 'sized', 'columns', 'known', 'full', 'or
            'incomplete', 'destroyed', 'read_snli', 'nli_lines', 'disagreed', 'read_nli', 'read_anli',
            'read_stripped_lines', 'read_unlabelled', 'read_translated', 'choice_row', 'read_hellaswag_json',
            'read_hellaswag', 'read_cosmosqa', 'read_csqa', 'answer_at', 'line_of', 'span_row', 'checked_span',
-           'numbered', 'read_squad', 'csv_rows', 'records', 'picked', 'own_label', 'own_row', 'own_table']
+           'numbered', 'read_squad', 'csv_rows', 'records', 'picked', 'own_label', 'own_row', 'is_incomplete',
+           'own_table', 'skipped_rows']
 
 # %% ../../nbs/data/05_readers.ipynb #reaimp
 import json, csv, io, re
@@ -351,6 +352,11 @@ def own_row(task: Task, id: str, where: str, at) -> dict:  # at: our column → 
     context, question = (at(c) or '' for c in ('context', 'question'))
     return choice_row(id, where, context, question, choices, str(at('label')))
 
+def is_incomplete(record: dict, form: OwnFiles, where: str) -> bool:
+    "Is a column that a card names empty in a row?"
+    named = [v for c in form.columns.values() for v in (c if isinstance(c, (list, tuple)) else [c])]
+    return any(value is None or value == [] or isinstance(value, str) and not value.strip() for value in (picked(record, v, where) for v in named))
+
 def own_table(path: Path, task: Task,
               language: str,  # of the rows to keep, where the card names a column for it
              ) -> list[dict]:
@@ -360,5 +366,12 @@ def own_table(path: Path, task: Task,
         where = f'{path}:{n}'
         def at(ours): return picked(record, form.columns[ours], where) if ours in form.columns else None
         if 'language' in form.columns and language_code(str(at('language'))) != language: continue
+        if form.incomplete == 'skip' and is_incomplete(record, form, where): continue
         rows.append(own_row(task, origin(path, n) if at('id') is None else str(at('id')), where, at))
     return rows
+
+# %% ../../nbs/data/05_readers.ipynb #own20007
+def skipped_rows(path: Path, form: OwnFiles) -> int:
+    "How many rows of a table are left out because a column that the card names is empty."
+    if form.incomplete != 'skip' or form.format not in ('tsv', 'csv', 'jsonl'): return 0
+    return sum(is_incomplete(record, form, f'{path}:{n}') for n, record in records(path, form))

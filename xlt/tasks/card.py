@@ -178,6 +178,7 @@ class OwnFiles(Strict):
     columns: dict[str, Any] = {}  # our column → its name, or its number from 1 where there is no header; several for `choices`
     names: dict[str, str] = {}  # code → what the paths call it, where files of two forms of a language are there
     separator: str | None = None  # conll: between the columns; None: any spaces
+    incomplete: Literal['refuse', 'skip'] = 'refuse'  # tables: what to do with a row in which a named column is empty
     relabel: Renamed = {}  # label in the file → label of the card
 
 class Own(Strict):
