@@ -17,7 +17,7 @@ import psutil
 from filelock import FileLock, Timeout
 from ..common.errors import nearest, XltError
 from ..common.progress import WORK, show_progress, tell
-from ..tasks.cards import TASKS
+from ..tasks.cards import TASKS, find_variant
 from .graph import find_run, Run, runs
 from ..common.devices import visible_gpus
 from .params import bf16_warning, Study
@@ -140,7 +140,10 @@ def computes(study: Study, run: Run) -> bool:
     return run.phase in ('intermediate', 'pair') or run.phase == 'encoder' and study.encoder.kind == 'scratch'
 
 def check_device(study: Study, todo: list[Run]) -> None:
-    "The GPU that runs ask for is there, or an `XltError`; asked only when they are about to run."
+    "The GPU and the packages that runs ask for are there, or an `XltError`; asked only when they are about to run."
+    adapted = [r.intermediate for r in todo if r.phase == 'intermediate' and find_variant(r.intermediate).protection == 'lora']
+    if adapted and find_spec('peft') is None:
+        raise XltError(f"{study.file}: {adapted[0]} needs the package peft; {sys.executable} -m pip install 'xlt[lora]'")
     if study.execution()['device'] == 'gpu' and not study.has_gpu() and any(computes(study, r) for r in todo):
         raise XltError(f'{study.file}: device is gpu, but there is none here; run it where there is one, or change the device to cpu')
 
