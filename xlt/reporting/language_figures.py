@@ -97,7 +97,7 @@ def assigned(table: pd.DataFrame,  # from `xlt.stats.randomised.stack`
     ax.axhline(0, color=INK, lw=.6, ls=':')
     ax.set(xscale='log', xlabel=f'assigned pretraining resource ({unit}; log scale)',
            ylabel='points lost beyond the average language\n(least-squares language effect; lost more ↑)',
-           title=f'Resource assigned by lot: {table.study.nunique()} studies, n = {len(table)} languages')
+           title=f'Resource assigned at random: {table.study.nunique()} studies, n = {len(table)} languages')
     ax.xaxis.set_major_formatter('{x:g}')
     ax.xaxis.set_minor_formatter(LogFormatter())
     ax.legend(fontsize=8)
