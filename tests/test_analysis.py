@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 from scipy.stats import mannwhitneyu, spearmanr
 from xlt.stats.degradation import FEW
-from xlt.stats.comparisons import (adjust, against_plain, by_kind, by_task, cells, effect_size, equivalence, family_alarms,
-    minimum_detectable_effect, rate)
-from xlt.stats.analysis import analyse, pairing, to_json
+from xlt.stats.comparisons import (adjust_p_values, compare_variants, by_kind, by_task, effect_size, equivalence, family_alarms,
+    minimum_detectable_effect, rate_with_interval)
+from xlt.stats.analysis import analyse_scores, baseline_pairing, to_json
 from xlt.stats.conclusion import conclusion, verdict, variant_line
 from xlt.stats.headline import headline, slope_line, spread_line, task_line
 from xlt.common.text import number, p_text
-from xlt.stats.degradation import average_loss, degradations, language_effects, permutation_p, primary, split
+from xlt.stats.degradation import average_loss, degradations, language_effects, permutation_p, primary, split_groups
 from xlt.stats.scores import check_scores
 from xlt.languages.measures import languages, resource
 from xlt.stats.dose import dose
@@ -20,7 +20,7 @@ from xlt.stats.simulation import simulate
 
 
 @pytest.fixture(scope='module')
-def analysis(): return analyse(check_scores(simulate(slope=1)), resource(), facts=languages())
+def analysis(): return analyse_scores(check_scores(simulate(slope=1)), resource(), facts=languages())
 
 
 def small(n=6, **truth):
@@ -106,15 +106,15 @@ def test_a_cell_by_scipy(analysis):
 
 
 def test_adjusted_p_values():
-    rows = adjust([dict(p=.01), dict(p=None), dict(p=.02), dict(p=.04)], 'p')
+    rows = adjust_p_values([dict(p=.01), dict(p=None), dict(p=.02), dict(p=.04)], 'p')
     assert [r['p_holm'] for r in rows] == [pytest.approx(.03), None, pytest.approx(.04), pytest.approx(.04)]
     assert [r['p_bh'] for r in rows] == [pytest.approx(.03), None, pytest.approx(.03), pytest.approx(.04)]
-    assert adjust([dict(p=None)], 'p') == [dict(p=None, p_holm=None, p_bh=None)]
+    assert adjust_p_values([dict(p=None)], 'p') == [dict(p=None, p_holm=None, p_bh=None)]
 
 
 def test_a_study_of_one_cell_is_all_that_there_is():
     scores = check_scores(simulate(slope=1, tasks=1).query('target == "panx"'))
-    found = analyse(scores, resource(), facts=languages())
+    found = analyse_scores(scores, resource(), facts=languages())
     assert found['by_target'][0]['estimate'] == pytest.approx(found['primary']['estimate'])
     assert np.isfinite(found['mixed_model']['slope_per_tenfold_less']) and 'a straight line through 38 languages' in headline(found, '')[2]
     json.loads(to_json(found))
@@ -122,7 +122,7 @@ def test_a_study_of_one_cell_is_all_that_there_is():
 
 @pytest.mark.parametrize('n', [3, 4, 6])
 def test_few_languages(n):
-    found = analyse(small(n, slope=1), resource(), facts=languages())
+    found = analyse_scores(small(n, slope=1), resource(), facts=languages())
     json.loads(to_json(found))
     assert len(headline(found, 'x')) == 5 and found['conclusion']['verdict'] == 'undecided'
     assert found['minimum_detectable_effect'] is None and 'fewer than three languages' in found['conclusion']['sentence']
@@ -133,7 +133,7 @@ def test_few_languages(n):
 
 def test_nothing_varies():
     scores = small(9).assign(score=50.)
-    found = analyse(scores, resource(), facts=languages())
+    found = analyse_scores(scores, resource(), facts=languages())
     json.loads(to_json(found))
     assert found['primary']['estimate'] == 0 and found['primary']['p_value'] == 1
     assert found['conclusion']['verdict'] == 'undecided' and not found['equivalence']['equivalent'] and all(c['spearman'] is None for c in found['cells'])
@@ -144,14 +144,14 @@ def test_nothing_varies():
 def test_languages_without_facts():
     scores, measure = small(9, slope=1), resource()
     codes = {c: f'q{chr(97 + i)}a' for i, c in enumerate(sorted(set(scores.language) - {'en'}))}
-    renamed = analyse(scores.assign(language=scores.language.replace(codes)), measure.rename(index=codes).rename('own'))
+    renamed = analyse_scores(scores.assign(language=scores.language.replace(codes)), measure.rename(index=codes).rename('own'))
     assert renamed['primary']['estimate'] == pytest.approx(primary(scores, measure)['estimate'])
     assert {s['measure'] for s in renamed['specifications']} == {'own'} and renamed['by_family'] == renamed['by_script'] == []
 
 
 def test_by_task_keeps_the_groups_of_the_study():
     lost = degradations(check_scores(simulate(slope=1)))
-    low, high = split(language_effects(lost).index, resource())
+    low, high = split_groups(language_effects(lost).index, resource())
     rows = {r['target']: r for r in by_task(lost, 'target', low, high)}
     assert (rows['pawsx']['n_low'], rows['pawsx']['estimate']) == (0, None) and rows['xnli']['n_low'] == 2
     raw = lost[lost.target == 'xnli'].groupby('intermediate').degradation.mean().mean()
@@ -204,10 +204,10 @@ def test_what_the_groups_lost_stands_beside_the_difference(analysis):
 
 def test_a_study_in_which_only_the_level_matters_is_not_called_harmful():
     "High-resource languages start higher and lose more for that; resource itself does nothing. The groups differ, and the verdict waits."
-    found = analyse(check_scores(simulate(by_level=.25, seed=2)), resource(), facts=languages())
+    found = analyse_scores(check_scores(simulate(by_level=.25, seed=2)), resource(), facts=languages())
     assert found['primary']['ci_high'] < 0 and found['level_adjusted']['ci_low'] < 0 < found['level_adjusted']['ci_high']
     assert found['conclusion']['verdict'] == 'undecided' and HELD in headline(found, '')[1]
-    real = analyse(check_scores(simulate(difference=3., seed=2)), resource(), facts=languages())
+    real = analyse_scores(check_scores(simulate(difference=3., seed=2)), resource(), facts=languages())
     assert real['conclusion']['verdict'] == 'lost_more' and real['level_adjusted']['ci_low'] > 0
 
 
@@ -218,7 +218,7 @@ def test_families_that_are_alike_raise_alarms_and_that_is_said():
     effects = pd.Series(np.resize([-1., 0, 1], 15), codes)
     found, none = family_alarms(effects, level, low, high, apart), family_alarms(effects, level, low, high, pd.Series(dtype=str))
     assert found['primary']['mc_low'] > .1 and none['primary']['mc_low'] < .05 < none['primary']['mc_high'] + .01
-    assert none['level_adjusted']['mc_low'] < .05 < none['level_adjusted']['mc_high'] and rate([True, False])['rate'] == .5
+    assert none['level_adjusted']['mc_low'] < .05 < none['level_adjusted']['mc_high'] and rate_with_interval([True, False])['rate'] == .5
     rng, hits = np.random.default_rng(3), []
     for _ in range(600):
         kin = np.repeat(.3 ** .5 * rng.standard_normal(3), 5) + .7 ** .5 * rng.standard_normal(15)
@@ -253,12 +253,12 @@ def test_the_dose_names_its_measure(measure, words):
 
 def test_how_scores_found_their_baselines():
     scores = small(9, slope=1)
-    assert pairing(scores, 'en') == dict(seed=len(scores[(scores.intermediate != 'none') & (scores.language != 'en')]), mean=0, left_out=0)
+    assert baseline_pairing(scores, 'en') == dict(seed=len(scores[(scores.intermediate != 'none') & (scores.language != 'en')]), mean=0, left_out=0)
     tested = scores.intermediate != 'none'
     lacking = scores[tested | (scores.seed == 0)]
     n = int((tested & (scores.language != 'en')).sum())
-    assert pairing(lacking, 'en') == dict(seed=n // 3, mean=0, left_out=2 * n // 3)
-    assert pairing(lacking.assign(seed=lacking.seed + 10 * tested[lacking.index]), 'en') == dict(seed=0, mean=n, left_out=0)
+    assert baseline_pairing(lacking, 'en') == dict(seed=n // 3, mean=0, left_out=2 * n // 3)
+    assert baseline_pairing(lacking.assign(seed=lacking.seed + 10 * tested[lacking.index]), 'en') == dict(seed=0, mean=n, left_out=0)
 
 
 def full_size():
@@ -270,7 +270,7 @@ def full_size():
 
 
 def test_a_full_study_in_a_gigabyte():
-    found = analyse(full_size(), resource(), facts=languages())
+    found = analyse_scores(full_size(), resource(), facts=languages())
     peak = system.getrusage(system.RUSAGE_SELF).ru_maxrss / 2 ** 20
     assert (found['cells_run'], found['languages'], len(found['seeds'])) == (99, 39, 5)
     assert peak < 1.5, peak  # the test process holds pytest and other tests' leftovers besides
@@ -283,21 +283,21 @@ def test_a_variant_against_its_plain_form():
     rows = [dict(study='s', intermediate=i, target=t, language=c, metric='accuracy', seed=0, n=100,
                  score=50 + rng.normal() + {'none': 0, 'mnli': 5, 'mnli-mlm': 5 + 4 * (size[c] <= 4), 'mnli-mt': 4}[i])
             for i in ('none', 'mnli', 'mnli-mlm', 'mnli-mt') for t in ('xnli', 'pawsx') for c in codes]
-    found = against_plain(check_scores(pd.DataFrame(rows)), size, pivot='en').set_index('variant')
+    found = compare_variants(check_scores(pd.DataFrame(rows)), size, pivot='en').set_index('variant')
     assert list(found.index) == ['mnli-mlm', 'mnli-mt'] and set(found.plain) == {'mnli'}
     mlm, mt = found.loc['mnli-mlm'], found.loc['mnli-mt']
     assert mlm.low == pytest.approx(4, abs=1.5) and abs(mlm.high) < 1.5 and mlm.estimate > 2 and mlm.p_value < .05 and mlm.ci_low > 0
     assert mt.p_value > .05 and mt.low == pytest.approx(-1, abs=1.5)
     assert 'mnli-mlm serves the low-resource languages more' in variant_line({'variant': 'mnli-mlm', **mlm})
     assert 'shows no clear difference' in variant_line({'variant': 'mnli-mt', **mt})
-    assert against_plain(check_scores(pd.DataFrame(rows)).query('intermediate != "mnli"'), size).empty
+    assert compare_variants(check_scores(pd.DataFrame(rows)).query('intermediate != "mnli"'), size).empty
     assert f'gain {number(mlm.low)} points (± {number(mlm.low_half)})' in variant_line({'variant': 'mnli-mlm', **mlm}) and 0 < mlm.low_half < 2
     table = check_scores(pd.DataFrame(rows))
-    half = against_plain(table[(table.intermediate != 'mnli') | (table.target == 'xnli')], size, pivot='en').set_index('variant')  # the plain pawsx run failed
-    whole = against_plain(table[table.target == 'xnli'], size, pivot='en').set_index('variant')
+    half = compare_variants(table[(table.intermediate != 'mnli') | (table.target == 'xnli')], size, pivot='en').set_index('variant')  # the plain pawsx run failed
+    whole = compare_variants(table[table.target == 'xnli'], size, pivot='en').set_index('variant')
     pd.testing.assert_frame_equal(half, whole)
     few = table[(table.intermediate != 'mnli-mlm') | table.language.isin(codes[:2])]
-    assert list(against_plain(few, size, pivot='en').variant) == ['mnli-mt']
+    assert list(compare_variants(few, size, pivot='en').variant) == ['mnli-mt']
 
 
 def test_a_dose_is_the_same_in_every_unit_and_names_who_has_none():
@@ -310,7 +310,7 @@ def test_a_dose_is_the_same_in_every_unit_and_names_who_has_none():
 
 
 def test_the_dose_of_classes_is_per_class():
-    found = analyse(small(12, slope=1), resource('joshi'), 'joshi', facts=languages())
+    found = analyse_scores(small(12, slope=1), resource('joshi'), 'joshi', facts=languages())
     assert 'points more for every class less (' in headline(found, '')[2] and 'tenfold' not in headline(found, '')[2]
 
 
@@ -318,6 +318,6 @@ def test_a_language_that_no_cell_connects_is_named_in_the_headline():
     scores = check_scores(simulate(slope=1, tasks=1).query('target in ("panx", "udpos", "tatoeba")'))
     odd = scores[(scores.target == 'tatoeba') & (scores.language == 'el')].assign(target='mine', language='el2')
     measure = pd.concat([resource(), pd.Series({'el2': 1.})]).rename('gib')
-    found = analyse(check_scores(pd.concat([scores, odd])), measure)
+    found = analyse_scores(check_scores(pd.concat([scores, odd])), measure)
     assert 'el2 left out' in headline(found, '')[1] and 'el2' not in {r['language'] for r in found['per_language']}
     json.loads(to_json(found))

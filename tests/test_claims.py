@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xlt.paper.claims import DRAMATIC, SHARE, claims, judge, verdicts
+from xlt.paper.claims import DRAMATIC, SHARE, claims, claim_verdict, claim_verdicts
 from xlt.stats.scores import check_scores, read_scores
 from xlt.tasks.cards import INTERMEDIATE, TARGET
 
@@ -30,7 +30,7 @@ def dev(gain=faithful, tasks=EVERY, pivot='en'):
 
 def test_a_faithful_world_supports_all_nine():
     table = claims(world(), dev(), LARGE, draws=300)
-    assert set(verdicts(table)) == set(verdicts(table, 'here')) == {'supported'} and list(verdicts(table).index) == list(range(1, 10))
+    assert set(claim_verdicts(table)) == set(claim_verdicts(table, 'here')) == {'supported'} and list(claim_verdicts(table).index) == list(range(1, 10))
     assert table.estimate[1, 'mnli'] == pytest.approx(8 * 8 / 9, abs=.3) and table.bar[1, 'mnli'] == SHARE * 7.5 and table.bar[3, 'bucc'] == DRAMATIC
     assert table.estimate[2, 'multi'] == pytest.approx(8 / 9, abs=.3) and table.estimate[6, 'mt'] == pytest.approx(8 / 9, abs=.3)
 
@@ -44,47 +44,47 @@ def test_a_faithful_world_supports_all_nine():
     (lambda i, t: faithful(i, t) + 2 * i.endswith('-mt') * (t != 'xnli'), {6}),
     (lambda i, t: faithful(i, t) + 2 * i.endswith('-mlm') * (t != 'xnli'), {6})])
 def test_each_claim_can_be_contradicted(gain, contradicted):
-    found = verdicts(claims(world(gain), dev(gain), LARGE, draws=300))
+    found = claim_verdicts(claims(world(gain), dev(gain), LARGE, draws=300))
     assert contradicted <= set(found.index[found == 'contradicted']) <= contradicted | {2, 6}  # multi-mlm goes with multi
 
 
 def test_equals_are_not_told_apart():
     "All tasks gain the same: the best of nine is best by luck, and that must not count against the tenth, nor the least of them against all."
-    found = [verdicts(claims(world(lambda i, t: 6., spread=1.5, tasks=(*INTERMEDIATE, 'multi'), seed=s), draws=200), 'here') for s in range(30)]
+    found = [claim_verdicts(claims(world(lambda i, t: 6., spread=1.5, tasks=(*INTERMEDIATE, 'multi'), seed=s), draws=200), 'here') for s in range(30)]
     assert sum(v[2] == 'contradicted' for v in found) <= 3 and not any(v[2] == 'supported' for v in found)
-    level = [verdicts(claims(world(lambda i, t: DRAMATIC, spread=1.5, tasks=INTERMEDIATE, seed=s), draws=200), 'here') for s in range(30)]
+    level = [claim_verdicts(claims(world(lambda i, t: DRAMATIC, spread=1.5, tasks=INTERMEDIATE, seed=s), draws=200), 'here') for s in range(30)]
     assert sum(v[3] == 'contradicted' for v in level) <= 6  # two targets
 
 
 def test_noise_leaves_claims_undecided():
     rng = np.random.default_rng(3)
     noise = {(i, t): rng.normal(0, 5) for i in EVERY for t in TARGET}
-    found = verdicts(claims(world(lambda i, t: 4. + noise.get((i, t), 0), spread=8.), dev(), LARGE, draws=300))
+    found = claim_verdicts(claims(world(lambda i, t: 4. + noise.get((i, t), 0), spread=8.), dev(), LARGE, draws=300))
     assert 'undecided' in set(found[[1, 2, 5, 6]])
 
 
 def test_what_is_not_there_is_not_tested():
     table = claims(world(tasks=['ccg']), draws=100)
-    found = verdicts(table)
+    found = claim_verdicts(table)
     assert set(found[[1, 2, 5, 6, 7, 9]]) == {'not tested here'} and found[8] == 'supported'
     assert table.note[1, 'hellaswag'] == 'no scores of hellaswag' and 'development' in table.note[5, 'best'] and table.estimate[9, 'tasks'] == 1
 
 
 def test_a_part_that_is_missing_leaves_the_whole_undecided():
-    found = verdicts(claims(world(tasks=['mnli', 'squad_v1']), draws=100))
+    found = claim_verdicts(claims(world(tasks=['mnli', 'squad_v1']), draws=100))
     assert found[1] == 'undecided', 'HellaSwag is missing, the others support'
 
 
 def test_in_another_world_only_the_direction_counts():
     codes = ['qaa', *(f'qa{c}' for c in 'bcdefgh')]
     table = claims(world(lambda i, t: faithful(i, t) / 8, codes=codes), dev(lambda i, t: faithful(i, t) / 8, pivot='qaa'), 'scratch', pivot='qaa', draws=300)
-    assert (table.bar.drop(index=(4, 'xnli')).dropna() == 0).all() and set(verdicts(table, 'here')[[3, 4, 5]]) == {'supported'}
-    assert set(verdicts(table)[[7, 9]]) == {'not tested here'} and 'not English' in table.note[9, 'tasks']
+    assert (table.bar.drop(index=(4, 'xnli')).dropna() == 0).all() and set(claim_verdicts(table, 'here')[[3, 4, 5]]) == {'supported'}
+    assert set(claim_verdicts(table)[[7, 9]]) == {'not tested here'} and 'not English' in table.note[9, 'tasks']
 
 
 def test_a_single_language_tests_nothing():
     table = claims(world(codes=['en', 'de']), dev(), LARGE, draws=50)
-    assert set(verdicts(table)[[1, 2, 3, 4, 5, 6]]) == {'not tested here'}
+    assert set(claim_verdicts(table)[[1, 2, 3, 4, 5, 6]]) == {'not tested here'}
 
 
 def test_the_targets_widen_the_interval():
@@ -95,15 +95,15 @@ def test_the_targets_widen_the_interval():
 
 def test_the_committed_lab_study(repo):
     table = claims(read_scores(repo / 'reports/lab-quick/scores.csv'), pivot='qaa', draws=300)
-    assert len(table) == 14 and verdicts(table)[[7, 9]].eq('not tested here').all()
+    assert len(table) == 14 and claim_verdicts(table)[[7, 9]].eq('not tested here').all()
 
 
 @pytest.mark.parametrize('ends, bar, above, said', [((1, 2), 0, True, 'supported'), ((1, 2), 0, False, 'contradicted'), ((-1, 2), 0, True, 'undecided'),
                                                     ((-2, -1), 0, False, 'supported'), ((np.nan, np.nan), 0, True, 'not tested here')])
-def test_the_bar(ends, bar, above, said): assert judge(*ends, bar, above) == said
+def test_the_bar(ends, bar, above, said): assert claim_verdict(*ends, bar, above) == said
 
 
 def test_a_target_that_xtreme_does_not_have():
     other = world().query("target == 'xnli'").assign(target='mytask')
     table = claims(pd.concat([world(), other], ignore_index=True), dev(), LARGE, draws=100)
-    assert table.estimate[8, 'phases'] == 3 and set(verdicts(table).index) == set(range(1, 10))
+    assert table.estimate[8, 'phases'] == 3 and set(claim_verdicts(table).index) == set(range(1, 10))

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
-from xlt.stats.degradation import (CELL, average_loss, compare, connected, degradations, effects_of, language_effects, measured,
-    permutation_interval, permutation_null, permutation_p, primary, resource_measure, split,
+from xlt.stats.degradation import (CELL, average_loss, compare_groups, connected, degradations, effects_of, language_effects, measure_values,
+    permutation_interval, permutation_null, permutation_p, primary, resource_measure, split_groups,
     welch_interval)
 from xlt.stats.scores import check_scores, read_scores
 from xlt.common.errors import XltError
@@ -129,8 +129,8 @@ def test_agrees_with_an_independent_calculation(seed):
 
 def test_ties_go_by_code():
     equal = pd.Series([1., 1, 1, 2, 2, 2], index=list('abcdef'), name='m')
-    assert split(list('fbadce'), equal) == (['a', 'b'], ['e', 'f'])
-    with pytest.raises(XltError, match="'m' is 1 for languages of both groups"): split(list('abcdef'), equal * 0 + 1)
+    assert split_groups(list('fbadce'), equal) == (['a', 'b'], ['e', 'f'])
+    with pytest.raises(XltError, match="'m' is 1 for languages of both groups"): split_groups(list('abcdef'), equal * 0 + 1)
 
 
 def test_ties_at_the_line_are_said():
@@ -172,13 +172,13 @@ def test_swapping_the_groups_turns_the_sign():
 @pytest.mark.parametrize('k, m, note', [(1, 1, 'fewer than three'), (2, 9, 'fewer than three'), (9, 2, 'fewer than three'), (3, 3, '3 against 3'), (3, 4, ''), (4, 4, '')])
 def test_few_languages_have_no_interval_and_that_is_said(k, m, note):
     values = pd.Series(np.random.default_rng(0).normal(size=k + m), [f'l{i}' for i in range(k + m)])
-    found = compare(values, list(values.index[:k]), list(values.index[k:]))
+    found = compare_groups(values, list(values.index[:k]), list(values.index[k:]))
     assert (found['ci_low'] is None) == (found['ci_high'] is None) == bool(note) and note in found['note'] and bool(note) == bool(found['note'])
     assert (found['welch']['ci_low'] is None) == (min(k, m) < 3)
 
 
 def test_constant_values():
-    found = compare(pd.Series(1.5, index=list('abcdefgh')), list('abcd'), list('efgh'))
+    found = compare_groups(pd.Series(1.5, index=list('abcdefgh')), list('abcd'), list('efgh'))
     assert (found['estimate'], found['p_value'], found['ci_low'], found['ci_high']) == (0, 1, 0, 0)
 
 
@@ -264,7 +264,7 @@ def test_what_was_put_in_comes_out_whatever_the_coverage():
     found = language_effects(exact)
     assert found.to_numpy() == pytest.approx((effect[found.index] - effect[found.index].mean()).to_numpy(), abs=1e-9)
     shortcut = (exact.degradation - exact.groupby(CELL).degradation.transform('mean')).groupby(exact.language).mean()
-    low, high = split(found.index, resource())
+    low, high = split_groups(found.index, resource())
     gap = [v[low].mean() - v[high].mean() for v in (shortcut, found)]
     assert gap[0] < .95 * gap[1]
 
@@ -291,7 +291,7 @@ def test_resource_measures(tmp_path):
     facts = pd.DataFrame({'script': ['x', 'y'], 'corpus_sentences': [100, 3000]}, index=['qab', 'qac'])
     assert resource_measure('corpus_sentences', facts).to_dict() == {'qab': 100, 'qac': 3000}
     with pytest.raises(XltError, match='choose from corpus_sentences, cc100_gib, wiki, joshi, or give a FILE.csv'): resource_measure('cc100', facts)
-    with pytest.raises(XltError, match='no value for qab'): measured(['sw', 'qab'], resource_measure('wiki'))
+    with pytest.raises(XltError, match='no value for qab'): measure_values(['sw', 'qab'], resource_measure('wiki'))
     file = tmp_path / 'gdp.csv'
     file.write_text('language,value\nsw,1.5\nno,2\n')
     assert resource_measure(str(file)).to_dict() == {'sw': 1.5, 'no': 2} and resource_measure(str(file)).name == 'gdp'
@@ -302,6 +302,6 @@ def test_resource_measures(tmp_path):
 
 
 def test_joshi_groups_by_class_whatever_the_measure():
-    low, high = split(resource().drop('en').index, resource(), 'joshi')
+    low, high = split_groups(resource().drop('en').index, resource(), 'joshi')
     assert 'eu' in high and set(low) == {'jv', 'my', 'te', 'ml', 'sw', 'yo', 'mr'}
-    with pytest.raises(XltError, match='no value for qab'): split(['qab', 'sw'], pd.Series({'qab': 10., 'sw': 20.}, name='m'), 'joshi')
+    with pytest.raises(XltError, match='no value for qab'): split_groups(['qab', 'sw'], pd.Series({'qab': 10., 'sw': 20.}, name='m'), 'joshi')

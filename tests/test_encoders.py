@@ -314,15 +314,15 @@ def test_the_tokenizer_is_xlmr_s(e5, tmp_path):
 def test_doctor_knows_both_kinds(study, monkeypatch):
     from xlt.reporting import doctor as ready
     offline = [ready.finding(what, '', 'note' if what in ('hub', 'GPU') else 'ok') for what in ('packages', 'Python', 'memory', 'disk', 'GPU', 'hub')]
-    assert ready.hindrance(study, offline) is None, 'a folder needs no hub, and so small an encoder no GPU'
+    assert ready.why_not_runnable(study, offline) is None, 'a folder needs no hub, and so small an encoder no GPU'
     shutil.rmtree(study.parent / 'own')
-    assert 'encoder.path: no folder' in ready.hindrance(study, offline)
+    assert 'encoder.path: no folder' in ready.why_not_runnable(study, offline)
     study.write_text(study.read_text().replace('kind: folder, path: own', 'kind: packaged'))
     with monkeypatch.context() as installed:
         installed.setattr(Packaged, 'check', lambda self: None)
-        assert ready.hindrance(study, offline) is None and ready.packaged()['state'] == 'ok'
+        assert ready.why_not_runnable(study, offline) is None and ready.check_packaged()['state'] == 'ok'
     monkeypatch.setattr(encoders, 'find_spec', lambda name: None)
-    assert 'pip install' in ready.hindrance(study, offline) and ready.packaged()['state'] == 'note' and 'pip install' in ready.packaged()['says']
+    assert 'pip install' in ready.why_not_runnable(study, offline) and ready.check_packaged()['state'] == 'note' and 'pip install' in ready.check_packaged()['says']
 
 
 # ---- is it what it claims to be?
@@ -354,11 +354,11 @@ def stand_in(monkeypatch, published, tokenizer):
 
 def test_the_accuracies_of_the_packaged_encoder(tatoeba, stand_in, monkeypatch, capsys):
     import json
-    from xlt.paper.published import carried
+    from xlt.paper.published import read_published
     monkeypatch.chdir(tatoeba)
     assert main(['replicate', 'e5-tatoeba', 'params/e5.yaml', '--json']) == 1, 'a random encoder differs'
     rows = {r['language']: r for r in json.loads(capsys.readouterr().out)}
-    score = carried('e5_tatoeba').set_index('language').score
+    score = read_published('e5_tatoeba').set_index('language').score
     assert rows['de']['ours'] == 100 and rows['sw']['ours'] == 0 and {r['n'] for r in rows.values()} == {20}
     for code, row in rows.items(): assert row['published'] == score[code] and row['difference'] == pytest.approx(row['ours'] - score[code])
     assert main(['replicate', 'e5-tatoeba', 'params/e5.yaml', '--languages', 'sw']) == 1

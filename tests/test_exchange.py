@@ -7,7 +7,7 @@ import pytest
 import yaml
 from xlt.cli.main import main
 from xlt.stats.scores import read_scores
-from xlt.reporting.interop import export, tidy
+from xlt.reporting.interop import export_study, convert_results
 from xlt.common.errors import XltError
 from xlt.runs.params import Study
 from xlt.runs.project import root
@@ -31,7 +31,7 @@ def written(path, data):
 
 def read(tmp_path, data, name='r.json', **asked):
     "The rows of a file whose toolkit is not named, and what was left out."
-    table, said = tidy(asked.pop('toolkit', None), [written(tmp_path / name, data)], 's', 'none', **asked)
+    table, said = convert_results(asked.pop('toolkit', None), [written(tmp_path / name, data)], 's', 'none', **asked)
     return table.set_index(['target', 'language']), said
 
 
@@ -62,7 +62,7 @@ def test_from_jiant_to_an_analysis(tmp_path, capsys):
     (None, '{"eval_accuracy": 0.7}', 'name no task: say --target'), (None, '[{"eval_results": {"sw": 0.7}}]', 'name no task: say --target'), (None, '{"results": {"xnli": {"acc,none": 0.4}}}', 'no score of a task of XTREME')])
 def test_other_files_are_refused_by_name(tmp_path, toolkit, text, message):
     (tmp_path / 'r.json').write_text(text)
-    with pytest.raises(XltError) as e: tidy(toolkit, [tmp_path / 'r.json'], 's', 'mnli')
+    with pytest.raises(XltError) as e: convert_results(toolkit, [tmp_path / 'r.json'], 's', 'mnli')
     assert message in str(e.value) and (toolkit == 'jaint' or str(tmp_path / 'r.json') in str(e.value))
 
 
@@ -170,7 +170,7 @@ def test_a_study_as_a_data_set(project, tmp_path_factory):
     from xlt.models.features import train_tokenizer
     from xlt.models.heads import load_encoder, new_model, save_encoder
     study, out = Study.read('params/tiny.yaml', ['targets=[tatoeba]']), tmp_path_factory.mktemp('hub') / 'tiny'
-    with pytest.raises(XltError, match='reports/tiny/scores.csv is missing: xlt run'): export(study, out)
+    with pytest.raises(XltError, match='reports/tiny/scores.csv is missing: xlt run'): export_study(study, out)
     tokenizer = train_tokenizer({'a': ['a b c'] * 9}, 300, 1.)
     for phase, i in (('encoder', None), ('intermediate', 'mnli')):
         active = begin(study, phase, i)
@@ -181,12 +181,12 @@ def test_a_study_as_a_data_set(project, tmp_path_factory):
         pd.DataFrame([dict(id=f'{c}-{n}', language=c, gold='x', prediction='y', correct=0.) for c in study.evaluated('tatoeba') for n in range(2)]
                      ).to_parquet(active.folder / 'predictions.parquet')
         active.finish([dict(language=c, metric='accuracy', score=50., n=2) for c in study.evaluated('tatoeba')], files=[active.folder / 'predictions.parquet'])
-    with pytest.raises(XltError, match='is missing: xlt run'): export(study, out)
+    with pytest.raises(XltError, match='is missing: xlt run'): export_study(study, out)
     write(root() / 'reports/tiny/scores.csv', collect_scores(study)[0].to_csv(index=False))
     write(root() / 'reports/tiny/summary.json', json.dumps({'conclusion': {'sentence': 'Nothing happened.'}, 'commit': 'abc'}))
-    with pytest.raises(XltError, match='was not made with these parameters'): export(study, out)
+    with pytest.raises(XltError, match='was not made with these parameters'): export_study(study, out)
     begin(study, 'report').finish()
-    assert export(study, out) == {'scores': 30, 'predictions': 60, 'models': 2}
+    assert export_study(study, out) == {'scores': 30, 'predictions': 60, 'models': 2}
     cache = str(tmp_path_factory.mktemp('cache'))
     scores, predictions = (load_dataset(str(out), name, split='train', cache_dir=cache) for name in ('scores', 'predictions'))
     assert len(scores) == 30 and set(predictions['intermediate']) == {'none', 'mnli'} and predictions.column_names[:2] == ['id', 'language']
@@ -196,11 +196,11 @@ def test_a_study_as_a_data_set(project, tmp_path_factory):
     assert load_encoder(out / 'models' / find_run(study, 'intermediate', 'mnli').name).config.hidden_size == study.encoder.hidden
     assert '5 steps, the best development score 61.0 %' in (out / 'models/mnli--s0/README.md').read_text()
     assert Study.model_validate(yaml.safe_load((out / 'params.yaml').read_text())).targets == ['tatoeba']
-    with pytest.raises(XltError, match='is not an empty folder'): export(study, out)
+    with pytest.raises(XltError, match='is not an empty folder'): export_study(study, out)
     (weights,) = [p for p in files_in(find_run(study, 'encoder'), 'checkpoint') if p.name == 'model.safetensors']
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
     another = out.with_name('another')
-    with pytest.raises(XltError): export(study, another)
+    with pytest.raises(XltError): export_study(study, another)
     assert not another.exists(), 'a damaged checkpoint goes to nobody'

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 from xlt.reporting import drawing, figures
 from xlt.reporting.comparison_figures import forest_rows
-from xlt.stats.analysis import analyse
+from xlt.stats.analysis import analyse_scores
 from xlt.stats.scores import check_scores
 from xlt.languages.measures import languages, resource
 from xlt.stats.simulation import simulate
@@ -18,7 +18,7 @@ def draw(analysis): return figures.gallery(analysis, 'cc100_gib')
 
 def study(n=39, **truth):
     codes = ['en', *resource().drop('en').sort_values().index[::39 // n][:n]]
-    return analyse(check_scores(simulate(slope=1, **truth).query('language in @codes')), resource(), facts=languages())
+    return analyse_scores(check_scores(simulate(slope=1, **truth).query('language in @codes')), resource(), facts=languages())
 
 
 @pytest.fixture(scope='module')
@@ -47,16 +47,16 @@ def test_every_language_is_labelled_once_and_no_label_hides_another(drawn):
     texts = fig.axes[0].texts
     assert sorted(t.get_text() for t in texts) == sorted(resource().drop('en').index)
     boxes = [t.get_window_extent(fig.canvas.get_renderer()).extents for t in texts]
-    covered = [drawing.overlap(a, b) for i, a in enumerate(boxes) for b in boxes[:i]]
+    covered = [drawing.overlap_area(a, b) for i, a in enumerate(boxes) for b in boxes[:i]]
     assert np.count_nonzero(np.array(covered) > 5) <= 2
 
 
 def test_saved_twice_the_same(drawn, tmp_path):
-    stamp = drawing.stamp('s', [0, 1], 'abcdef0123456789', True)
+    stamp = drawing.figure_stamp('s', [0, 1], 'abcdef0123456789', True)
     assert stamp == 's · seeds 0, 1 · commit abcdef0123, changed'
-    first = {p: p.read_bytes() for p in drawing.save(drawn['targets'], tmp_path, 'targets', stamp)}
+    first = {p: p.read_bytes() for p in drawing.save_figure(drawn['targets'], tmp_path, 'targets', stamp)}
     assert sorted(p.suffix for p in first) == ['.png', '.svg'] and stamp in next(v.decode() for p, v in first.items() if p.suffix == '.svg')
-    assert first == {p: p.read_bytes() for p in drawing.save(draw(study())['targets'], tmp_path, 'targets', stamp)}
+    assert first == {p: p.read_bytes() for p in drawing.save_figure(draw(study())['targets'], tmp_path, 'targets', stamp)}
 
 
 def test_importing_and_drawing_change_nobody_elses_figures(drawn):
@@ -72,10 +72,10 @@ def test_names_with_a_dollar_sign_are_drawn_as_they_are(tmp_path):
     scores = check_scores(simulate(slope=1, tasks=1).replace(names).assign(study='a$b$_{'))
     assert {'m$n$li^_'} < set(scores.intermediate) and r'x$\frac{$' in set(scores.target)
     measure = resource().rename('$r$ and $')
-    found = analyse(scores, measure.rename(index={'sw': '$s$w^{'}))
+    found = analyse_scores(scores, measure.rename(index={'sw': '$s$w^{'}))
     drawn = figures.gallery(found, measure.name)
     for picture in drawn.values(): assert picture.svg()
-    written = figures.save_all(drawn, tmp_path, drawing.stamp(found['study'], found['seeds'], None))
+    written = figures.save_all(drawn, tmp_path, drawing.figure_stamp(found['study'], found['seeds'], None))
     shown = re.sub('<!--.*?-->', '', ''.join(p.read_text() for p in written if p.suffix == '.svg'), flags=re.DOTALL)
     for name in ('a$b$_{', 'm$n$li^_', r'x$\frac{$', '$s$w^{', '$r$ and $'): assert name in shown
 
@@ -143,4 +143,4 @@ def test_every_picture_of_a_report_is_signed(drawn):
 
 def test_groups_differ_in_grey(drawn):
     "By their markers, which no printer takes away."
-    assert len({marker for _, marker, _ in drawing.GROUPS.values()}) == len(drawing.GROUPS) > 2
+    assert len({marker for _, marker, _ in drawing.GROUP_STYLES.values()}) == len(drawing.GROUP_STYLES) > 2

@@ -8,11 +8,11 @@ import pytest
 from xlt.common.errors import XltError
 from xlt.languages.measures import MEASURES, code_hint, language_code, languages, resource, without_text
 from xlt.reporting import figures
-from xlt.stats.analysis import analyse, to_json
-from xlt.stats.comparisons import against_plain
+from xlt.stats.analysis import analyse_scores, to_json
+from xlt.stats.comparisons import compare_variants
 from xlt.stats.headline import slope_line
 from xlt.stats.conclusion import unseen_line
-from xlt.stats.degradation import average_loss, comparable, compare, degradations, language_effects, primary, set_apart, split
+from xlt.stats.degradation import average_loss, comparable_scores, compare_groups, degradations, language_effects, primary, set_apart, split_groups
 from xlt.stats.dose import dose
 from xlt.stats.scores import check_scores, open_scores
 from xlt.stats.simulation import simulate
@@ -93,7 +93,7 @@ def sixty() -> pd.Series:
 def wide():
     size = sixty()
     scores = table_of(size, slope=1., step=2.)
-    return size, scores, analyse(scores, size, facts=languages(every=True))
+    return size, scores, analyse_scores(scores, size, facts=languages(every=True))
 
 
 def test_with_one_such_language_nothing_changes():
@@ -103,7 +103,7 @@ def test_with_one_such_language_nothing_changes():
     values = language_effects(lost)
     order = sorted(values.index, key=lambda c: (resource()[c], c))
     assert 'yo' == order[0] and found['groups'] == dict(low=order[:13], high=order[-13:])
-    by_hand = compare(values + average_loss(lost, values), order[:13], order[-13:])
+    by_hand = compare_groups(values + average_loss(lost, values), order[:13], order[-13:])
     assert {k: found[k] for k in by_hand if k != 'note'} == {k: v for k, v in by_hand.items() if k != 'note'}
     assert set_apart(values.index, resource()) == ([], [])
 
@@ -123,7 +123,7 @@ def test_the_committed_answer_of_the_lab_is_unchanged():
 
 def test_low_against_high_is_what_it_would_be_without_them(wide):
     size, scores, found = wide
-    fewer = analyse(scores[scores.language.map(size) > 0], size, facts=languages(every=True))
+    fewer = analyse_scores(scores[scores.language.map(size) > 0], size, facts=languages(every=True))
     for key in ('primary', 'level_adjusted', 'equivalence', 'minimum_detectable_effect', 'false_alarms', 'by_target', 'by_family', 'cells', 'baseline_dependence', 'specification_curve'):
         assert found[key] == fewer[key], key
     assert not set(without_text(size)) & {c for g in found['primary']['groups'].values() for c in g}
@@ -168,7 +168,7 @@ def test_a_dose_does_not_depend_on_where_none_would_stand(wide):
 def test_of_a_language_whose_resource_is_not_known_nothing_is_claimed(wide):
     size, scores, found = wide
     odd = scores[scores.language == 'sw'].assign(language='arz', score=50.)
-    more = analyse(check_scores(pd.concat([scores, odd])), pd.concat([size, pd.Series({'arz': np.nan})]).rename('cc100_gib'), facts=languages(every=True))
+    more = analyse_scores(check_scores(pd.concat([scores, odd])), pd.concat([size, pd.Series({'arz': np.nan})]).rename('cc100_gib'), facts=languages(every=True))
     assert more['primary'] | {'note': ''} == found['primary'] | {'note': ''} and 'arz left out' in more['primary']['note'] and 'not known' in more['primary']['note']
     assert more['mixed_model'] == found['mixed_model'] and more['unseen'] == found['unseen']
     assert [r['group'] for r in more['per_language'] if r['language'] == 'arz'] == ['unknown'] and json.loads(to_json(more))
@@ -178,10 +178,10 @@ def test_of_a_language_whose_resource_is_not_known_nothing_is_claimed(wide):
 def test_a_test_that_only_they_have_says_nothing_of_them(wide):
     size, scores, _ = wide
     alone = check_scores(pd.concat([scores, scores[(scores.language == 'yo') & (scores.target == 'panx')].assign(target='americasnli', language='quy')]))
-    found = analyse(alone, pd.concat([size, pd.Series({'quy': 0.})]).rename('cc100_gib'))
+    found = analyse_scores(alone, pd.concat([size, pd.Series({'quy': 0.})]).rename('cc100_gib'))
     assert found['unseen']['not_compared'] == ['quy'] and 'quy cannot be compared' in unseen_line(found['unseen'], 'cc100_gib')
     assert 'quy' not in {r['language'] for r in found['per_language']}
-    with pytest.raises(XltError, match='low and high cannot be told apart'): comparable(scores[scores.language.map(size) == 0], size)
+    with pytest.raises(XltError, match='low and high cannot be told apart'): comparable_scores(scores[scores.language.map(size) == 0], size)
 
 
 def test_variants_are_compared_among_languages_with_text(wide):
@@ -189,7 +189,7 @@ def test_variants_are_compared_among_languages_with_text(wide):
     name = sorted(set(scores.intermediate) - {'none'})[0]
     rows = scores[scores.intermediate == 'mnli'] if 'mnli' in set(scores.intermediate) else scores[scores.intermediate == name].assign(intermediate='mnli')
     table = check_scores(pd.concat([scores[scores.intermediate == 'none'], rows, rows.assign(intermediate='mnli-mlm', score=rows.score - .5 * (rows.language.map(size) == 0))]))
-    found = against_plain(table, size).iloc[0]
+    found = compare_variants(table, size).iloc[0]
     assert found.estimate == pytest.approx(0, abs=1e-9) and (found.n_low, found.n_high) == (15, 15)
 
 
@@ -213,7 +213,7 @@ def test_groups_by_joshi_leave_them_out_too(wide):
     found = primary(scores, size, 'joshi')
     classes = resource('joshi', every=True)
     assert all(size[c] > 0 and classes[c] <= 2 for c in found['groups']['low']) and all(classes[c] >= 4 for c in found['groups']['high'])
-    assert split([c for c in size.index if size[c] > 0], size, 'joshi') == (found['groups']['low'], found['groups']['high'])
+    assert split_groups([c for c in size.index if size[c] > 0], size, 'joshi') == (found['groups']['low'], found['groups']['high'])
 
 
 # ---- studies
@@ -253,11 +253,11 @@ def test_the_explorer_shows_them_as_a_group(wide):
 
 
 def test_a_report_reads_back_what_is_not_known(wide, tmp_path):
-    from xlt.reporting.api import analyse as whole, reopened, write_files
+    from xlt.reporting.api import analyse as whole, reopen_report, write_files
     _, scores, _ = wide
     kept = scores[scores.language.isin(sorted(set(scores.language))[::3] + ['yo', 'ay', 'bm'])]
     found = whole(pd.concat([kept, kept[kept.language == 'yo'].assign(language='nno_Latn')]))
     write_files(found, tmp_path)
-    back, measure, facts, pivot, analysis = reopened(tmp_path)
+    back, measure, facts, pivot, analysis = reopen_report(tmp_path)
     assert 'nn left out' in analysis['primary']['note'] and np.isnan(measure['nn']) and measure['yo'] == 0 and set(back.language) <= set(facts.index)
     pd.testing.assert_series_equal(measure, found.measure, check_names=False, check_index_type=False)

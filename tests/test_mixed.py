@@ -6,7 +6,7 @@ from scipy.optimize import minimize
 from xlt.stats.scores import check_scores
 from xlt.stats.degradation import degradations
 from xlt.languages.measures import languages, resource
-from xlt.stats.dose import cross_products, dose, fit_crossed, intercepts, satterthwaite, solve
+from xlt.stats.dose import cross_products, dose, fit_crossed, random_intercepts, satterthwaite, solve
 from xlt.stats.simulation import simulate
 
 # Davies and Goldsmith (1972), section 6.5, as `Pastes` in lme4: ten batches of three casks, two assays each.
@@ -189,7 +189,7 @@ def test_one_cell_is_a_straight_line():
     lost = lost[lost.language != 'yo']
     found, line = dose(lost, resource(), languages().family), linregress(-np.log10(resource()[lost.language]), lost.degradation)
     assert [found['slope_per_tenfold_less'], found['se'], found['p_value']] == pytest.approx([line.slope, line.stderr, line.pvalue])
-    assert found['sd_language'] is found['sd_pair'] is found['sd_family'] is None and intercepts(lost, languages().family) == {}
+    assert found['sd_language'] is found['sd_pair'] is found['sd_family'] is None and random_intercepts(lost, languages().family) == {}
 
 
 def test_classes_have_a_slope_per_class():

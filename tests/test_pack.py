@@ -14,7 +14,7 @@ from machine import FILE
 
 from xlt.cli import main as cli
 from xlt.common.errors import XltError
-from xlt.stats.paired import compare_all
+from xlt.stats.paired import compare_all_pairs
 from xlt.runs.params import Study
 from xlt.runs.worker import begin
 from xlt.runs.status import collect_scores, study_status
@@ -55,7 +55,7 @@ def play(study, *phases):
 def elsewhere(study):
     "What a clone of the repository has: the pack and nothing of the runs; and how the study stood where it was made."
     play(study, 'encoder', 'intermediate', 'pair')
-    before = {r.name: result(r) for r in runs(study)}, collect_scores(study)[0], compare_all(study)
+    before = {r.name: result(r) for r in runs(study)}, collect_scores(study)[0], compare_all_pairs(study)
     write_pack(study)
     shutil.rmtree('runs')
     return before
@@ -68,7 +68,7 @@ def test_the_report_needs_nothing_but_the_pack(study, elsewhere):
         assert result(run) == before[run.name] | {'packed': True}
     again, _, missing = collect_scores(study)
     assert not missing and again.equals(scores)
-    pd.testing.assert_frame_equal(compare_all(study), paired, check_exact=True)
+    pd.testing.assert_frame_equal(compare_all_pairs(study), paired, check_exact=True)
     assert not Path('runs').exists(), 'looking writes nothing'
 
 

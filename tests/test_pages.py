@@ -11,8 +11,8 @@ import xlt
 from xlt.common.text import number, p_text, percent
 from xlt.languages.measures import languages, resource
 from xlt.reporting.explorer import explorer
-from xlt.reporting.pages import answer, cell, progress, short, table, to_html
-from xlt.stats.analysis import analyse
+from xlt.reporting.pages import first_screen, cell_text, progress_text, short_verdict, html_table, to_html
+from xlt.stats.analysis import analyse_scores
 from xlt.stats.headline import rests_line, without_each
 from xlt.stats.scores import check_scores
 from xlt.stats.simulation import simulate
@@ -77,7 +77,7 @@ def test_contents_lead_to_every_section(page, reader):
 def test_the_answer_comes_first_and_once(page, reader, found):
     estimate = number(found['primary']['estimate'])
     first = page[:page.index('<h2')]
-    assert f'<b>{estimate}</b>' in first and first.count('<figure') == 1 and short(found).rstrip('.')[1:40] in first
+    assert f'<b>{estimate}</b>' in first and first.count('<figure') == 1 and short_verdict(found).rstrip('.')[1:40] in first
     sentence = found['conclusion']['sentence'][:60].replace(' %', '\N{NO-BREAK SPACE}%')
     assert page.count(f'<b>{estimate}</b>') == 1 and reader.said().replace('\N{NO-BREAK SPACE}', ' ').count(found['conclusion']['sentence'][:60]) == 1, sentence
 
@@ -160,8 +160,8 @@ def test_no_line_of_code_writes_percent_or_numbers_its_own_way():
 
 @pytest.mark.parametrize('value, digits, shown', [(5., 0, '5'), (5, 2, '5'), (-.004, 2, '0.00'), (1234.5, 1, '1,234.5'), (float('nan'), 2, '–'), (.00001, 'p', '< 0.0001'), (True, 2, 'yes'), ('a<b', 2, 'a<b')])
 def test_a_value_in_a_table(value, digits, shown):
-    assert cell(value, digits) == shown
-    assert shown.replace('<', '&lt;') in table(pd.DataFrame({'x': [value], 'y': [1.]}), 2, x=digits).html
+    assert cell_text(value, digits) == shown
+    assert shown.replace('<', '&lt;') in html_table(pd.DataFrame({'x': [value], 'y': [1.]}), 2, x=digits).html
 
 
 # ---- the first sentence
@@ -174,24 +174,24 @@ HALF = dict(intermediates=['mnli'], targets=['panx', 'tatoeba'], seeds=[0])
     (9, 9, [0], 'With one seed, '), (9, 9, [0, 1], '')])
 def test_what_is_not_finished_is_said_first(done, wanted, seeds, said):
     part = HALF | dict(seeds=[0] if done < wanted else seeds)
-    before = progress(part, ['mnli', 'qqp'], ['panx', 'tatoeba', 'xnli'], seeds, done, wanted)
+    before = progress_text(part, ['mnli', 'qqp'], ['panx', 'tatoeba', 'xnli'], seeds, done, wanted)
     assert before == said.strip()
-    full = analyse(check_scores(TABLE), resource())
-    assert repr(answer(full, before)).startswith(said or short(full))
+    full = analyse_scores(check_scores(TABLE), resource())
+    assert repr(first_screen(full, before)).startswith(said or short_verdict(full))
 
 
 def test_made_up_languages_are_said_to_be_made_up():
-    full = analyse(check_scores(TABLE), resource())
-    assert 'made up' in answer(full, made_up=True).html and 'made up' not in answer(full).html
+    full = analyse_scores(check_scores(TABLE), resource())
+    assert 'made up' in first_screen(full, made_up=True).html and 'made up' not in first_screen(full).html
 
 
 def test_an_answer_that_one_target_carries_says_so_before_anything_else():
     "As in the first scores of the real study, where Tatoeba alone made the difference."
     flat = check_scores(simulate(slope=0., seed=3, tasks=1).query('target in ["panx", "udpos", "tatoeba"]'))
     poor = (flat.target == 'tatoeba') & (flat.intermediate == 'none') & flat.language.map(resource()).lt(8)
-    full = analyse(moved := flat.assign(score=flat.score + 20. * poor), resource())
+    full = analyse_scores(moved := flat.assign(score=flat.score + 20. * poor), resource())
     every = without_each(moved, resource())
-    shown = answer(full, '', rests=rests_line(full['primary'], every))
+    shown = first_screen(full, '', rests=rests_line(full['primary'], every))
     without = next(r for r in every if r['target'] == 'tatoeba')
     assert 'That rests on tatoeba' in shown.html and number(without['estimate']) in shown.html.split('</p>')[0]
     assert rests_line(full['primary'], [r for r in every if r['target'] != 'tatoeba']) == ''
@@ -201,7 +201,7 @@ def test_an_answer_that_one_target_carries_says_so_before_anything_else():
                                              ((1, 2), (-2, -1), 'changes sides'), ((-1, 2), (-1, 2), 'no clear difference'), ((None, None), (None, None), 'too few')])
 def test_the_sentence_is_the_verdict(raw, fair, said):
     ends = lambda pair: dict(zip(('ci_low', 'ci_high'), pair))
-    assert said in short(dict(primary=ends(raw), level_adjusted=ends(fair), equivalence=dict(equivalent=False, margin=1.)))
+    assert said in short_verdict(dict(primary=ends(raw), level_adjusted=ends(fair), equivalence=dict(equivalent=False, margin=1.)))
 
 
 def test_a_name_with_markup_stays_a_name_in_the_title():
@@ -235,7 +235,7 @@ def test_explorer_and_report_give_the_same_number_for_the_same_cell(folder, foun
 
 def test_the_first_way_of_the_explorer_is_the_report_own():
     measure = resource('wiki')
-    full = analyse(check_scores(TABLE), measure, 'median')
+    full = analyse_scores(check_scores(TABLE), measure, 'median')
     tables = datasets(explorer(check_scores(TABLE), measure, languages()))
     ways = list(dict.fromkeys(r['way'] for t in tables for r in t if 'way' in r))
     over = next(r for t in tables for r in t if r.get('way') == 'wiki, median' and 'n_low' in r)

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from xlt.common.errors import XltError
-from xlt.stats.paired import compare, mcnemar, resampled, sign_flips, tally
+from xlt.stats.paired import compare_paired, mcnemar, bootstrap_means, sign_flips, count_clear_changes
 
 
 def answered(seed=0, n=400, broken=.0, graded=False):
@@ -15,13 +15,13 @@ def answered(seed=0, n=400, broken=.0, graded=False):
 
 @pytest.mark.parametrize('graded, test', [(False, 'McNemar'), (True, 'sign flips')])
 def test_a_broken_tenth_is_found_and_its_size_is_right(graded, test):
-    [found] = compare(answered(broken=.1, graded=graded))
+    [found] = compare_paired(answered(broken=.1, graded=graded))
     assert found['test'] == test and found['p_value'] < .001 and found['ci_low'] > 0
     assert found['lost'] == pytest.approx(found['before'] - found['after']) and found['ci_low'] < found['lost'] < found['ci_high']
 
 
 def test_no_change_is_no_finding():
-    [found] = compare(answered())
+    [found] = compare_paired(answered())
     assert found['lost'] == 0 and found['p_value'] == 1
 
 
@@ -34,17 +34,17 @@ def test_under_no_effect_five_percent_are_significant():
 
 def test_the_bootstrap_has_the_width_of_the_standard_error():
     difference = np.random.default_rng(2).normal(size=(500, 1))
-    assert resampled(difference, 4000).std() == pytest.approx(difference.std() / 500 ** .5, rel=.06)
+    assert bootstrap_means(difference, 4000).std() == pytest.approx(difference.std() / 500 ** .5, rel=.06)
 
 
 def test_runs_on_different_examples_are_refused():
     right = answered()
     right.loc[3, 'task'] = np.nan
-    with pytest.raises(XltError, match='different examples'): compare(right)
+    with pytest.raises(XltError, match='different examples'): compare_paired(right)
 
 
 def test_the_tally_counts_by_group_and_leaves_out_the_pivot():
     table = pd.DataFrame([dict(language=code, lost=lost, p_value_bh=p) for code, lost, p in
                           [('sw', 5, .01), ('sw', -5, .01), ('de', 5, .2), ('en', 50, .001)]])
-    found = tally(table, pd.Series(dict(sw='low', de='high')), 'en')
+    found = count_clear_changes(table, pd.Series(dict(sw='low', de='high')), 'en')
     assert found.loc['low'].tolist() == [2, 50, 50] and found.loc['high'].tolist() == [1, 0, 0]

@@ -81,26 +81,26 @@ def test_doctor_never_dies(project, monkeypatch, capsys, tmp_path):
     assert {f['what']: f['says'] for f in said['found']}['hub'] == "could not be looked at (KeyError: 'hub')"
     assert len(said['studies']) == 9 and all(said['studies'][f'params/{n}.yaml'] for n in ('folder', 'absent', 'files', 'noise', 'null', 'binary', 'dir'))
     monkeypatch.setattr(ready, 'hindrance', lambda *args: {}['x'])
-    assert set(ready.examine()[1].values()) == {"it cannot be judged (KeyError: 'x')"}
+    assert set(ready.examine_setup()[1].values()) == {"it cannot be judged (KeyError: 'x')"}
     monkeypatch.setattr(ready, 'root', lambda: (_ for _ in ()).throw(XltError('no settings.ini')))
-    found, studies = ready.examine()
+    found, studies = ready.examine_setup()
     assert studies == {} and found[-1]['says'] == 'no settings.ini'
 
 
 def test_packages_missing_old_or_untested(monkeypatch):
-    assert ready.packages()['state'] == 'ok'
+    assert ready.check_packages()['state'] == 'ok'
     monkeypatch.setattr(ready, 'tested', lambda: {'pandas': '0.1'})
-    assert ready.packages()['state'] == 'note' and 'pandas' in ready.packages()['says'] and 'tested: 0.1' in ready.packages()['says']
+    assert ready.check_packages()['state'] == 'note' and 'pandas' in ready.check_packages()['says'] and 'tested: 0.1' in ready.check_packages()['says']
     monkeypatch.setattr(ready, 'requires', lambda name: ['pandas>=999', 'no-such-package', "pytest; extra == 'dev'"])
-    assert ready.packages()['state'] == 'wrong'
-    assert 'wanted: >=999' in ready.packages()['says'] and 'no-such-package' in ready.packages()['says'] and 'pytest' not in ready.packages()['says']
+    assert ready.check_packages()['state'] == 'wrong'
+    assert 'wanted: >=999' in ready.check_packages()['says'] and 'no-such-package' in ready.check_packages()['says'] and 'pytest' not in ready.check_packages()['says']
 
 
 def test_a_full_disk_and_little_memory(project, monkeypatch):
     import psutil
     monkeypatch.setattr(ready.shutil, 'disk_usage', lambda path: type('', (), {'free': 1e6})())
     monkeypatch.setattr(psutil, 'virtual_memory', lambda: type('', (), {'available': 2e9})())
-    states = {f['what']: f['state'] for f in ready.machine()}
+    states = {f['what']: f['state'] for f in ready.check_machine()}
     assert states['disk'] == states['memory'] == 'wrong' and states['Python'] == 'ok'
 
 
@@ -108,9 +108,9 @@ def test_a_hub_that_does_not_answer(monkeypatch):
     from huggingface_hub import constants
     monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', False)
     monkeypatch.setattr(constants, 'ENDPOINT', 'http://127.0.0.1:9')
-    assert ready.hub(2)['state'] == 'note' and 'does not answer' in ready.hub(2)['says']
+    assert ready.check_hub(2)['state'] == 'note' and 'does not answer' in ready.check_hub(2)['says']
     monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
-    assert 'not asked' in ready.hub()['says']
+    assert 'not asked' in ready.check_hub()['says']
 
 
 def test_a_hub_that_answers(monkeypatch):
@@ -127,21 +127,21 @@ def test_a_hub_that_answers(monkeypatch):
     monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', False)
     monkeypatch.setattr(constants, 'ENDPOINT', f'http://127.0.0.1:{server.server_port}')
     monkeypatch.setenv('no_proxy', '127.0.0.1')
-    assert ready.hub()['state'] == 'ok'
+    assert ready.check_hub()['state'] == 'ok'
     server.shutdown()
 
 
 def test_what_hinders_a_study(project):
     tiny = project / 'params' / 'tiny.yaml'
-    assert ready.hindrance(tiny, but(hub='note', GPU='note')) is None
-    assert ready.hindrance(tiny, but(disk='wrong')) == 'first see to: disk'
+    assert ready.why_not_runnable(tiny, but(hub='note', GPU='note')) is None
+    assert ready.why_not_runnable(tiny, but(disk='wrong')) == 'first see to: disk'
     big = project / 'params' / 'big.yaml'
     big.write_text('study: big\nsource: {kind: hub}\nencoder: {kind: pretrained, name: no/such, revision: ' + 'a' * 40 + '}\nintermediates: [mnli]\ntargets: [xnli]\n')
-    assert 'its checkpoint is not in the cache' in ready.hindrance(big, but(hub='note'))
-    assert ready.hindrance(big, but(GPU='note')) == 'needs a GPU; none found'
-    assert ready.hindrance(big, but()) is None
+    assert 'its checkpoint is not in the cache' in ready.why_not_runnable(big, but(hub='note'))
+    assert ready.why_not_runnable(big, but(GPU='note')) == 'needs a GPU; none found'
+    assert ready.why_not_runnable(big, but()) is None
     big.write_text(big.read_text().replace('[mnli]', '[ccg]'))
-    assert 'CCGbank' in ready.hindrance(big, but())
+    assert 'CCGbank' in ready.why_not_runnable(big, but())
 
 
 def test_the_tab_key(tmp_path):

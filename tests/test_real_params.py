@@ -12,7 +12,7 @@ import yaml
 from xlt.data.hub import CHECKPOINTS, DEV, DEV_IN, MANIFEST, REPOSITORIES, TEST, TRAIN, TRANSLATED, test_split as where
 from xlt.common.errors import XltError
 from xlt.runs.params import Study
-from xlt.paper.published import carried
+from xlt.paper.published import read_published
 from xlt.runs.graph import runs
 from xlt.tasks.cards import INTERMEDIATE, TARGET, VARIANTS
 
@@ -61,7 +61,7 @@ def test_every_data_set_configuration_and_revision_is_named(study):
 
 
 def test_batch_sizes_and_epochs_are_the_papers(study):
-    recipes = carried('tasks').set_index('task')
+    recipes = read_published('tasks').set_index('task')
     assert all(study.recipe('intermediate', v).learning_rate == 5e-6 for v in study.intermediates if VARIANTS[v].mlm)
     phases = {'intermediate': INTERMEDIATE, 'target': [t for t in study.targets if TARGET[t].recipe] if study.study == 'xlmr-large' else []}
     for phase, names in phases.items():

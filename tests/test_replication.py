@@ -9,7 +9,7 @@ from datasets import Dataset
 
 from hub import SmallHub
 from xlt.data.hub import CHECKPOINTS, REPOSITORIES, test_split as where
-from xlt.paper.published import carried
+from xlt.paper.published import read_published
 
 NAME, REVISION = 'FacebookAI/xlm-roberta-large', CHECKPOINTS['FacebookAI/xlm-roberta-large']
 CODE = "import sys, xlt.data.hub; xlt.data.hub.MANIFEST.update({s: 12 for s in xlt.data.hub.MANIFEST}); from xlt.cli.main import main; sys.exit(main(sys.argv[1:]))"
@@ -51,7 +51,7 @@ def test_published_numbers_are_measured_again(replicate):
     done = replicate('--set', 'targets=[tatoeba]', '--set', 'retrieval.layer=2', '--languages', 'de,sw', '--json')
     assert done.returncode == 1, done.stderr[-2000:]  # a random encoder differs
     rows = {r['language']: r for r in json.loads(done.stdout)}
-    printed = carried('retrieval').query('target == "tatoeba"').set_index('language').score
+    printed = read_published('retrieval').query('target == "tatoeba"').set_index('language').score
     assert rows['de']['published'] == printed['de'] and rows['de']['ours'] == 100, 'a sentence finds itself'
     assert rows['sw']['difference'] == pytest.approx(rows['sw']['ours'] - printed['sw']) and rows['de']['verdict'] == 'differs'
 

@@ -12,7 +12,7 @@ from nbconvert import HTMLExporter
 from safetensors.numpy import save_file
 from test_pack import answer
 
-from xlt.reporting.api import executed
+from xlt.reporting.api import execute_notebook
 from xlt.runs.params import Study
 from xlt.runs.worker import begin
 from xlt.runs.store import note_languages
@@ -63,7 +63,7 @@ def test_a_study_of_odd_names(odd, repo, checkout):
     notebook = nbformat.read(repo / 'nbs/study/report.ipynb', 4)
     parameters = next(c for c in notebook.cells if 'parameters' in c.metadata.get('tags', []))
     parameters.source = f"study = '{FILE}'"
-    page, _ = HTMLExporter(exclude_input=True).from_notebook_node(executed(notebook, checkout))
+    page, _ = HTMLExporter(exclude_input=True).from_notebook_node(execute_notebook(notebook, checkout))
     reader = Reader()
     reader.feed(page)
     assert [t for t in reader.tags if 'onerror' in t[1] or t[1].get('src') == 'x' or t[1].get('href') == 'e'] == []

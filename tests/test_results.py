@@ -15,9 +15,9 @@ import pytest
 
 from xlt.cli import commands, main as cli
 from xlt.data import layout
-from xlt.reporting.interop import tables
+from xlt.reporting.interop import write_tables
 from xlt.common.errors import XltError
-from xlt.stats.paired import compare_all
+from xlt.stats.paired import compare_all_pairs
 from xlt.runs.params import Study
 from xlt.runs.project import root
 from xlt.runs.worker import FINISHED, begin, check_history, fail, is_alive, take_device, this_process, track
@@ -410,8 +410,8 @@ def predicted(study, *which, rows=60_000):
     return active.run
 
 
-@pytest.mark.parametrize('reader', [predictions, graded, lambda run: to_pack(run), lambda run: compare_all(Study.read(FILE)),
-                                    lambda run: write_task(Study.read(FILE), 'tatoeba', 'none', 0, {}), lambda run: tables(Study.read(FILE), root() / 'out')])
+@pytest.mark.parametrize('reader', [predictions, graded, lambda run: to_pack(run), lambda run: compare_all_pairs(Study.read(FILE)),
+                                    lambda run: write_task(Study.read(FILE), 'tatoeba', 'none', 0, {}), lambda run: write_tables(Study.read(FILE), root() / 'out')])
 def test_one_byte_of_large_predictions_is_missed_by_nobody(study, reader):
     play(study, 'encoder')
     run = predicted(study, 'none', 'tatoeba')

@@ -4,10 +4,10 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 from xlt.stats.scores import check_scores
-from xlt.stats.degradation import degradations, effects_of, language_effects, primary, split
+from xlt.stats.degradation import degradations, effects_of, language_effects, primary, split_groups
 from xlt.languages.measures import languages, resource
-from xlt.stats.robustness import (SCALES, agreement, arrays, baseline_versions, contrast, curve_summary, freedman_lane, level_adjusted, level_of, logit, luck_of_seeds,
-                            luck_share, not_rejected, share_of, span, specifications)
+from xlt.stats.robustness import (LOSS_SCALES, agreement, study_arrays, baseline_versions, contrast, curve_summary, freedman_lane, level_adjusted, level_of, logit, noise_from_seeds,
+                            baseline_noise_share, interval_by_inversion, noise_share_of, covariate_basis, specifications)
 from xlt.stats.simulation import simulate
 
 MEASURES = {m: resource(m) for m in ('cc100_gib', 'wiki', 'joshi')}
@@ -65,10 +65,10 @@ def of_level(share, **world):
         scores = check_scores(simulate(seed=seed, **world))
         lost = degradations(scores)
         values = language_effects(lost)
-        low, high = split(values.index, resource())
-        c = luck_share(scores[scores.language != 'en'], lost, low, high) if share is None else share
+        low, high = split_groups(values.index, resource())
+        c = baseline_noise_share(scores[scores.language != 'en'], lost, low, high) if share is None else share
         level = language_effects(lost.assign(level=level_of(lost, c)), 'level')
-        X = span(np.column_stack([~values.index.isin([*low, *high]), level]), len(values))
+        X = covariate_basis(np.column_stack([~values.index.isin([*low, *high]), level]), len(values))
         out.append(contrast(values.to_numpy()[:, None], values.index.isin(low), X)['estimate'].item())
     return np.mean(out), np.std(out) / 40 ** .5
 
@@ -84,24 +84,24 @@ def test_the_luck_of_the_baseline_is_neither_kept_nor_overdone(world, wrong):
 def test_one_seed_takes_a_share_from_the_rows_and_never_more_than_a_half():
     scores = check_scores(simulate(seeds=1, language=3.))
     lost = degradations(scores)
-    groups = split(language_effects(lost).index, resource())
-    assert luck_share(scores[scores.language != 'en'], lost, *groups) < .1, 'little noise, languages that truly differ'
+    groups = split_groups(language_effects(lost).index, resource())
+    assert baseline_noise_share(scores[scores.language != 'en'], lost, *groups) < .1, 'little noise, languages that truly differ'
     noisy = check_scores(simulate(seeds=1, noise=6.))
-    assert luck_share(noisy[noisy.language != 'en'], degradations(noisy), *groups) == .5
+    assert baseline_noise_share(noisy[noisy.language != 'en'], degradations(noisy), *groups) == .5
     one = scores[scores.intermediate.isin(['none', 'mnli'])]
-    assert luck_share(one[one.language != 'en'], degradations(one), *groups) == .5, 'one intermediate task and one seed tell nothing'
+    assert baseline_noise_share(one[one.language != 'en'], degradations(one), *groups) == .5, 'one intermediate task and one seed tell nothing'
 
 
 def test_the_luck_of_seeds_is_the_variance_of_a_mean():
     rng = np.random.default_rng(0)
     base = [50 + 3 * rng.normal(size=(400, 6, 20)) for _ in range(3)]
-    assert luck_of_seeds(base).mean() == pytest.approx(9 / 6 / 3 * 19 / 20, rel=.05) and luck_of_seeds(base[:1]) is None
-    assert share_of(np.zeros(9), np.repeat([-1, 0, 1], 3), np.array(1.), None) == .5, 'where nothing varies'
+    assert noise_from_seeds(base).mean() == pytest.approx(9 / 6 / 3 * 19 / 20, rel=.05) and noise_from_seeds(base[:1]) is None
+    assert noise_share_of(np.zeros(9), np.repeat([-1, 0, 1], 3), np.array(1.), None) == .5, 'where nothing varies'
 
 
 def test_covariates_against_statsmodels(lost, curve):
     values, level = language_effects(lost), language_effects(lost.assign(level=level_of(lost)), 'level')
-    low, high = split(values.index, resource())
+    low, high = split_groups(values.index, resource())
     middle = ~values.index.isin([*low, *high])
     X = sm.add_constant(np.column_stack([values.index.isin(low), middle, level]).astype(float))
     fit = sm.OLS(values.to_numpy(), X).fit()
@@ -117,10 +117,10 @@ def test_covariates_against_statsmodels(lost, curve):
 def test_the_adjusted_interval_holds_what_the_adjusted_test_does_not_reject(n, effect):
     rng = np.random.default_rng(n)
     low, level = np.arange(n) < n // 2, rng.normal(size=n)
-    y, basis = effect * low + .5 * level + rng.normal(size=n), span(level[:, None], n)
+    y, basis = effect * low + .5 * level + rng.normal(size=n), covariate_basis(level[:, None], n)
     estimate, p_value = freedman_lane(y, low, basis, 0, 50_000, 2000)
     assert estimate == pytest.approx(contrast(y[:, None], low, basis)['estimate'].item())
-    ends = not_rejected(estimate, p_value, .5)
+    ends = interval_by_inversion(estimate, p_value, .5)
     assert (ends[0] > 0 or ends[1] < 0) == (p_value(0.) < .05) and ends[0] < estimate < ends[1]
     for d in np.linspace(estimate - 6, estimate + 6, 61): assert (ends[0] <= d <= ends[1]) == (p_value(d) >= .05)
 
@@ -131,7 +131,7 @@ def test_dealing_out_the_rest_keeps_its_promise():
     low = np.arange(15) < 5
     for _ in range(400):
         level, y = rng.normal(size=15) - 2 * low, rng.normal(size=15)
-        hits.append(freedman_lane(y, low, span(level[:, None], 15), 0, 1000, 400)[1](0.) < .05)
+        hits.append(freedman_lane(y, low, covariate_basis(level[:, None], 15), 0, 1000, 400)[1](0.) < .05)
     assert .02 < np.mean(hits) < .085
 
 
@@ -145,14 +145,14 @@ def test_a_level_that_cannot_be_held_constant_says_nothing():
 def test_a_family_on_one_side_drops_out_of_the_comparison():
     family = np.array(list('aabbcc'))
     low, y = np.array([1, 1, 1, 0, 0, 0], bool), np.array([9., 9, 3, 1, 0, 0])
-    found = contrast(y[:, None], low, span(pd.get_dummies(family).to_numpy(float), 6))
+    found = contrast(y[:, None], low, covariate_basis(pd.get_dummies(family).to_numpy(float), 6))
     assert found['estimate'].item() == pytest.approx(2)  # only family b has both
 
 
 def test_what_cannot_be_estimated_is_left_out():
     low, y = np.array([1, 1, 1, 0, 0, 0], bool), np.arange(6.)[:, None]
-    assert contrast(y, low, span(low[:, None].astype(float), 6)) is None
-    assert contrast(y[:3], low[[0, 1, 5]], span(None, 3)) is None
+    assert contrast(y, low, covariate_basis(low[:, None].astype(float), 6)) is None
+    assert contrast(y[:3], low[[0, 1, 5]], covariate_basis(None, 3)) is None
 
 
 def test_logit_is_finite_at_both_ends():
@@ -160,9 +160,9 @@ def test_logit_is_finite_at_both_ends():
 
 
 def test_the_curve_starts_from_the_language_effects(lost):
-    grid = arrays(lost)
+    grid = study_arrays(lost)
     assert np.isnan(grid['points']).any()
-    for scale, f in SCALES.items():
+    for scale, f in LOSS_SCALES.items():
         assert effects_of(grid[scale]) == pytest.approx(language_effects(lost.assign(loss=f(lost)), 'loss')[grid['languages']].to_numpy())
 
 

@@ -11,7 +11,7 @@ from xlt.models.heads import new_model, save_encoder, with_head
 from xlt.runs.params import Study
 from xlt.runs.graph import runs
 from xlt.data.door import drawn, item, load
-from xlt.paper.submission import submission
+from xlt.paper.submission import write_submission
 from xlt.tasks.cards import TASKS, Phase, Recipe
 
 FILE = 'params/tiny.yaml'
@@ -92,4 +92,4 @@ def test_only_the_pairs_that_are_tested_otherwise_are_other_runs(project):
 
 def test_a_submission_needs_every_example(project, tmp_path):
     with pytest.raises(XltError, match='params/tiny.yaml: xquad is tested on 50 examples'):
-        submission(Study.read(FILE, set=['test_examples=50']), 'none', tmp_path / 'out')
+        write_submission(Study.read(FILE, set=['test_examples=50']), 'none', tmp_path / 'out')

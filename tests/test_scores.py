@@ -5,11 +5,11 @@ import sys
 import pandas as pd
 import pytest
 from xlt.cli.main import main
-from xlt.stats.degradation import degradations, measured, primary, resource_measure, split
+from xlt.stats.degradation import degradations, measure_values, primary, resource_measure, split_groups
 from xlt.common.errors import XltError
 from xlt.languages.measures import code_hint, is_average, language_code, language_forms, languages, resource
 from xlt.runs.status import SCORE_COLUMNS
-from xlt.stats.scores import check_scores, open_scores, read_scores, read_text
+from xlt.stats.scores import check_scores, open_scores, read_scores, read_as_text
 from xlt.stats.simulation import simulate
 
 CODES = 'sw yo th vi fr ru de es en'.split()
@@ -197,7 +197,7 @@ def test_averages_are_left_out(label):
 def test_a_slip_is_named_and_not_sent_to_a_file():
     message = refused(primary, open_scores(rows('mnli').replace({'language': {'ru': 'jp'}}))[0], resource())
     assert 'jp (did you mean ja?)' in message and 'FILE.csv' not in message
-    assert 'FILE.csv' in refused(measured, ['tlh', 'jp'], resource())
+    assert 'FILE.csv' in refused(measure_values, ['tlh', 'jp'], resource())
     assert code_hint('Swahilli') == ' (did you mean sw?)' and code_hint('qab') == '' and not is_average('mal')
 
 
@@ -296,8 +296,8 @@ def test_a_resource_file_is_checked_like_a_table(tmp_path, text, message):
 def test_groups_by_joshi_are_those_of_the_file_if_it_holds_classes(tmp_path):
     codes = 'amh hau pcm wol swa yor'.split()
     own = resource_file(tmp_path / 'joshi.csv', 'language,value\n' + ''.join(f'{c},{v}\n' for c, v in zip(codes, (2, 2, 0, 4, 2, 5))))
-    assert split(list(own.index), own, 'joshi') == (['pcm', 'am', 'ha', 'sw'], ['wo', 'yo'])
+    assert split_groups(list(own.index), own, 'joshi') == (['pcm', 'am', 'ha', 'sw'], ['wo', 'yo'])
     other = pd.concat([own, pd.Series({'hne': 3., 'tlh': 3.})]).rename('bytes') * 1000
-    assert 'classes that come with xlt have no value for hne, tlh' in refused(split, list(other.index), other, 'joshi')
+    assert 'classes that come with xlt have no value for hne, tlh' in refused(split_groups, list(other.index), other, 'joshi')
     xtreme = pd.Series({c: 1000. * k for k, c in enumerate('sw yo de fr'.split())}, name='bytes')
-    assert split(list(xtreme.index), xtreme, 'joshi') == split(list(xtreme.index), resource(), 'joshi'), 'for these there are classes'
+    assert split_groups(list(xtreme.index), xtreme, 'joshi') == split_groups(list(xtreme.index), resource(), 'joshi'), 'for these there are classes'

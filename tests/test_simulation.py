@@ -2,15 +2,15 @@
 import numpy as np
 import pandas as pd
 import pytest
-from xlt.stats.comparisons import equivalence
-from xlt.stats.randomised import SCALES, by_study, pooled, separate, stack
-from xlt.stats.calibration import block, rate, rejections, some_places, trials
+from xlt.stats.comparisons import equivalence, rate_with_interval
+from xlt.stats.randomised import EFFECT_COLUMNS, slopes_by_study, pool_studies, resource_effect, stack_studies
+from xlt.stats.calibration import simulate_block, rejections, sample_places, trials
 from xlt.stats.scores import check_scores
-from xlt.stats.degradation import degradations, language_effects, primary, split
+from xlt.stats.degradation import degradations, language_effects, primary, split_groups
 from xlt.common.errors import XltError
 from xlt.languages.measures import languages, resource
 from xlt.stats.dose import dose
-from xlt.stats.simulation import SCATTER, coverage, simulate, simulated, tidy, truth
+from xlt.stats.simulation import SCATTER, coverage, simulate, simulate_studies, simulation_table, truth
 
 QUIET = dict.fromkeys(SCATTER, 0.)
 
@@ -47,18 +47,18 @@ def test_the_same_seed_gives_the_same_study():
 def test_truth_is_what_was_put_in():
     "From the groups' resources alone; and an analysis of a study without scatter finds it, in every coverage."
     x = np.log10(resource().clip(.1))
-    low, high = split(resource().drop('en').index, resource())
+    low, high = split_groups(resource().drop('en').index, resource())
     assert truth(0) == 0 and truth(2, 3.) == pytest.approx(3 + 2 * (x[high].mean() - x[low].mean()))
-    for places in (coverage(), some_places(15, 1), some_places(21, 2), some_places(15, 3, complete=True)):
+    for places in (coverage(), sample_places(15, 1), sample_places(21, 2), sample_places(15, 3, complete=True)):
         codes = sorted(set(places.language) - {'en'})
         found = primary(simulate(1.5, difference=2., places=places, **QUIET), resource())
         assert found['estimate'] == pytest.approx(truth(1.5, 2., codes))
 
 
 def test_families_are_as_alike_as_asked_for():
-    score = simulated(4000, kin=.3, tasks=1, seeds=1, places=some_places(39, 0, complete=True).query('target == "panx"').reset_index(drop=True), **(QUIET | dict(language=1.)))
+    score = simulate_studies(4000, kin=.3, tasks=1, seeds=1, places=sample_places(39, 0, complete=True).query('target == "panx"').reset_index(drop=True), **(QUIET | dict(language=1.)))
     lost = score[:, 0, :, 0] - score[:, 1, :, 0]
-    codes = list(some_places(39, 0, complete=True).query('target == "panx"').language)
+    codes = list(sample_places(39, 0, complete=True).query('target == "panx"').language)
     family, r = languages().family[codes].to_numpy(), np.corrcoef(lost.T)
     same = (family[:, None] == family) & ~np.eye(39, dtype=bool)
     assert r[same].mean() == pytest.approx(.3, abs=.02) and abs(r[~same & ~np.eye(39, dtype=bool)].mean()) < .01 and lost.std() == pytest.approx(1, abs=.02)
@@ -76,9 +76,9 @@ def test_coverage_is_xtremes():
 
 def test_many_studies_at_once_are_those_that_one_would_analyse_alone():
     design = dict(seed=5, n=15, slope=1., kin=.3)
-    few, places = block(4, mixed=2, **design), some_places(15, 5)
-    for k, score in enumerate(simulated(4, 1., seed=5, places=places, kin=.3)):
-        table = check_scores(tidy(score, ['none', 'anli_plus', 'mnli', 'qqp'], places))
+    few, places = simulate_block(4, mixed=2, **design), sample_places(15, 5)
+    for k, score in enumerate(simulate_studies(4, 1., seed=5, places=places, kin=.3)):
+        table = check_scores(simulation_table(score, ['none', 'anli_plus', 'mnli', 'qqp'], places))
         whole, values = primary(table, resource()), language_effects(degradations(table))
         low, high = (values[c] for c in whole['groups'].values())
         assert [few.estimate[k], few.p_permutation[k]] == pytest.approx([whole['estimate'], whole['p_value']])
@@ -94,12 +94,12 @@ def test_blocks_draw_their_own_languages_and_repeat_themselves():
 
 
 def test_complete_coverage():
-    places = some_places(39, 0, complete=True)
-    assert len(places) == 9 * 39 and not places.duplicated().any() and block(2, 0, complete=True, slope=1.).truth[0] == pytest.approx(truth(1.))
+    places = sample_places(39, 0, complete=True)
+    assert len(places) == 9 * 39 and not places.duplicated().any() and simulate_block(2, 0, complete=True, slope=1.).truth[0] == pytest.approx(truth(1.))
 
 
 def test_rates():
-    assert rate(pd.Series([True] * 5 + [False] * 95)) == pytest.approx(dict(rate=.05, mc_low=.02154, mc_high=.11175, studies=100), abs=1e-4)
+    assert rate_with_interval(pd.Series([True] * 5 + [False] * 95)) == pytest.approx(dict(rate=.05, mc_low=.02154, mc_high=.11175, studies=100), abs=1e-4)
     table = rejections(pd.DataFrame(dict(p_permutation=[.01, .5], p_rows=[.01, .02])))
     assert table.rate.tolist() == [.5, 1] and table.studies.tolist() == [2, 2]
 
@@ -127,22 +127,22 @@ def rows(n, slope, **columns):
 
 def test_separating_causes():
     rng = np.random.default_rng(0)
-    found = separate(stack({k: rows(12, .7, effect=-.7 * np.log10(np.geomspace(100, 30_000, 12)) + rng.normal(0, .1, 12)) for k in 'ab'}))
+    found = resource_effect(stack_studies({k: rows(12, .7, effect=-.7 * np.log10(np.geomspace(100, 30_000, 12)) + rng.normal(0, .1, 12)) for k in 'ab'}))
     assert found['slope_per_tenfold_less'] == pytest.approx(.7, abs=.15) and found['p_script'] is None and (found['n'], found['studies']) == (24, 2)
-    with pytest.raises(XltError, match='too few'): separate(stack({'a': rows(4, 1)}))
-    with pytest.raises(XltError, match='lab-1: per_language has no family'): stack({'lab-1': pd.DataFrame(rows(6, 1)).drop(columns='family').to_dict('records')})
+    with pytest.raises(XltError, match='too few'): resource_effect(stack_studies({'a': rows(4, 1)}))
+    with pytest.raises(XltError, match='lab-1: per_language has no family'): stack_studies({'lab-1': pd.DataFrame(rows(6, 1)).drop(columns='family').to_dict('records')})
 
 
 def test_the_pooled_answer_is_on_all_four_scales():
     rng = np.random.default_rng(1)
     size = np.geomspace(100, 30_000, 12)
-    table = stack({k: rows(12, .7, effect=-.7 * np.log10(size) + rng.normal(0, .1, 12)) for k in 'abc'})
-    found = pooled(table)
-    assert set(found['scales']) == set(SCALES) == {'points', 'relative', 'logit', 'adjusted'} and found['verdict'] == 'lost_more'
+    table = stack_studies({k: rows(12, .7, effect=-.7 * np.log10(size) + rng.normal(0, .1, 12)) for k in 'abc'})
+    found = pool_studies(table)
+    assert set(found['scales']) == set(EFFECT_COLUMNS) == {'points', 'relative', 'logit', 'adjusted'} and found['verdict'] == 'lost_more'
     assert found['scales']['relative']['together']['slope_per_tenfold_less'] == pytest.approx(3 * found['scales']['points']['together']['slope_per_tenfold_less'])
     level = table.assign(level=100 - 10 * table.less + rng.normal(0, .1, 36), effect=-10 * table.less + rng.normal(0, .1, 36))  # it is all the level's doing
     level = level.assign(effect=level.level)
-    assert abs(by_study(level, 'adjusted')['mean']) < 1e-6 < abs(by_study(level)['mean']) and pooled(level)['verdict'] == 'undecided'
+    assert abs(slopes_by_study(level, 'adjusted')['mean']) < 1e-6 < abs(slopes_by_study(level)['mean']) and pool_studies(level)['verdict'] == 'undecided'
 
 
 def test_the_dose_keeps_its_promise_where_targets_have_favourites():

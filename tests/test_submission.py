@@ -15,7 +15,7 @@ from xlt.models.metrics import id_pairs, label_lines, score_submission, tag_sent
 from xlt.runs.params import Study
 from xlt.runs.worker import begin
 from xlt.data.door import load
-from xlt.paper.submission import choose, lines, submission, number_lines
+from xlt.paper.submission import submitted_tasks, prediction_lines, write_submission, numbered_lines
 from xlt.tasks.cards import TARGET
 
 NAME = 'FacebookAI/xlm-roberta-large'
@@ -89,7 +89,7 @@ def test_the_example_keeps_its_official_scores(project, mock, monkeypatch):
         play(study, 'none', target, frame, None if target in ('bucc2018', 'tatoeba', 'mlqa') else 50.)
     monkeypatch.setattr(module, 'load', lambda source, task, split, language: sides(label_lines(mock / 'labels' / task / f'test-{language}.tsv'))
                         if task == 'tatoeba' else questions(task, language, mock / 'labels'))
-    table = submission(study, 'none', project / 'out', labels=project / 'gold')
+    table = write_submission(study, 'none', project / 'out', labels=project / 'gold')
     assert list(table.languages) == [len(TARGET[t].languages) for t in table.index] and not table.missing.any()
     official, ours = json.loads((mock / 'expected.json').read_text()), score_submission(project / 'out', project / 'gold')
     assert ours['overall'] == pytest.approx(official['overall'], abs=1e-9)
@@ -115,20 +115,20 @@ def played(project):
 
 def test_best_goes_by_the_development_score(played, project, monkeypatch):
     monkeypatch.setattr(module, 'load', lambda *_: dataset([dict(id=id, side=side, text='x', matches=[]) for id, side in zip('ab01', ('english', 'english', 'foreign', 'foreign'))], 'retrieval'))
-    table = submission(played, 'qqp', project / 'best', best=True)
+    table = write_submission(played, 'qqp', project / 'best', best=True)
     assert table.intermediate.to_dict() == dict(pawsx='mnli', xquad='none', mlqa='none', tatoeba='qqp'), 'the first of equals; retrieval as asked for'
     assert table.dev['mlqa'] == 50 and pd.isna(table.dev['tatoeba'])
-    assert tuple(choose(played, 'mnli', False, 0).loc['mlqa']) == ('mnli', 40.)
+    assert tuple(submitted_tasks(played, 'mnli', False, 0).loc['mlqa']) == ('mnli', 40.)
     assert json.loads((project / 'best/mlqa/test-hi.json').read_text()) == {'a': '1', 'b': '1'} and (project / 'best/tatoeba/test-sw.tsv').read_text() == '1\n1\n'
 
 
 def test_refusals(played, project):
     (project / 'full').mkdir(), (project / 'full' / 'x').write_text('')
-    with pytest.raises(XltError, match='is there already'): submission(played, 'mnli', project / 'full')
-    with pytest.raises(XltError, match='no pair run ccg--pawsx--s0'): submission(played, 'ccg', project / 'new')
-    with pytest.raises(XltError, match='no pair run none--pawsx--s7'): submission(played, 'none', project / 'new', seed=7)
+    with pytest.raises(XltError, match='is there already'): write_submission(played, 'mnli', project / 'full')
+    with pytest.raises(XltError, match='no pair run ccg--pawsx--s0'): write_submission(played, 'ccg', project / 'new')
+    with pytest.raises(XltError, match='no pair run none--pawsx--s7'): write_submission(played, 'none', project / 'new', seed=7)
     changed = Study.read('params/all.yaml', ['tasks.mnli.epochs=9'])
-    with pytest.raises(XltError, match='mnli--pawsx--s0 is not finished; xlt run params/all.yaml'): submission(changed, 'mnli', project / 'new')
+    with pytest.raises(XltError, match='mnli--pawsx--s0 is not finished; xlt run params/all.yaml'): write_submission(changed, 'mnli', project / 'new')
     assert not (project / 'new').exists()
 
 
@@ -138,7 +138,7 @@ def test_a_task_without_all_its_languages_is_left_out(project):
     for target in study.targets:
         frame = pd.DataFrame([dict(id='a', language=c, gold='0', prediction='0') for c in study.evaluated(target)])
         play(study, 'none', target, frame, 50. if target == 'pawsx' else None)
-    table = submission(study, 'none', project / 'out')
+    table = write_submission(study, 'none', project / 'out')
     assert table.missing['pawsx'] == '' and table.missing['tatoeba'].startswith('af ar bg') and not (project / 'out/tatoeba').exists()
 
 
@@ -146,12 +146,12 @@ def test_the_lab_has_nothing_to_submit(project):
     study = Study.read('params/tiny.yaml', ['targets=[tatoeba]'])
     begin(study, 'encoder').finish()
     play(study, 'none', 'tatoeba', pd.DataFrame([dict(id='a', language=c, gold='0', prediction='0') for c in study.evaluated('tatoeba')]))
-    with pytest.raises(XltError, match="no target was evaluated in all of XTREME's languages; tatoeba lacks af ar"): submission(study, 'none', project / 'out')
+    with pytest.raises(XltError, match="no target was evaluated in all of XTREME's languages; tatoeba lacks af ar"): write_submission(study, 'none', project / 'out')
 
 
 def test_lines_of_mined_pairs():
     rows = pd.DataFrame([dict(id='de-1 en-1', gold='en-1', prediction=''), dict(id='de-2 en-7', gold='', prediction='en-7'), dict(id='de-3 en-3', gold='en-3', prediction='en-3')])
-    assert lines('bucc2018', rows, 'prediction') == ['de-2\ten-7', 'de-3\ten-3'] and lines('bucc2018', rows, 'gold') == ['de-1\ten-1', 'de-3\ten-3']
+    assert prediction_lines('bucc2018', rows, 'prediction') == ['de-2\ten-7', 'de-3\ten-3'] and prediction_lines('bucc2018', rows, 'gold') == ['de-1\ten-1', 'de-3\ten-3']
 
 
 @pytest.mark.parametrize('language', ['af', 'sw', 'de', 'te'])
@@ -159,5 +159,5 @@ def test_tatoeba_is_in_the_order_of_xtremes_script(sample, mock, language):
     "The first labels of the official example are those of the real sentences."
     data = load(Files(folder=str(sample)), 'tatoeba', 'test', language).to_list()
     rows = pd.DataFrame([dict(id=r['id'], gold=r['matches'][0]) for r in data if r['side'] == 'english'])
-    ours, official = number_lines(rows, data, 'gold'), label_lines(mock / 'labels' / 'tatoeba' / f'test-{language}.tsv')
+    ours, official = numbered_lines(rows, data, 'gold'), label_lines(mock / 'labels' / 'tatoeba' / f'test-{language}.tsv')
     assert ours[:len(official)] == official and sorted(map(int, ours)) == list(range(len(rows)))

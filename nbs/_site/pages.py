@@ -362,7 +362,7 @@ def groups(pages: dict[str, Path]) -> dict[str, list[str]]:
         found[landing] = [n for n in order if n in pages] + [n for n in pages if n.startswith(f'{folder}/') and n not in order]
     reports = [n for n in pages if n.startswith('reports/')]
     found['study/index'] = [*reports, *[n for n in ('explanations/validation',) if n in pages], *[n for n in pages if n.startswith('study/')]]
-    found['tasks/index'] = [n for n in pages if n.startswith('tasks/') and n not in ('tasks/card', 'tasks/cards')]
+    found['tasks/index'] = [n for n in pages if n.startswith('tasks/') and n not in ('tasks/card', 'tasks/own', 'tasks/cards')]
     found['reference'] = [n for n in pages if n.split('/')[0] in PACKAGES]
     return found
 

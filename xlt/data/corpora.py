@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['RANKS', 'tagged', 'without_prefix', 'read_tagged', 'above', 'heads_of', 'fused', 'blocks', 'read_conllu', 'read_ccg',
-           'read_sentences', 'read_gold', 'two_sides', 'read_bucc', 'read_plain', 'read_tatoeba']
+           'read_sentences', 'read_gold', 'two_sides', 'read_bucc', 'read_plain', 'parallel', 'read_tatoeba',
+           'own_columns', 'own_pairs', 'read_own']
 
 # %% ../../nbs/data/06_corpora.ipynb #corimp
 from pathlib import Path
 from ..common.errors import XltError
 from ..common.io import read_lines
+from ..tasks.card import Task
 from ..tasks.cards import UPOS
-from .readers import columns, full, known, origin
+from .readers import columns, full, known, origin, own_label, own_table, read_squad
 
 # %% ../../nbs/data/06_corpora.ipynb #c052
 def tagged(lines: list[list[str]],  # each split at its separator
@@ -171,8 +173,48 @@ def read_plain(path: Path) -> list[dict]:
             for n, line in enumerate(read_lines(path), 1)]
 
 # %% ../../nbs/data/06_corpora.ipynb #c074
+def parallel(path: Path, other: Path) -> list[dict]:
+    "Both sides of a retrieval set, line n of one file translating line n of the other, which is English."
+    foreign, english = read_plain(path), read_plain(other)
+    if len(foreign) != len(english): raise XltError(f'{path}: {len(foreign)} lines, but {len(english)} in {other.name}')
+    return two_sides(foreign, english, [(f['id'], e['id']) for f, e in zip(foreign, english)], str(path))
+
 def read_tatoeba(path: Path) -> list[dict]:  # given `tatoeba.swh-eng.swh`, `tatoeba.swh-eng.eng` is read too
     "Sentences of which line n translates line n."
-    foreign, english = read_plain(path), read_plain(path.with_suffix('.eng'))
-    if len(foreign) != len(english): raise XltError(f'{path}: {len(foreign)} lines, but {len(english)} in {path.stem}.eng')
-    return two_sides(foreign, english, [(f['id'], e['id']) for f, e in zip(foreign, english)], str(path))
+    return parallel(path, path.with_suffix('.eng'))
+
+# %% ../../nbs/data/06_corpora.ipynb #own21002
+def own_columns(path: Path, task: Task) -> list[dict]:
+    "Tagged sentences in columns, an empty line after each."
+    form, rows, sentence = task.own.files, [], []
+    token, tag = (form.columns.get(c, n) - 1 for n, c in enumerate(('tokens', 'tags'), 1))
+    for n, line in enumerate([*read_lines(path, crlf=True, bom=True), ''], 1):
+        if line.strip(): sentence.append((n, line.split(form.separator)))
+        elif sentence:
+            for at, fields in sentence:
+                if len(fields) <= max(token, tag) or not fields[token].strip(): raise XltError(f'{path}:{at}: not a token and a tag, but {fields}')
+            rows.append(dict(id=origin(path, sentence[0][0]), tokens=[f[token] for _, f in sentence],
+                             tags=[own_label(f[tag], task, f'{path}:{at}') for at, f in sentence]))
+            sentence = []
+    return rows
+
+# %% ../../nbs/data/06_corpora.ipynb #own21003
+def own_pairs(pairs: list[dict], where: str) -> list[dict]:  # pairs: `id`, `foreign` and `english`
+    "Both sides of a retrieval set, from a table of pairs."
+    foreign, english = ([dict(id=f'{side}-{r["id"]}', text=r[side]) for r in pairs] for side in ('foreign', 'english'))
+    return two_sides(foreign, english, [(f['id'], e['id']) for f, e in zip(foreign, english)], where)
+
+# %% ../../nbs/data/06_corpora.ipynb #own21004
+def read_own(path: Path, task: Task, language: str,
+             english: Path | None = None,  # the other side of parallel lines
+            ) -> list[dict]:
+    "The canonical examples in a file of a card of one's own."
+    form = task.own.files.format
+    if form == 'conll': return own_columns(path, task)
+    if form == 'lines': return parallel(path, english)
+    if form == 'squad': return read_squad(path)
+    rows = own_table(path, task, language)
+    if len({r['id'] for r in rows}) < len(rows):
+        twice = next(id for id in (r['id'] for r in rows) if sum(r['id'] == id for r in rows) > 1)
+        raise XltError(f'{path}: two examples have the id {twice!r}')
+    return own_pairs(rows, str(path)) if task.kind == 'retrieval' else rows

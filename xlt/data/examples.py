@@ -41,6 +41,7 @@ FEATURES = {'sentence_pair': dict(id='string', sentence1='string', sentence2='st
             'span': dict(id='string', title='string', context='string', question='string',
                          answers=dict(text=['string'], answer_start=['int64'])),
             'tagging': dict(id='string', tokens=['string'], tags=['string']),
+            'classification': dict(id='string', text='string', label='string'),
             'retrieval': dict(id='string', side='string', text='string', matches=['string'])}
 
 # %% ../../nbs/data/04_examples.ipynb #c118

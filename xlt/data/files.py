@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['SIBLINGS', 'OPTIMISTIC', 'DEVELOPMENT', 'FORMS', 'topic', 'carve', 'unseen', 'distinct', 'content', 'merged',
-           'training_rows', 'split', 'without', 'apart', 'training_of', 'training', 'evaluation_rows', 'evaluated',
-           'corpus_of', 'form', 'form_notes', 'evaluation_notes', 'same_articles', 'left_out', 'training_notes',
-           'Files', 'tuning_file', 'held_of', 'held', 'available', 'unread', 'load', 'translations', 'translated',
-           'evaluations', 'known_facts', 'folder_digest', 'notes']
+           'training_rows', 'split', 'without', 'apart', 'training_of', 'training', 'own_rows', 'own_places',
+           'own_training', 'trained', 'evaluation_rows', 'tested_in', 'evaluated', 'corpus_of', 'form', 'form_notes',
+           'evaluation_notes', 'same_articles', 'left_out', 'training_notes', 'Files', 'tuning_file', 'held_of', 'held',
+           'available', 'unread', 'load', 'translations', 'translated', 'evaluations', 'known_facts', 'folder_digest',
+           'notes', 'own_notes', 'own_training_notes', 'own_digest']
 
 # %% ../../nbs/data/08_files.ipynb #c003
 import json, os, re
@@ -16,21 +17,22 @@ from functools import lru_cache
 from typing import Literal
 import pandas as pd
 from pydantic import Field
-from ..common.digests import content_of, listed
+from ..common.digests import content_of, file_digest, listed
 from ..common.errors import XltError
 from ..common.io import expand_path, read_lines
 from ..languages.measures import MEASURES, languages
 from .examples import dataset, key, sentences, text_digest, texts
 from .source import DataSource
+from ..tasks.card import Task
 from ..tasks.cards import NER, TARGET, TASKS, find_task
-from .corpora import read_tagged
-from .layout import ISO3, READERS, TESTS, TRAINING, describe, evaluation_files, find, labelled, no_training, place, places, read_file, shown, state, training_files, training_files_of
+from .corpora import read_own, read_tagged
+from .layout import ISO3, READERS, TESTS, TRAINING, card_files, describe, english_side, evaluation_files, find, labelled, no_training, place, places, read_file, shown, state, training_files, training_files_of
 from .readers import destroyed, disagreed, incomplete, known, split_rows
 
 # %% ../../nbs/data/08_files.ipynb #c100
 def topic(row: dict) -> str:  # the paragraph, premise, question or sentence
     "What an example shares with its siblings."
-    return row.get('context') or row.get('sentence1') or row.get('question') or ' '.join(row['tokens'])
+    return row.get('context') or row.get('sentence1') or row.get('question') or row.get('text') or ' '.join(row['tokens'])
 
 # %% ../../nbs/data/08_files.ipynb #c101
 def carve(rows: list[dict],
@@ -123,19 +125,49 @@ def training(root: Path, task: str,  # a key of `TRAINING`
     "English training and development data."
     return training_of(root, task, share, state(root))
 
+# %% ../../nbs/data/08_files.ipynb #own40002
+def own_rows(root: Path, task: Task, split: str, language: str) -> list[dict]:  # in the file's order
+    "The examples of a card of one's own in one language."
+    path = card_files(root, task, split).get(language)
+    if path is None: raise XltError(f'{root}: no {task.name} {split} data in {language!r}; expected {own_places(task, split)}')
+    return read_own(path, task, language, english_side(root, task, path))
+
+def own_places(task: Task, split: str = 'test') -> str:
+    "The files of a card of one's own, for a message."
+    form = task.own.files
+    return ' or '.join(p.replace('{split}', form.splits.get(split, split)) for p in form.path) + (f' in {form.folder}' if form.folder else '')
+
+def own_training(root: Path, task: Task, share: float) -> tuple[list[dict], list[dict]]:  # each ordered by a hash of the ids
+    "Training and development rows of a card of one's own, in English."
+    train, dev, test = (card_files(root, task, split).get('en') for split in ('train', 'dev', 'test'))
+    rows = own_rows(root, task, 'train', 'en')
+    parts = (rows, own_rows(root, task, 'dev', 'en')) if dev and dev != test else carve(rows, share)
+    return tuple(sorted(part, key=lambda r: text_digest(r['id'])) for part in parts)
+
+def trained(root: Path, task: str, share: float) -> tuple[list[dict], list[dict]]:
+    "English training and development data, whoever's card it is."
+    home = find_task(task)
+    return own_training(root, home, share) if home.own else training(root, task, share)
+
 # %% ../../nbs/data/08_files.ipynb #c120
 def evaluation_rows(root: Path, task: str, language: str) -> list[dict]:  # in the files' order
     "The test examples of a target task in one language."
+    if find_task(task).own: return own_rows(root, find_task(task), 'test', language)
     files = evaluation_files(root, task, language)
     if not files: raise XltError(f'{root}: no labelled {task} test data in {language!r}; expected {places(task, language)}')
     both = READERS.get(TARGET[task].files.both_sides)
     return [r for f in files for r in (both(f) if both else read_file(root, f))]
 
 # %% ../../nbs/data/08_files.ipynb #c126
+def tested_in(root: Path, task: Task) -> list[str]:  # codes
+    "The languages of a task that have labelled files."
+    if task.own: return list(card_files(root, task, 'test'))
+    return [c for c in task.languages if evaluation_files(root, task.name, c)]
+
 @lru_cache(maxsize=4)
 def evaluated(root: Path, targets: tuple[str, ...]) -> set[str]:  # keys of whole texts and of their sentences
     "Everything that is tested on, in all languages."
-    tests = [(t, language) for t in targets for language in TARGET[t].languages if evaluation_files(root, t, language)]
+    tests = [(t, language) for t in targets for language in tested_in(root, find_task(t))]
     whole = {text for t, language in tests for row in evaluation_rows(root, t, language) for text in texts(row)}
     return {key(s) for text in whole for s in (text, *sentences(text))} | {''}
 
@@ -249,6 +281,7 @@ class Files(DataSource):
     def corpus(self, targets: list[str] | None = None) -> dict: return corpus_of(self.root, evaluations(targets))
     def facts(self) -> pd.DataFrame: return known_facts()
     def identity(self) -> dict: return dict(kind=self.kind, dev_share=self.dev_share, digest=folder_digest(self.root))
+    def card_digest(self, task: str) -> str | None: return own_digest(self.root, find_task(task))
     def notes(self, task: str) -> list[str]: return notes(self, find_task(task))
 
 # %% ../../nbs/data/08_files.ipynb #c136
@@ -266,12 +299,16 @@ def held_of(root: Path, name: str, state: str) -> tuple[str, ...]:
 
 def held(root: Path, task) -> list[str]:  # in the registry's order; `en` alone for an intermediate task
     "The languages in which a task can be evaluated, or an intermediate one trained."
-    return list(held_of(root, task.name, state(root)))
+    if not task.own: return list(held_of(root, task.name, state(root)))
+    return list(card_files(root, task, 'test' if task.role == 'target' else 'train')) if task.own.files else []
 
 def available(root: Path, task) -> str | None:  # None: it is there
     "Why a task cannot be trained or tested with this folder."
-    if task.role == 'target' and not held(root, task): return f'source files has no {task.name} data; expected {places(task.name)}'
-    return no_training(root, task.train_on) if task.train_on else None
+    if task.own and not task.own.files: return f'{task.own.file} does not say where its files are'
+    if task.role == 'target' and not held(root, task): return f'source files has no {task.name} data; expected {own_places(task) if task.own else places(task.name)}'
+    home = find_task(task.train_on) if task.train_on else None
+    if home is None or not home.own: return no_training(root, home.name) if home else None
+    return None if home.own.files and card_files(root, home, 'train') else f'{root}: no English training data for {home.name}; expected {own_places(home, "train")}'
 
 def unread(root: Path) -> list[str]:  # paths inside the folder
     "The files of which `describe` knows no format."
@@ -286,13 +323,13 @@ def load(source: Files, task, split: str, language: str):  # a `datasets.Dataset
     elif split == 'dev' and task.mined: rows = READERS[task.files.both_sides](tuning_file(root, task, language))
     elif split == 'test' or not task.train_on: raise XltError(f'{task.name} has no {split} split')
     elif language != 'en': raise XltError(f'{task.name}: training and development data are English, not {language!r}')
-    else: rows = training(root, task.train_on, source.dev_share)[split == 'dev']
+    else: rows = trained(root, task.train_on, source.dev_share)[split == 'dev']
     return dataset(rows, task.kind)
 
 # %% ../../nbs/data/08_files.ipynb #x1bc054b
 def translations(root: Path, task: str) -> list[str]:  # English first, empty if there is no other
     "The languages that a task's training set can be had in."
-    pattern, _ = TASKS[task].files.translated or ('', '')
+    pattern, _ = find_task(task).files.translated or ('', '')
     found = [c for c in ISO3 if pattern and c != 'en' and find(root, [pattern.format(code=c)])]
     return ['en', *found] if found else []
 
@@ -308,7 +345,7 @@ def translated(source: Files, task: str, language: str, part: slice):  # a `data
 def evaluations(targets: list[str] | None) -> tuple[str, ...]:  # in the registry's order
     "The target tasks whose tests are to be left out of the pretraining text."
     named = TARGET if targets is None else [find_task(name, 'target').name for name in targets]
-    return tuple(t for t in TARGET if t in named)
+    return tuple(t for t in TASKS if t in named)
 
 # %% ../../nbs/data/08_files.ipynb #c145
 def known_facts() -> pd.DataFrame:  # indexed by code: name, family, script, and the measures
@@ -325,6 +362,30 @@ def folder_digest(root: Path) -> str:
 # %% ../../nbs/data/08_files.ipynb #c150
 def notes(source: Files, task) -> list[str]:
     "What a report must say about the data of a task."
-    said = evaluation_notes(source.root, task.name) if task.role == 'target' else []
-    if not task.train_on or not training_files(source.root, task.train_on)[0]: return said
-    return said + training_notes(source.root, task.train_on, source.dev_share)
+    home = find_task(task.train_on) if task.train_on else None
+    said = own_notes(source.root, task) if task.own else evaluation_notes(source.root, task.name) if task.role == 'target' else []
+    if home is None or available(source.root, task): return said
+    return said + (own_training_notes if home.own else training_notes)(source.root, home.name, source.dev_share)
+
+# %% ../../nbs/data/08_files.ipynb #own40004
+def own_notes(root: Path, task: Task) -> list[str]:
+    "Sentences that say what a target of a card of one's own is tested on, and what the folder lacks of it."
+    codes = held(root, task)
+    lacks = [c for c in task.languages if c not in codes]
+    said = [f'{task.name} ({task.own.file}) is tested on {own_places(task)} in {len(codes)} language{"s" * (len(codes) != 1)}: {", ".join(codes)}.'] if task.role == 'target' else []
+    if lacks: said.append(f'The card has {len(lacks)} more, of which no file is here: {", ".join(lacks)}.')
+    return said + [f'{what}: {text}.' for what, text in (('Source', task.own.source), ('Licence', task.licence)) if text] + [task.own.note] * bool(task.own.note)
+
+def own_training_notes(root: Path, task: str, share: float) -> list[str]:
+    "Sentences that say what is trained on, where that is a card of one's own."
+    home, (train, dev) = find_task(task), own_training(root, find_task(task), share)
+    how = f'from {own_places(home, "dev")}' if card_files(root, home, 'dev').get('en') not in (None, card_files(root, home, 'test').get('en')) else 'kept from them, no text on both sides'
+    return [f'{task} is trained on {len(train):,} English examples of {own_places(home, "train")}, and checked on {len(dev):,} {how}.']
+
+# %% ../../nbs/data/08_files.ipynb #own40005
+def own_digest(root: Path, task: Task) -> str | None:  # None: it has no files here
+    "Ten hexadecimal digits from the contents of all files that a card of one's own reads; where they lie decides nothing."
+    if not task.own or not task.own.files: return None
+    files = [(split, code, path) for split in ('train', 'dev', 'test') for code, path in card_files(root, task, split).items()]
+    files += [('english', code, english_side(root, task, path)) for split, code, path in files if task.own.files.english]
+    return text_digest(json.dumps([(split, code, file_digest(path)[1]) for split, code, path in files]))[:10]

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['WIKIPEDIA_PIN', 'REPOSITORIES', 'CHECKPOINTS', 'SHAPES', 'TEST', 'TARGET_ROWS', 'TRAIN', 'DEV', 'TRANSLATED',
            'DEV_IN', 'MANIFEST', 'VERSION', 'UNLABELLED', 'MISSING', 'LEAF', 'LANGUAGE_ROWS', 'WIKIPEDIA', 'SENTENCES',
-           'Split', 'test_split', 'splits_of', 'fetch', 'counted', 'read', 'pair', 'span', 'tagged', 'choice', 'wanted',
-           'reader', 'schema', 'canonical', 'labelled', 'translations_of', 'read_auto', 'ccg_rows', 'Hub', 'own_folder',
-           'available', 'rows_in', 'held_out', 'by_hash', 'joined', 'training', 'load', 'bucc', 'wiki_sentences',
-           'corpus', 'facts', 'identity', 'notes', 'pins']
+           'Split', 'test_split', 'splits_of', 'fetch', 'counted', 'read', 'pair', 'span', 'tagged', 'classified',
+           'choice', 'wanted', 'reader', 'schema', 'canonical', 'labelled', 'translations_of', 'read_auto', 'ccg_rows',
+           'Hub', 'own_folder', 'available', 'rows_in', 'held_out', 'by_hash', 'joined', 'places_of', 'share_of',
+           'training', 'load', 'bucc', 'wiki_sentences', 'corpus', 'facts', 'identity', 'notes', 'pins']
 
 # %% ../../nbs/data/09_hub.ipynb #c003
 import re
@@ -26,7 +26,7 @@ from .corpora import read_bucc, read_ccg, two_sides
 from ..common.io import read_lines, expand_path
 from ..common.errors import XltError
 from ..languages.measures import MEASURES, languages, resource
-from ..tasks.card import Repository
+from ..tasks.card import Repository, Task
 from ..tasks.cards import TASKS, find_task
 from ..common.text import percent
 from .source import DataSource
@@ -48,7 +48,9 @@ class Split(NamedTuple):
     repository: str  # key of `REPOSITORIES`
     config: str
     split: str
-    def __str__(self): return f'{REPOSITORIES[self.repository].name}, {self.config}, {self.split}'
+    @property
+    def place(self) -> Repository: return REPOSITORIES.get(self.repository) or TASKS[self.repository].hub.repositories[self.repository]  # a card of one's own has one of its own
+    def __str__(self): return f'{self.place.name}, {self.config}, {self.split}'
 
 # %% ../../nbs/data/09_hub.ipynb #c015
 TEST = {t.name: t.hub.test for t in TASKS.values() if t.hub.test}
@@ -86,7 +88,7 @@ def fetch(split: Split) -> list[Path]:
     "The Parquet files of a split, from the cache or the hub."
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-    repository, quiet = REPOSITORIES[split.repository], are_progress_bars_disabled()
+    repository, quiet = split.place, are_progress_bars_disabled()
     pattern, at = repository.files.format(config=split.config, split=split.split), f'at revision {repository.revision}'
     disable_progress_bars()
     try: folder = snapshot_download(repository.name, repo_type='dataset', revision=repository.revision, allow_patterns=[pattern])
@@ -103,8 +105,8 @@ def counted(split: Split, files: list[Path]) -> None:
     from pyarrow.parquet import read_metadata
     try: n = sum(read_metadata(f).num_rows for f in files)
     except Exception as e: raise XltError(f'{split}: {", ".join(f.name for f in files)} cannot be read ({type(e).__name__})') from None
-    if n == MANIFEST[split]: return
-    raise XltError(f'{split}: {n:,} rows, but the manifest says {MANIFEST[split]:,} for revision {REPOSITORIES[split.repository].revision}')
+    if MANIFEST.get(split, n) == n: return  # a card of one's own does not count
+    raise XltError(f'{split}: {n:,} rows, but the manifest says {MANIFEST[split]:,} for revision {split.place.revision}')
 
 # %% ../../nbs/data/09_hub.ipynb #c027
 def read(split: Split, columns: set[str]):  # a `datasets.Dataset`
@@ -132,11 +134,19 @@ def span(row: dict, where: str) -> dict:
                 answers={'text': [t for t, _ in answers], 'answer_start': [s for _, s in answers]})
 
 # %% ../../nbs/data/09_hub.ipynb #c035
-def tagged(row: dict, where: str, column: str, names: list[str]) -> dict:
+def tagged(row: dict, where: str, column: str, names: list[str], tokens: str = 'tokens') -> dict:
     "A sentence; class numbers become tags."
     tags = [names[t] if isinstance(t, int) and 0 <= t < len(names) else known(t, names, where) for t in row[column]]
-    if not tags or len(tags) != len(row['tokens']): raise XltError(f'{where}: {len(row["tokens"])} tokens and {len(tags)} tags')
-    return dict(id=where, tokens=row['tokens'], tags=tags)
+    if not tags or len(tags) != len(row[tokens]): raise XltError(f'{where}: {len(row[tokens])} tokens and {len(tags)} tags')
+    return dict(id=where, tokens=row[tokens], tags=tags)
+
+# %% ../../nbs/data/09_hub.ipynb #own70001
+def classified(row: dict, where: str, columns: dict, labels: tuple[str, ...]) -> dict:  # columns: as on the card
+    "A text and its label; a class number is the label at that place."
+    label = row[columns['label']]
+    if isinstance(label, int) and not isinstance(label, bool) and 0 <= label < len(labels): label = labels[label]
+    id = str(row[columns['id']]) if 'id' in columns else where
+    return dict(id=id, text=full(row[columns['text']], 'text', where), label=known(label, labels, where))
 
 # %% ../../nbs/data/09_hub.ipynb #h0000003
 def choice(row: dict, where: str, columns: dict) -> dict:  # columns: as on the card
@@ -160,9 +170,10 @@ def reader(task: str, data):  # a function of a row and its place
     if card.kind == 'sentence_pair': return lambda row, where: pair(row, where, tuple(columns[c] for c in ('sentence1', 'sentence2', 'label')), card.labels)
     if card.kind == 'multiple_choice': return lambda row, where: choice(row, where, columns)
     if card.kind == 'span': return span
+    if card.kind == 'classification': return lambda row, where: classified(row, where, columns, card.labels)
     feature = data.features[columns['tags']]
     names = getattr(getattr(feature, 'feature', None), 'names', None) or list(card.labels)
-    return lambda row, where: tagged(row, where, columns['tags'], names)
+    return lambda row, where: tagged(row, where, columns['tags'], names, columns['tokens'])
 
 # %% ../../nbs/data/09_hub.ipynb #c043
 def schema(kind: str):  # `datasets.Features`
@@ -184,7 +195,7 @@ def canonical(task: str, split: Split, part: slice = slice(None)):  # a `dataset
     convert = reader(task, data)
     def one(row: dict, n: int) -> dict: return convert(row, f'{split.config}/{split.split}:{rows[n]}')
     data = data.map(one, with_indices=True, remove_columns=[c for c in data.column_names if c not in FEATURES[kind]], features=schema(kind),
-                    new_fingerprint=text_digest(f'{task} {split} {REPOSITORIES[split.repository].revision} {rows} {len(data)} {VERSION}')[:16])
+                    new_fingerprint=text_digest(f'{task} {split} {split.place.revision} {rows} {len(data)} {VERSION}')[:16])
     return data.select_columns(list(FEATURES[kind]))
 
 # %% ../../nbs/data/09_hub.ipynb #c046
@@ -267,6 +278,9 @@ def own_folder(hub: Hub, task: str) -> str | None:  # None: none is named
 
 def available(hub: Hub, task: str) -> str | None:  # None: it is there
     "Why a task cannot be run."
+    if TASKS[task].own:
+        homes = [TASKS[t] for t in (task, TASKS[task].train_on) if t]
+        return next((f'{t.own.file} names no repository of the hub' for t in homes if t.own and not t.hub.repositories), None)
     folder = own_folder(hub, task) if task in MISSING else '.'
     if folder is None: return MISSING[task]
     return None if expand_path(folder).is_dir() else f'no folder {folder!r}: {MISSING[task]}'
@@ -304,13 +318,25 @@ def joined(task: str, splits: list[Split]):  # a `datasets.Dataset`
     if len(set(ids)) < len(ids): data = data.remove_columns('id').add_column('id', [r['id'] for r in numbered([{'id': i} for i in ids])])
     return data.select_columns(list(FEATURES[find_task(task).kind]))
 
+# %% ../../nbs/data/09_hub.ipynb #own70002
+def places_of(card: Task, split: str) -> list[Split]:
+    "Where English training or development data lie."
+    return [Split(*place) for place in getattr(card.hub, split)]
+
+def share_of(data, share: float, dev: bool):  # a part of the rows
+    "Development rows of a card of one's own that has none, or the rest; no example on both sides."
+    order = sorted(range(len(data)), key=lambda i: text_digest(' '.join(texts(data[i]))))
+    cut = max(1, round(share * len(order)))
+    return data.select(sorted(order[:cut] if dev else order[cut:]))
+
 # %% ../../nbs/data/09_hub.ipynb #c067
 def training(hub: Hub, task: str, split: str):  # a `datasets.Dataset`
     "English training or development data."
     card = TASKS[task]
     if card.hub.folder: return rows_as_dataset(ccg_rows(expand_path(own_folder(hub, task)), split), card.kind)
     if card.hub.prefixes: return held_out(rows_in(task, *TRAIN[task], 'en'), hub.dev_share, split == 'dev')
-    data = joined(task, list((TRAIN if split == 'train' else DEV)[task]))
+    if card.own and not card.hub.dev: return share_of(joined(task, places_of(card, 'train')), hub.dev_share, split == 'dev')
+    data = joined(task, places_of(card, split))
     if split == 'train' or not card.tested_by: return data
     tested = {key(c) for c in set(read(test_split(card.tested_by, 'en'), {'context'})['context'])}
     return data.select([i for i, c in enumerate(data['context']) if key(c) not in tested])
@@ -379,7 +405,9 @@ def identity(hub: Hub) -> dict:
 def notes(hub: Hub, task) -> list[str]:
     "What a report must say about the data of a task."
     if why := available(hub, task.name): return [why]
-    said = [f'{task.name} is tested on {test_split(task.name, "en" if "en" in task.languages else "de")} and its sisters.'] if task.name in TEST else []
+    first = 'en' if 'en' in task.languages else task.languages[0] if task.own else 'de'
+    said = [f'{task.name} is tested on {test_split(task.name, first)} and its sisters.'] if task.hub.test and task.role == 'target' else []
+    if task.own: said += [text for text in (task.own.source, task.own.note) if text]
     note = TASKS[task.train_on].hub.note if task.train_on else ''
     return said + ([note.format(share=percent(hub.dev_share))] if note else [])
 

@@ -5,15 +5,18 @@
 # %% auto #0
 __all__ = ['ISO3', 'ISO2', 'DATED', 'READERS', 'ALL_FORMS', 'FORMATS', 'ENGLISH', 'TESTS', 'TRAINING', 'read_genre',
            'read_text_lines', 'read_form', 'describe', 'read_file', 'labelled', 'state', 'find', 'place',
-           'evaluation_files', 'places', 'shown', 'training_files_of', 'training_files', 'no_training']
+           'evaluation_files', 'places', 'shown', 'training_files_of', 'training_files', 'no_training', 'beside',
+           'path_form', 'languages_at', 'card_files', 'english_side']
 
 # %% ../../nbs/data/07_layout.ipynb #layimp
-import hashlib, re
+import hashlib, os, re
 from pathlib import Path
 from functools import lru_cache, partial
 from ..common.digests import listed
 from ..common.errors import XltError
 from ..common.io import OPENERS, read_lines, read_text
+from ..languages.measures import language_code
+from ..tasks.card import Task
 from ..tasks.cards import NER, NLI, TARGET, TASKS
 from .corpora import read_bucc, read_ccg, read_conllu, read_gold, read_plain, read_sentences, read_tagged, read_tatoeba
 from .readers import (read_anli, read_cosmosqa, read_csqa, read_hellaswag, read_hellaswag_json, read_mnli_csv, read_nli, read_pair_table,
@@ -146,3 +149,49 @@ def no_training(root: Path, task: str) -> str | None:  # None: there is some
     if training_files(root, task)[0]: return None
     first = [*TRAINING[task][0][0], *(train[0] for train, _ in TRAINING[task][1:])]
     return f'{root}: no English training data for {task}; expected {" or ".join(shown(p) for p in dict.fromkeys(first))}'
+
+# %% ../../nbs/data/07_layout.ipynb #own30002
+def beside(root: Path, task: Task, pattern: str) -> tuple[Path, str]:  # where it begins, and the rest
+    "A pattern of a card, without what leads out of its folder."
+    base = Path(task.own.files.folder or root)
+    while pattern.startswith('../'): base, pattern = Path(os.path.abspath(base)).parent, pattern[3:]
+    return base, pattern
+
+def path_form(pattern: str) -> re.Pattern:
+    "What a path looks like; its group `language` is the language, the same wherever it stands."
+    first, *others = re.escape(pattern).split(re.escape('{language}'))
+    form = first + ''.join((r'(?P<language>[^/]+?)' if i == 0 else '(?P=language)') + part for i, part in enumerate(others))
+    return re.compile(form + '(' + '|'.join(map(re.escape, OPENERS)) + ')?')
+
+# %% ../../nbs/data/07_layout.ipynb #own30003
+def languages_at(task: Task, pattern: re.Pattern, name: str) -> list[str]:  # codes; none: it is another file
+    "The languages of a card that a file holds, by its path."
+    if not (m := pattern.fullmatch(name)): return []
+    if 'language' not in m.groupdict(): return [*task.languages] if 'language' in task.own.files.columns else ['en']
+    code = language_code(m['language'])
+    return [code] if task.own.files.names.get(code, m['language']) == m['language'] else []
+
+def card_files(root: Path, task: Task, split: str) -> dict[str, Path]:  # by language, in the order of the card
+    "The files of a split of a card of one's own, training and development in English; two for one language are an `XltError`."
+    form, found, wanted = task.own.files, {}, task.languages if split == 'test' else ('en',)
+    for pattern in form.path:
+        base, inside = beside(root, task, pattern)
+        if split != 'test' and '{split}' not in pattern: continue
+        inside, here = inside.replace('{split}', form.splits.get(split, split)), {}
+        for path in find(base, [inside.replace('{language}', '*')]):
+            for code in languages_at(task, path_form(inside), path.relative_to(base).as_posix()):
+                if code in wanted and here.setdefault(code, path) != path: raise XltError(f'{path}: {here[code]} is of the same language, {code}; say which in files.names')
+        found = here | found
+    return {code: found[code] for code in wanted if code in found}
+
+# %% ../../nbs/data/07_layout.ipynb #own30004
+def english_side(root: Path, task: Task, path: Path) -> Path | None:  # None: its files have no other side
+    "The English side of a file of parallel lines, which lies beside it."
+    form = task.own.files
+    if not form.english: return None
+    for pattern in form.path:
+        base, inside = beside(root, task, pattern)
+        test = lambda text: text.replace('{split}', form.splits.get('test', 'test'))
+        m = path_form(test(inside)).fullmatch(path.relative_to(base).as_posix()) if path.is_relative_to(base) else None
+        if m and (there := find(path.parent, [Path(test(form.english).replace('{language}', m['language'])).name])): return there[0]
+    raise XltError(f'{path}: no {Path(form.english).name} beside it')

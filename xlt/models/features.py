@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LONGEST_PIECE', 'SPECIAL', 'LONGEST_QUESTION', 'shares', 'balanced', 'train_tokenizer', 'label_names', 'numbers',
-           'pair_features', 'choice_features', 'word_pieces', 'word_chunks', 'tag_features', 'cut', 'span_windows',
-           'trim', 'answer_tokens', 'span_features', 'features']
+           'pair_features', 'text_features', 'choice_features', 'word_pieces', 'word_chunks', 'tag_features', 'cut',
+           'span_windows', 'trim', 'answer_tokens', 'span_features', 'features']
 
 # %% ../../nbs/models/00_features.ipynb #c003
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def train_tokenizer(corpus: dict[str, list[str]], vocabulary: int, alpha: float,
 
 # %% ../../nbs/models/00_features.ipynb #c012
 def label_names(task: Task, train: Dataset) -> list[str]:  # index = the model's class number
-    "The labels of a sentence-pair or tagging task."
+    "The labels of a classification, sentence-pair or tagging task."
     if task.labels: return list(task.labels)
     return sorted({tag for tags in train['tags'] for tag in tags}) if task.kind == 'tagging' else []
 
@@ -64,6 +64,13 @@ def numbers(names: list[str], labels: list[str]) -> list[int]:
 def pair_features(data: Dataset, tokenizer: PreTrainedTokenizerFast, max_length: int, labels: list[str]) -> list[dict]:
     "One feature for each example: `input_ids`, `attention_mask`, `labels`."
     read = tokenizer(list(data['sentence1']), list(data['sentence2']), truncation='longest_first', max_length=max_length)
+    return [dict(input_ids=i, attention_mask=m, labels=l)
+            for i, m, l in zip(read['input_ids'], read['attention_mask'], numbers(data['label'], labels))]
+
+# %% ../../nbs/models/00_features.ipynb #own50001
+def text_features(data: Dataset, tokenizer: PreTrainedTokenizerFast, max_length: int, labels: list[str]) -> list[dict]:
+    "One feature for each text of a classification task: `input_ids`, `attention_mask`, `labels`."
+    read = tokenizer(list(data['text']), truncation=True, max_length=max_length)
     return [dict(input_ids=i, attention_mask=m, labels=l)
             for i, m, l in zip(read['input_ids'], read['attention_mask'], numbers(data['label'], labels))]
 
@@ -166,4 +173,5 @@ def features(task: Task, data: Dataset, tokenizer: PreTrainedTokenizerFast, max_
     if task.kind == 'span': return span_features(data, tokenizer, max_length, stride)
     if task.kind == 'multiple_choice': return choice_features(data, tokenizer, max_length)
     if task.kind == 'tagging': return tag_features(data, tokenizer, max_length, labels, closed=bool(task.labels))
+    if task.kind == 'classification': return text_features(data, tokenizer, max_length, labels)
     return pair_features(data, tokenizer, max_length, labels)

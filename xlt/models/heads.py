@@ -131,7 +131,8 @@ def autocast(precision: str,  # `fp32` or `bf16`
     return torch.autocast(device(), torch.bfloat16, enabled=precision == 'bf16')
 
 # %% ../../nbs/models/04_heads.ipynb #c013
-HEADS = {'sentence_pair': AutoModelForSequenceClassification, 'multiple_choice': AutoModelForMultipleChoice,
+HEADS = {'sentence_pair': AutoModelForSequenceClassification, 'classification': AutoModelForSequenceClassification,
+         'multiple_choice': AutoModelForMultipleChoice,
          'span': AutoModelForQuestionAnswering, 'tagging': AutoModelForTokenClassification}
 
 # %% ../../nbs/models/04_heads.ipynb #c014

@@ -1,0 +1,371 @@
+"Cards of one's own: what is wrong in one is said with file and line, its data are read as it says, and what decides its scores is in the fingerprints of the runs that use it."
+import json
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from xlt.cli.main import main
+from xlt.common.errors import XltError
+from xlt.data.door import load, missing
+from xlt.data.files import Files
+from xlt.runs.config import read_card, read_cards
+from xlt.runs.graph import runs
+from xlt.runs.params import Study
+from xlt.tasks import cards
+from xlt.tasks.cards import TASKS, VARIANTS, find_task
+
+REPO = Path(__file__).resolve().parent.parent
+REAL = REPO.parent / 'shared' / 'xtreme'
+CARD = dict(task='topics', kind='classification', languages='en sw yo de', labels=['sports', 'travel'], licence='CC0', citation='https://example.org/topics',
+            files=dict(format='tsv', path='topics/{language}/{split}.tsv', columns=dict(id='n', text='text', label='category')))
+
+
+@pytest.fixture(autouse=True)
+def only_built_in():
+    "What a test registers is gone after it."
+    tasks, variants = dict(TASKS), dict(VARIANTS)
+    yield
+    for known, before in ((TASKS, tasks), (VARIANTS, variants)):
+        known.clear()
+        known.update(before)
+
+
+def put(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding='utf-8')
+    return path
+
+
+def card(folder: Path, name: str = 'topics.yaml', **changed) -> Path:
+    return put(folder / name, yaml.safe_dump({k: v for k, v in (CARD | changed).items() if v is not None}, sort_keys=False))
+
+
+def topics(folder: Path, names=('eng_Latn', 'swh_Latn', 'yor_Latn', 'deu_Latn')) -> None:
+    "Twenty English training texts, four test texts in each language, three of them parallel."
+    def text(name, split, n): return 'n\tcategory\ttext\n' + ''.join(f'{i}\t{("sports", "travel")[i % 2]}\tText number {i} of the {split} set in {name}.\n' for i in range(n))
+    put(folder / 'topics/eng_Latn/train.tsv', text('eng_Latn', 'train', 20))
+    for name in names: put(folder / f'topics/{name}/test.tsv', text(name, 'test', 4))
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    topics(tmp_path / 'data')
+    return tmp_path / 'data'
+
+
+def study(tmp_path: Path, data: Path, **changed) -> Path:
+    asked = dict(study='own', cards=['topics.yaml'], source=dict(kind='files', folder=str(data)), encoder=dict(kind='scratch', layers=1, hidden=16),
+                 intermediates=['mnli'], targets=['topics'], analysis=dict(groups='median'))
+    return put(tmp_path / 'own.yaml', yaml.safe_dump(asked | changed))
+
+
+def mnli(data: Path) -> None:
+    label = ('entailment', 'neutral', 'contradiction')
+    put(data / 'mnli/rows.csv', 'label,text,assertion\n' + ''.join(f'{label[i % 3]},Premise number {i} stands here.,Hypothesis {i}.\n' for i in range(12)))
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv('XLT_ROOT', str(tmp_path))
+    monkeypatch.delenv('XLT_FILES', raising=False)
+    return tmp_path
+
+
+# ---- what is wrong with a card
+
+@pytest.mark.parametrize('changed, line, said', [
+    (dict(knd='x'), True, "knd is unknown (did you mean 'kind'?)"),
+    (dict(kind='clasification'), True, "kind is 'clasification' (did you mean 'classification'?)"),
+    (dict(licence=None), False, 'licence is missing'),
+    (dict(labels=None), False, 'labels: a task of kind classification has at least two'),
+    (dict(languages='en swahilli'), True, "languages: 'swahilli' is unknown (did you mean sw?)"),
+    (dict(languages='en sw swh_Latn'), True, "languages: 'sw' is listed twice"),
+    (dict(metric='f1'), True, "metric is 'f1'; classification has accuracy"),
+    (dict(files=CARD['files'] | dict(columns=dict(txt='text', label='category'))), True, "files.columns.txt is unknown (did you mean 'text'?)"),
+    (dict(files=CARD['files'] | dict(columns=dict(text='text'))), True, 'files.columns.label is missing'),
+    (dict(files=CARD['files'] | dict(columns=dict(text=1, label='category'))), True, 'names and numbers are mixed'),
+    (dict(files=CARD['files'] | dict(format='conll')), True, "files.format is 'conll', which holds tagging, not classification"),
+    (dict(files=CARD['files'] | dict(path='topics/{lang}/{split}.tsv')), True, 'files.path: {lang} is unknown'),
+    (dict(files=CARD['files'] | dict(path='topics/{language}.tsv')), True, 'files.path has no {split}'),
+    (dict(files=CARD['files'] | dict(path='topics/{split}.tsv')), True, 'files.path has no {language}'),
+    (dict(files=CARD['files'] | dict(relabel=dict(sport='sprots'))), True, "files.relabel.sport is 'sprots' (did you mean 'sports'?)"),
+    (dict(files=None), False, 'files is missing'),
+    (dict(recipe=dict(learning_rate=2, batch_size=8, epochs=1)), True, 'recipe.learning_rate is 2'),
+    (dict(role='intermediate'), True, "role is 'intermediate': such a task has a training set of its own, in English alone"),
+])
+def test_what_is_wrong_in_a_card_is_said_with_file_and_line(root, changed, line, said):
+    path = card(root, **changed)
+    with pytest.raises(XltError) as e: read_card(path)
+    told = next(m for m in str(e.value).splitlines() if said in m)
+    place, _, rest = told.partition(': ')
+    assert place.startswith('topics.yaml') and (':' in place) == line
+    if line:
+        key = rest.split(' ')[0].rstrip(':').split('.')[-1]
+        named = path.read_text().splitlines()[int(place.split(':')[1]) - 1]
+        assert key in named or rest.split('.')[0].split(' ')[0].rstrip(':') in named or 'columns' in named
+
+
+@pytest.mark.parametrize('changed, said', [
+    (dict(task='xnli'), "task is 'xnli', which is a task of the library already"),
+    (dict(train_on='mnlii'), "train_on is 'mnlii' (did you mean 'mnli'?)"),
+    (dict(train_on='mnli'), "train_on is 'mnli', a task of kind sentence_pair, but this one is of kind classification"),
+    (dict(train_on='xnli'), "which has no training set of its own; it trains on mnli"),
+    (dict(kind='sentence_pair', train_on='mnli', files=CARD['files'] | dict(columns=dict(sentence1='a', sentence2='b', label='c'))), 'labels are not those of mnli'),
+])
+def test_a_card_agrees_with_the_tasks_there_are(root, changed, said):
+    with pytest.raises(XltError, match='topics.yaml') as e: read_cards([card(root, **changed)])
+    assert said in str(e.value) and 'topics' not in TASKS
+
+
+def test_a_card_that_is_missing_or_named_twice_is_refused(root, data, capsys):
+    card(root)
+    assert main(['plan', str(study(root, data, cards=['topcs.yaml']))]) == 2 and "did you mean 'topics.yaml'" in capsys.readouterr().err
+    card(root, 'again.yaml')
+    assert main(['plan', str(study(root, data, cards=['topics.yaml', 'again.yaml']))]) == 2 and "task is 'topics', and so is that of" in capsys.readouterr().err
+    assert not (root / 'runs').exists()
+
+
+def test_a_study_knows_its_own_cards_alone(root, data):
+    mnli(data), card(root)
+    assert Study.read(study(root, data)).targets == ['topics']
+    with pytest.raises(XltError, match="'topics' is not a task of the library; name its file in cards"): Study.read(study(root, data, cards=[]))
+
+
+# ---- how files are read
+
+def rows(root: Path, data: Path, split: str = 'test', language: str = 'sw', **changed):
+    read_cards([card(root, **changed)])
+    return load(Files(folder=str(data)), 'topics', split, language).to_list()
+
+
+def test_the_same_rows_are_read_from_every_format(root, data):
+    wanted = rows(root, data)
+    assert [r['label'] for r in wanted] == ['sports', 'travel', 'sports', 'travel'] and wanted[1]['id'] == '1'
+    for form, text in (('csv', '"n","category","text"\n' + ''.join(f'{r["id"]},{r["label"]},"{r["text"]}"\n' for r in wanted)),
+                       ('jsonl', ''.join(json.dumps(dict(n=int(r['id']), category=r['label'], text=r['text'])) + '\n' for r in wanted))):
+        put(data / f'{form}/sw-test', text)
+        assert rows(root, data, files=CARD['files'] | dict(format=form, path=form + '/{language}-{split}')) == wanted
+    put(data / 'bare/sw-test', ''.join(f'{r["text"]}\t{i % 2}\t{r["id"]}\n' for i, r in enumerate(wanted)))
+    assert rows(root, data, files=dict(format='tsv', path='bare/{language}-{split}', columns=dict(text=1, label=2, id=3))) == wanted, 'no header, and labels by number'
+    put(data / 'one/test', 'lang\tn\tcategory\ttext\n' + ''.join(f'{code}\t{r["id"]}\t{r["label"]}\t{r["text"]}\n' for r in wanted for code in ('deu', 'swa')))
+    assert rows(root, data, files=CARD['files'] | dict(path='one/{split}', columns=CARD['files']['columns'] | dict(language='lang'))) == wanted, 'all languages in one file'
+
+
+def test_languages_are_found_in_any_usual_form(root, data):
+    assert Files(folder=str(data)).languages(read_cards([card(root)])['topics'].name) == ['en', 'sw', 'yo', 'de']
+    put(data / 'topics/sw/test.tsv', 'n\tcategory\ttext\n')
+    with pytest.raises(XltError, match='is of the same language, sw; say which in files.names'): Files(folder=str(data)).languages('topics')
+    read_cards([card(root, files=CARD['files'] | dict(names=dict(sw='swh_Latn')))])
+    assert len(Files(folder=str(data)).load('topics', 'test', 'sw')) == 4
+
+
+@pytest.mark.parametrize('text, said', [
+    ('n\tcategory\ttext\n0\tsports\n', ':2: 2 columns, not 3'),
+    ('n\tcategory\ttext\n0\tspots\tSome text.\n', ":2: label 'spots' is unknown"),
+    ('n\tcategory\ttext\n0\tsports\t \n', ':2: no text'),
+    ('n\tkind\ttext\n0\tsports\tSome text.\n', "no column 'category'; there is n, kind, text"),
+    ('n\tcategory\ttext\n0\tsports\tOne.\n0\tsports\tTwo.\n', "two examples have the id '0'")])
+def test_what_is_wrong_in_a_file_is_said_with_its_line(root, data, text, said):
+    path = put(data / 'topics/swh_Latn/test.tsv', text)
+    with pytest.raises(XltError) as e: rows(root, data)
+    assert str(e.value).startswith(str(path)) and said in str(e.value)
+
+
+def test_development_data_are_kept_from_training_unless_there_is_a_file(root, data):
+    sides = [rows(root, data, split, 'en') for split in ('train', 'dev')]
+    assert sum(map(len, sides)) == 20 and sides[1] and not {r['id'] for r in sides[0]} & {r['id'] for r in sides[1]}
+    put(data / 'topics/eng_Latn/dev.tsv', 'n\tcategory\ttext\n90\tsports\tAnother text.\n')
+    assert [r['id'] for r in rows(root, data, 'dev', 'en')] == ['90'] and len(rows(root, data, 'train', 'en')) == 20
+    tested = CARD['files'] | dict(splits=dict(test='dev'))
+    assert [r['id'] for r in rows(root, data, 'test', 'en', files=tested)] == ['90']
+    assert '90' not in [r['id'] for r in rows(root, data, 'dev', 'en', files=tested)], 'what is tested on is not what a model is chosen by'
+
+
+def test_columns_of_tags_are_read_and_renamed(root, data):
+    put(data / 'ner/wol/test.txt', '\ufeffAyda B-PER\n, O\n\nWéer B-DATE\n')
+    one, two = rows(root, data, language='wo', kind='tagging', languages='wo', labels=['O', 'B-PER', 'I-PER', 'B-ORG', 'I-ORG', 'B-LOC', 'I-LOC'], train_on='panx', entities=True,
+                    files=dict(format='conll', path='ner/{language}/{split}.txt', separator=' ', relabel={'B-DATE': 'O'}))
+    assert (one['tokens'], one['tags'], two['tags']) == (['Ayda', ','], ['B-PER', 'O'], ['O'])
+
+
+def test_parallel_lines_may_lie_beside_the_folder(root, data):
+    put(data / 'par/swh-eng.swh', 'Kuna joto.\n'), put(data / 'par/swh-eng.eng', 'It is hot.\n')
+    put(root / 'more/par/yor-eng.yor', 'Ó gbóná.\nÓ tutù.\n'), put(root / 'more/par/yor-eng.eng', 'It is hot.\nIt is cold.\n')
+    form = dict(format='lines', path=['par/{language}-eng.{language}', '../more/par/{language}-eng.{language}'], english='{language}-eng.eng')
+    found = rows(root, data, language='yo', kind='retrieval', labels=None, languages='sw yo', files=form)
+    assert [(r['side'], r['text']) for r in found][::2] == [('foreign', 'Ó gbóná.'), ('english', 'It is hot.')] and found[1]['matches'] == [found[3]['id']]
+    assert Files(folder=str(data)).languages('topics') == ['sw', 'yo'] and missing(Files(folder=str(data)), 'topics') is None
+    put(root / 'more/par/yor-eng.eng', 'It is hot.\n')
+    with pytest.raises(XltError, match='yor-eng.yor: 2 lines, but 1 in yor-eng.eng'): load(Files(folder=str(data)), 'topics', 'test', 'yo')
+
+
+def test_questions_with_choices_are_read(root, data):
+    put(data / 'copa/sw-test.jsonl', json.dumps(dict(premise='Alikuwa na njaa.', a='Alikula.', b='Alilala.', question='effect', label=0)) + '\n')
+    row, = rows(root, data, kind='multiple_choice', labels=None, files=dict(format='jsonl', path='copa/{language}-{split}.jsonl',
+                columns=dict(context='premise', question='question', choices=['a', 'b'], label='label')))
+    assert find_task('topics').choices == 2 and (row['choices'], row['label']) == (['Alikula.', 'Alilala.'], 0)
+
+
+# ---- fingerprints
+
+def prints(path: Path) -> dict[str, str]: return {r.name: r.fingerprint for r in runs(Study.read(path))}
+
+
+def wide(root: Path, data: Path, **changed) -> Path:
+    for code in ('sw', 'de', 'en'): put(data / f'xnli/dev-{code}.tsv', f'Statement in {code}.\tAnother in {code}.\tneutral\n')
+    return study(root, data, targets=['topics', 'xnli'], **changed)
+
+
+def test_what_decides_a_score_is_in_the_fingerprint_of_the_runs_that_use_it_and_of_no_other(root, data):
+    mnli(data), card(root)
+    before = prints(wide(root, data))
+    uses, others = {n for n in before if '--topics--' in n}, {n for n in before if '--topics--' not in n and n != 'report'}
+    def changed(**what):
+        card(root, **what)
+        now = prints(wide(root, data))
+        return {n for n in now if now[n] != before[n]} - {'report'}
+    assert uses and others
+    assert changed(licence='CC BY 4.0', note='News.', source='elsewhere') == set(), 'what is only for people'
+    assert changed(labels=['travel', 'sports']) == uses
+    assert changed(files=CARD['files'] | dict(relabel=dict(sport='sports'))) == uses
+    assert changed(recipe=dict(learning_rate=1e-4, batch_size=8, epochs=1)) == uses
+    assert changed() == set()
+
+
+def test_a_file_beside_the_folder_changes_only_the_runs_that_read_it(root, data):
+    (data / 'topics').rename(root / 'elsewhere')
+    mnli(data), card(root, files=CARD['files'] | dict(path='../elsewhere/{language}/{split}.tsv'))
+    before = prints(wide(root, data))
+    put(root / 'elsewhere/swh_Latn/test.tsv', 'n\tcategory\ttext\n7\tsports\tA new text.\n')
+    now = prints(wide(root, data))
+    assert {n for n in now if now[n] != before[n]} - {'report'} == {n for n in now if '--topics--' in n}
+
+
+def test_a_card_leaves_the_fingerprints_of_other_studies_alone(root, data):
+    mnli(data)
+    plain = dict(cards=[], targets=['xnli'])
+    wide(root, data)
+    before = prints(study(root, data, **plain))
+    card(root), Study.read(study(root, data))
+    assert prints(study(root, data, **plain)) == before
+
+
+def test_intermediate_runs_can_be_those_of_another_study(root, data):
+    mnli(data), card(root), wide(root, data)
+    narrow = prints(study(root, data, cards=[], targets=['xnli'], leakage='remove', encoder=dict(kind='pretrained', name='some/encoder', revision='0' * 40)))
+    asked = dict(leakage='remove', encoder=dict(kind='pretrained', name='some/encoder', revision='0' * 40))
+    assert prints(study(root, data, **asked))['mnli--s0'] != narrow['mnli--s0'], 'its tests are others, so other rows may be removed'
+    assert prints(study(root, data, leave_out=['xnli'], **asked))['mnli--s0'] == narrow['mnli--s0']
+    with pytest.raises(XltError, match='leave_out is only for leakage: remove'): Study.read(study(root, data, leave_out=['xnli']))
+    with pytest.raises(XltError, match="leave_out: target 'xnl' is unknown"): Study.read(study(root, data, leave_out=['xnl'], **asked))
+
+
+# ---- what goes with a task
+
+def test_tasks_are_listed_with_those_of_a_study(root, data, capsys):
+    mnli(data), card(root)
+    assert main(['tasks']) == 0 and 'topics' not in capsys.readouterr().out
+    assert main(['tasks', str(study(root, data))]) == 0
+    out = capsys.readouterr().out
+    assert 'topics.yaml' in out and 'topics    en sw yo de' in out and 'xnli      ar bg' in out
+    assert main(['tasks', str(study(root, data, cards=['nowhere.yaml']))]) == 2
+
+
+def test_a_report_says_which_languages_have_no_file(root, data):
+    mnli(data)
+    read_cards([card(root, languages='en sw yo de fr', note='Short texts.')])
+    said = ' '.join(Files(folder=str(data)).notes('topics'))
+    assert 'in 4 languages: en, sw, yo, de' in said and '1 more, of which no file is here: fr' in said and 'Short texts.' in said and 'trained on 18 English examples' in said
+    import shutil
+    shutil.rmtree(data / 'topics/swh_Latn')
+    assert Files(folder=str(data)).languages('topics') == ['en', 'yo', 'de']
+
+
+def test_a_lost_language_is_noted(root, data):
+    from xlt.runs.store import lost_languages, note_languages
+    mnli(data), card(root)
+    note_languages(Study.read(study(root, data)))
+    (data / 'topics/swh_Latn/test.tsv').unlink()
+    assert lost_languages(Study.read(study(root, data))) == {'topics': ['sw']}
+
+
+def test_a_test_text_in_the_training_data_is_found(root, data):
+    from xlt.data.leakage import examine, exams_of
+    read_cards([card(root)])
+    source, text = Files(folder=str(data)), 'Text number 2 of the test set in swh_Latn.'
+    exams = exams_of(source, {'topics': ['sw', 'yo']})
+    assert [(e.target, e.language) for e in exams] == [('topics', 'en'), ('topics', 'sw'), ('topics', 'yo')]
+    with pytest.raises(XltError, match="1 of the 4 test items .25 %. of topics in 'sw'"): examine(exams, {'a training set': [text]})
+    kept = examine(exams, {'a training set': [text, 'Another text of the training set.']}, 'remove')
+    assert kept.data['a training set'] == ['Another text of the training set.'] and kept.table.removed.sum() == 1
+
+
+def test_a_card_of_its_own_can_be_an_intermediate_task(root, data):
+    mnli(data), topics(data)
+    for code in ('sw', 'de'): put(data / f'xnli/dev-{code}.tsv', f'Statement in {code}.\tAnother in {code}.\tneutral\n')
+    card(root, role='intermediate', languages='en')
+    found = Study.read(study(root, data, intermediates=['topics'], targets=['xnli']))
+    assert found.mixture('topics').tasks.keys() == {'topics'} and 'topics' not in cards.INTERMEDIATE
+    spec = {r.name: r.spec for r in runs(found)}
+    assert 'cards' in spec['topics--s0'] and 'cards' not in spec['topics--xnli--s0']
+
+
+# ---- the cards that come with the project
+
+@pytest.mark.parametrize('path', sorted((REPO / 'params' / 'cards').glob('*.yaml')), ids=lambda p: p.stem)
+def test_the_cards_of_the_project_can_be_read(path):
+    task, = read_cards([path]).values()
+    assert task.licence and task.citation and task.own.source and task.name == path.stem
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason='the real data are not here')
+@pytest.mark.parametrize('name, languages, language, n', [('sib200', 68, 'yo', 204), ('americasnli', 10, 'qu', 750), ('masakhaner', 4, 'wo', 539),
+                                                          ('masakhane_pos', 4, 'luo', 606), ('tatoeba112', 36, 'sw', 780)])
+def test_the_cards_of_the_project_read_the_real_files(name, languages, language, n):
+    read_cards([REPO / 'params' / 'cards' / f'{name}.yaml'])
+    source = Files(folder=str(REAL))
+    assert missing(source, name) is None and len(source.languages(name)) == languages
+    assert len(load(source, name, 'test', language)) == n
+    if name == 'sib200':
+        assert len(load(source, name, 'train', 'en')) == 701 and len(load(source, name, 'dev', 'en')) == 99
+        ids = [set(load(source, name, 'test', c)['id']) for c in ('en', 'zh', 'wo')]
+        assert ids[0] == ids[1] == ids[2] and len(ids[0]) == 204
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason='the real data are not here')
+def test_the_wide_study_trains_the_intermediate_runs_of_the_narrow_one(monkeypatch):
+    monkeypatch.setenv('XLT_FILES', str(REAL))
+    narrow, wide = ({r.name: r for r in runs(Study.read(REPO / 'params' / f'{n}.yaml'))} for n in ('e5', 'e5-wide'))
+    shared = {n for n, r in wide.items() if r.phase in ('encoder', 'intermediate')}
+    assert len(shared) == 22 and {n: wide[n].fingerprint for n in shared} == {n: narrow[n].fingerprint for n in shared}
+
+
+# ---- classification, trained and tested
+
+def test_a_classification_task_is_learnt(tmp_path):
+    from xlt.data.examples import dataset
+    from xlt.models.evaluation import chance, dev_score, evaluate
+    from xlt.models.features import train_tokenizer
+    from xlt.models.heads import new_model, save_encoder, with_head
+    from xlt.models.tokenised import tokenised
+    from xlt.models.training import fit
+    from xlt.tasks.card import Phase, Recipe, Task
+    words = {'sports': 'ball goal team match', 'travel': 'train ticket hotel beach'}
+    def text(i): return dict(id=str(i), text=' '.join(words[("sports", "travel")[i % 2]].split()[n % 4] for n in (i // 2, i // 8)), label=('sports', 'travel')[i % 2])
+    train, test = (dataset([text(i) for i in part], 'classification') for part in (range(64), range(64, 96)))
+    task = Task(name='topics', role='target', kind='classification', metrics=('accuracy',), labels=('sports', 'travel'), train_on='topics', languages=('en',))
+    cards.use_cards({'topics': task})
+    recipe = Recipe(layers=1, hidden=32, heads=2, feed_forward=64, vocabulary=320, max_length=32)
+    tokenizer = train_tokenizer({'en': [r['text'] for r in train]}, recipe.vocabulary, 1., 64)
+    save_encoder(new_model(recipe, tokenizer, 0), tokenizer, tmp_path)
+    how = Phase(learning_rate=5e-3, batch_size=16, epochs=20, max_length=16)
+    model = with_head(tmp_path, 'classification', list(task.labels), 0)
+    fit(model, tokenizer, 'classification', tokenised(task, train, tokenizer, how, list(task.labels)), how, 0,
+        lambda m: dev_score(task, m, tokenizer, train, how, list(task.labels), 'en'))
+    class One:
+        kind, pivot = 'one', 'en'
+        def load(self, *which): return test
+    scores, rows = evaluate(One(), task, model, tokenizer, how, list(task.labels), ['en'])
+    assert chance(task, test, how, 'en') == 50 and scores[0]['score'] > 90 and set(rows.prediction) == {'sports', 'travel'}
