@@ -187,19 +187,23 @@ def status_command(args) -> int:
 
 # %% ../../nbs/cli/02_commands.ipynb #c033
 def tasks_command(args) -> int:
-    "list the intermediate and target tasks"
+    "list the intermediate and target tasks; with a study's file, also those of its own cards"
     import pandas as pd
-    from xlt.tasks.cards import TASKS
-    rows = []
-    for t in TASKS.values():
+    from xlt.runs.params import Study
+    from xlt.tasks.cards import BUILT_IN
+    own = Study.read(args.params, data=False).own if args.params else {}
+    known, rows = (BUILT_IN | own).values(), []
+    for t in known:
         rows.append({'task': t.name, 'role': t.role, 'kind': t.kind, 'score': t.metrics[0],
                      'trains on': t.train_on or '', 'languages': len(t.languages)})
         if how := t.recipe:
             rows[-1] |= {'length': how.max_length, 'batch': how.batch_size, 'epochs': f'{how.epochs:g}',
                          'learning rate': f'{how.learning_rate:g}'}
+        if t.own: rows[-1] |= {'card': t.own.file}
     table = pd.DataFrame(rows).astype(object)
-    print(table.where(table.notna(), '').to_string(index=False), '\nlanguages that XTREME scores:', sep='\n')
-    for t in TASKS.values():
+    print(table.where(table.notna(), '').to_string(index=False))
+    print('\nlanguages that XTREME scores' + (', and those of the cards of your own:' if own else ':'))
+    for t in known:
         if t.role == 'target': print(f'{t.name:9} {" ".join(t.languages)}')
     return 0
 
@@ -225,9 +229,10 @@ def new_command(args) -> int:
 # %% ../../nbs/cli/02_commands.ipynb #x1ccdd8b
 def doctor_command(args) -> int:
     "check the installation and this machine: which studies can run?"
-    from xlt.reporting.doctor import examine, told
-    found, studies = examine()
-    print(json.dumps({'found': found, 'studies': studies}, indent=1) if args.json else told(found, studies))
+    from xlt.reporting.doctor import examination_lines, examine_setup
+    found, studies = examine_setup()
+    if args.json: print(json.dumps({'found': found, 'studies': studies}, indent=1))
+    else: print(examination_lines(found, studies))
     return int(any(f['state'] == 'wrong' for f in found))
 
 # %% ../../nbs/cli/02_commands.ipynb #c035
@@ -270,8 +275,8 @@ def replicate_xlmr(study, languages: list[str] | None, as_json: bool) -> int:
 
 def replicate_packaged(study, languages: list[str] | None, as_json: bool) -> int:
     "Reproduce E5's accuracies on Tatoeba, foreign to English."
-    from xlt.paper.replication import FAITHFUL, fidelity, kept_e5, mean_difference, replicate_e5
-    table = replicate_e5(study, languages) if languages else kept_e5(study, again=True)
+    from xlt.paper.replication import FAITHFUL, cached_e5_replication, fidelity, mean_difference, replicate_e5
+    table = replicate_e5(study, languages) if languages else cached_e5_replication(study, again=True)
     table = replicate_e5(study) if table is None else table
     printed(table, as_json)
     if not as_json: print(fidelity(table))
@@ -280,8 +285,8 @@ def replicate_packaged(study, languages: list[str] | None, as_json: bool) -> int
 # %% ../../nbs/cli/02_commands.ipynb #x0819801
 def submission_command(args) -> int:
     "write a study's predictions as a submission to XTREME"
-    from xlt.paper.submission import submission
-    table = submission(read_study(args), args.intermediate, args.out, args.best, args.seed, args.labels)
+    from xlt.paper.submission import write_submission
+    table = write_submission(read_study(args), args.intermediate, args.out, args.best, args.seed, args.labels)
     print(table.to_string())
     return 0
 
@@ -296,23 +301,23 @@ def pins_command(args) -> int:
 # %% ../../nbs/cli/02_commands.ipynb #x2555d24
 def export_command(args) -> int:
     "write a study as a folder for the Hugging Face hub: tables, card, checkpoints"
-    from xlt.reporting.interop import export
-    done = export(read_study(args), args.out)
+    from xlt.reporting.interop import export_study
+    done = export_study(read_study(args), args.out)
     print(f'{args.out}: ' + ', '.join(f'{n:,} {what}' for what, n in done.items()))
     return 0
 
 # %% ../../nbs/cli/02_commands.ipynb #xa122165
 def convert_command(args) -> int:
     "import result files of other toolkits into a table for xlt analyse"
-    from xlt.reporting.interop import READERS, add_scores, tidy, toolkit_named
+    from xlt.reporting.interop import TOOLKIT_READERS, add_scores, convert_results, toolkit_named
     from xlt.common.errors import nearest
     first, *rest = args.files
     named = first if rest and toolkit_named(first) and not Path(first).exists() else None
     if rest and not named and not Path(first).exists():
-        raise XltError(f'{first}: no such file{nearest(first, READERS)}')
+        raise XltError(f'{first}: no such file{nearest(first, TOOLKIT_READERS)}')
     files = [Path(f) for f in (rest if named else args.files)]
-    table, said = tidy(named, files, args.study, args.intermediate, args.seed, args.examples, target=args.target,
-                       language=args.language, record=args.record)
+    table, said = convert_results(named, files, args.study, args.intermediate, args.seed, args.examples,
+                                  target=args.target, language=args.language, record=args.record)
     total, more = add_scores(table, Path(args.out))
     for line in [*(f'left out: {line}' for line in said), *(f'{args.out}: {line}' for line in more)]:
         print(f'xlt: {line}', file=sys.stderr)

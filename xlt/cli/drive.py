@@ -177,14 +177,14 @@ def drive(study, cores: int,
           again: list = (),  # finished runs that are to be repeated
          ) -> int:  # Snakemake's exit status; 130: interrupted
     "Run what is missing of a study with Snakemake, and show its progress."
-    from xlt.reporting.doctor import check_files
+    from xlt.reporting.doctor import require_open_files
     from xlt.runs.project import root
     from xlt.runs.store import forget, note_languages
     from xlt.runs.graph import runs
     from xlt.runs.worker import temporary_folder
     from xlt.runs.reproduction import keep_old_report
     from xlt.runs.kernel_pool import IMPORTS, warm_kernels
-    check_files()
+    require_open_files()
     check_writable(study)
     with only_driver(study), interruptible(), ExitStack() as meanwhile:
         note_languages(study)

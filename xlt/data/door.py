@@ -26,6 +26,7 @@ COLUMNS = {'sentence_pair': {'id', 'sentence1', 'sentence2', 'label'},
            'multiple_choice': {'id', 'context', 'question', 'choices', 'label'},
            'span': {'id', 'title', 'context', 'question', 'answers'},
            'tagging': {'id', 'tokens', 'tags'},
+           'classification': {'id', 'text', 'label'},
            'retrieval': {'id', 'side', 'text', 'matches'}}
 
 # %% ../../nbs/data/10_door.ipynb #c008
@@ -66,6 +67,7 @@ def drawn_queries(data: Dataset,  # of a retrieval task
 # %% ../../nbs/data/10_door.ipynb #c013
 def missing(source: Lab | Files | Hub, task: str) -> str | None:  # None: it is there
     "Why a source cannot give a task, in a sentence for people."
+    if find_task(task).own and source.is_made_up: return f'source {source.kind} makes its own tasks; a card of your own needs real data'
     if hasattr(source, 'available'): return source.available(task)
     return None if source.languages(task) else f'source {source.kind} has no {task} data'
 

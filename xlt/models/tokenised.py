@@ -79,6 +79,7 @@ def stored(folder: Path,  # made if it is not there
 # %% ../../nbs/models/01_tokenised.ipynb #d77ba7c5
 NUMBER, NUMBERS, MARKS = Value('int32'), List(Value('int32')), List(Value('int8'))
 TYPES = {'sentence_pair': dict(input_ids=NUMBERS, attention_mask=MARKS, labels=NUMBER),
+         'classification': dict(input_ids=NUMBERS, attention_mask=MARKS, labels=NUMBER),
          'multiple_choice': dict(input_ids=List(NUMBERS), attention_mask=List(MARKS), labels=NUMBER),
          'tagging': dict(input_ids=NUMBERS, attention_mask=MARKS, labels=NUMBERS, example=NUMBER, words=NUMBERS, starts=NUMBERS),
          'span': dict(input_ids=NUMBERS, attention_mask=MARKS, example=NUMBER, offsets=List(NUMBERS), start_positions=NUMBER, end_positions=NUMBER),

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['Code', 'Seed', 'PROTECTED_BY', 'OWN', 'Study', 'bf16_warning', 'encoder_shape', 'setting_names', 'protective',
-           'Mixture', 'missing_tasks', 'is_mined', 'find_trained', 'check_intermediate', 'error_of', 'check_overrides',
-           'check_names', 'check_source', 'check_groups', 'check_resource', 'without_absent', 'trainings', 'set_by',
-           'check_masked', 'check_encoder', 'check_windows', 'read_data', 'read_and_check', 'absent_data']
+           'Mixture', 'missing_tasks', 'is_mined', 'find_trained', 'check_task', 'check_intermediate', 'error_of',
+           'check_overrides', 'check_names', 'check_source', 'check_groups', 'check_resource', 'without_absent',
+           'trainings', 'set_by', 'check_masked', 'check_encoder', 'check_windows', 'read_data', 'read_and_check',
+           'absent_data']
 
 # %% ../../nbs/runs/02_params.ipynb #x6ae51c9
 from collections.abc import Iterable
@@ -19,13 +20,12 @@ from ..common.devices import bf16_on_cpu, bf16_on_gpu, visible_gpus
 from ..common.errors import nearest, XltError
 from ..common.records import Strict
 from ..languages.measures import GROUPINGS, MEASURES, code_hint, groups, language_code, resource, set_apart
-from ..tasks.cards import (INTERMEDIATE, TARGET, VARIANTS, find_task, find_variant, MaskedText, Phase,
-                             Protection, Task, Variant)
+from ..tasks.cards import TASKS, VARIANTS, find_task, find_variant, MaskedText, Phase, Protection, Task, Variant
 from ..data.door import missing, Source, untranslated
 from ..data.hub import SHAPES
 from ..models.encoders import AnyEncoder
-from .config import (AnalysisSettings, explain, Mixing, oddities, override, parse, Phases, resolve_encoder_path,
-                             resolve_source_folders, Retrieval, TaskOverrides)
+from .config import (AnalysisSettings, explain, Mixing, oddities, override, parse, Phases, read_cards,
+                             resolve_card_paths, resolve_encoder_path, resolve_source_folders, Retrieval, TaskOverrides)
 from .project import find_params, short_path
 
 # %% ../../nbs/runs/02_params.ipynb #xcff8e6d
@@ -36,6 +36,7 @@ class Study(Strict):
     "Everything that describes a study."
     study: str = Field(pattern='^[a-z0-9][a-z0-9._-]*$', max_length=64)
     source: Source
+    cards: list[str] = []  # files of cards of its own (`xlt.tasks.own`), relative to the study's
     encoder: AnyEncoder
     intermediates: list[str] = Field(min_length=1)  # `none`, the baseline, is always added
     targets: list[str] = Field(min_length=1)
@@ -49,12 +50,14 @@ class Study(Strict):
     retrieval: Retrieval = Retrieval()
     analysis: AnalysisSettings = AnalysisSettings()
     leakage: Literal['refuse', 'remove'] = 'refuse'  # when training data contain test texts (`xlt.data.leakage`)
+    leave_out: list[str] = []  # with `remove`: whose tests intermediate data are rid of; none: this study's targets
     track: Literal['tensorboard', 'wandb', 'mlflow'] | None = None  # logs losses and development scores
     device: Literal['auto', 'cpu', 'gpu'] = 'auto'  # auto: a GPU if there is one; encoders from scratch: cpu
     precision: Literal['auto', 'fp32', 'bf16'] = 'auto'  # auto: bf16 on a GPU that has it, else fp32
     compile: Literal['no', 'yes'] = 'no'  # train with `torch.compile`
     _path: Path | None = PrivateAttr(None)  # the file that it was read from
     _gpu: bool | None = PrivateAttr(None)  # does this machine have one? looked up once
+    _cards: dict[str, Task] = PrivateAttr({})  # its own, by name
     _absent: dict[str, str] = PrivateAttr({})  # tasks that the source lacks, and why
 
     @classmethod
@@ -64,13 +67,16 @@ class Study(Strict):
     @property
     def file(self) -> str: return short_path(self._path) if self._path else f'study {self.study}'
     @property
+    def own(self) -> dict[str, Task]: return self._cards  # tasks of its own cards, by name
+    @property
     def absent(self) -> dict[str, str]: return self._absent
     def dump(self) -> dict: return self.model_dump(mode='json')
     def published(self) -> dict:
         "`dump`, without the places of folders on this machine."
         source = {k: Path(v).name if k.endswith('folder') and v and Path(v).is_absolute() else v
                   for k, v in self.dump()['source'].items()}
-        return self.dump() | {'source': source, 'encoder': self.encoder.published()}
+        cards = [Path(c).name for c in self.cards]
+        return self.dump() | {'source': source, 'cards': cards, 'encoder': self.encoder.published()}
 
 # %% ../../nbs/runs/02_params.ipynb #x0execute
 @patch
@@ -129,7 +135,7 @@ def recipe(self: Study,
     "The hyper-parameters of one training in this study."
     if phase == 'target': base, names = find_task(name, phase).recipe, [name]
     else:
-        base = (INTERMEDIATE[task] if task else find_variant(name)).recipe
+        base = (find_task(task, phase) if task else find_variant(name)).recipe
         names = setting_names(name, task)
     if base is None: return None
     asked = dict(self.phases.get(phase, {}))
@@ -197,7 +203,7 @@ def evaluated(self: Study,
 # %% ../../nbs/runs/02_params.ipynb #x15c0b02
 def is_mined(target: str) -> bool:
     "Is a target task a collection of sentences to be mined, of which no sample can be drawn?"
-    return TARGET[target].kind == 'retrieval' and 'accuracy' not in TARGET[target].metrics
+    return find_task(target).kind == 'retrieval' and 'accuracy' not in find_task(target).metrics
 
 @patch
 def tested(self: Study, target: str) -> int | None:  # None: all
@@ -210,10 +216,16 @@ def find_trained(name: str) -> Task | Variant:
     return VARIANTS.get(name) or find_task(name)
 
 # %% ../../nbs/runs/02_params.ipynb #c043
-def check_intermediate(name: str) -> None:
+def check_task(study: Study, name: str, role: str | None = None) -> None:
+    "Raise an `XltError` for an unknown task, and for a card of another study's own."
+    if (task := TASKS.get(name)) and task.own and name not in study.own:
+        raise XltError(f'{role or "task"} {name!r} is not a task of the library; name its file in cards')
+    find_task(name, role)
+
+def check_intermediate(study: Study, name: str) -> None:
     "Raise an `XltError` for an unknown intermediate training."
     if name == 'none': raise XltError("intermediate 'none' is the baseline, which always runs: leave it out")
-    find_variant(name)
+    for task in find_variant(name).tasks: check_task(study, task, 'intermediate')
 
 # %% ../../nbs/runs/02_params.ipynb #c044
 def error_of(f, *args) -> list[str]:  # empty, or the message
@@ -231,21 +243,23 @@ def check_overrides(name: str,  # a task or variant
     if not find_trained(name).recipe and set(asked) - {'test_examples'}:
         wrong.append(f'{key}: {name} is not trained, so it has no hyper-parameters')
     if 'test_examples' not in asked: return wrong
-    if name not in TARGET: wrong.append(f'{key}.test_examples: {name} is trained on, not tested')
+    if name in VARIANTS or find_task(name).role != 'target': wrong.append(f'{key}.test_examples: {name} is trained on, not tested')
     elif is_mined(name): wrong.append(f'{key}.test_examples: {name} is always mined whole')
     return wrong
 
 # %% ../../nbs/runs/02_params.ipynb #c045
 def check_names(study: Study) -> list[str]:  # what is wrong
     "Every task is known, and nothing is listed twice."
-    checks = [('intermediates', study.intermediates, check_intermediate),
-              ('targets', study.targets, lambda name: find_task(name, 'target')), ('tasks', study.tasks, find_trained)]
+    checks = [('intermediates', study.intermediates, lambda name: check_intermediate(study, name)),
+              ('targets', study.targets, lambda name: check_task(study, name, 'target')),
+              ('leave_out', study.leave_out, lambda name: check_task(study, name, 'target')),
+              ('tasks', study.tasks, find_trained)]
     wrong = [f'{key}: {message}' for key, names, check in checks for name in names for message in error_of(check, name)]
     wrong += [f'intermediates: {name}: its weights are made from those of {whole}, which the study lacks; add {whole}'
               for name in study.intermediates
               if not error_of(find_variant, name) and find_variant(name).protection == 'wise'
               and (whole := find_variant(name).unprotected) not in study.intermediates]
-    for key in ('intermediates', 'targets', 'languages', 'seeds'):
+    for key in ('intermediates', 'targets', 'leave_out', 'languages', 'seeds'):
         values = getattr(study, key) or []
         wrong += [f'{key}: {value!r} is listed twice' for value in dict.fromkeys(values) if values.count(value) > 1]
     known = {name: asked for name, asked in study.tasks.items() if not error_of(find_trained, name)}
@@ -259,6 +273,9 @@ def check_source(study: Study) -> list[str]:  # what is wrong
         return [f'mixing.noise is {study.mixing.noise}, but only the lab can add noise to translations']
     absent = {t: why for t in study.targets if not source.is_remote and (why := missing(source, t))}
     if absent: return [f'targets: {t}: {why}' for t, why in absent.items()]
+    if study.leave_out and study.leakage != 'remove': return ['leave_out is only for leakage: remove']
+    if absent := {t: why for t in study.leave_out if (why := missing(source, t))}:
+        return [f'leave_out: {t}: {why}' for t, why in absent.items()]
     if not source.has_pretraining_text and study.encoder.kind == 'scratch':
         return ["encoder.kind is 'scratch', but a hub source has no pretraining text; name a published encoder"]
     known = {code: None for target in study.targets for code in source.languages(target)}
@@ -346,7 +363,7 @@ def check_masked(variants: list[str],  # intermediate trainings that mix in mask
 # %% ../../nbs/runs/02_params.ipynb #c050
 def check_encoder(study: Study) -> list[str]:  # what is wrong
     "The encoder can be used, and no setting exceeds its limits."
-    encoder, retrieves = study.encoder, any(TARGET[t].kind == 'retrieval' for t in study.targets)
+    encoder, retrieves = study.encoder, any(find_task(t).kind == 'retrieval' for t in study.targets)
     variants = [i for i in study.intermediates if find_variant(i).mlm]
     if encoder.kind != 'packaged' and (wrong := error_of(encoder.check)): return wrong  # packaged: known without it
     if encoder.kind == 'scratch' and encoder.hidden % encoder.heads:
@@ -382,7 +399,7 @@ def read_data(path: Path,  # a study's file
     if not isinstance(data, dict):
         raise XltError(f'{file}: a study is a mapping of keys to values, as in `study: my-study`')
     for place in (path.parent, Path.cwd()):
-        resolve_encoder_path(data, place); resolve_source_folders(data, place)
+        resolve_encoder_path(data, place); resolve_source_folders(data, place); resolve_card_paths(data, place)
         if place == path.parent:
             for setting in settings: override(data, setting)
     return data
@@ -397,6 +414,7 @@ def read_and_check(kind: type,  # `Study`
     file, data = short_path(path), read_data(path, settings)
     try: study, wrong = kind(**{str(k): v for k, v in data.items()}), oddities(data)
     except ValidationError as e: wrong = [explain(kind, error) for error in e.errors()]
+    if not wrong: study._cards = read_cards([Path(c) for c in study.cards])
     for check in (check_names, check_encoder, check_windows, check_source) if with_data else (check_names,):
         if wrong: break
         try: wrong = check(study)

@@ -29,7 +29,7 @@ from ..common.io import canonical, write
 from .store import needed_again, result, verified
 from .status import study_status
 from ..data.door import load
-from ..tasks.cards import Phase, TARGET, TASKS
+from ..tasks.cards import Phase, TASKS
 
 # %% ../../nbs/runs/10_planning.ipynb #x4a4f2bc
 def computed_size(recipe: AnyEncoder,  # of a study
@@ -112,9 +112,9 @@ def same_duration_key(spec: dict) -> str:
     return canonical({k: v for k, v in spec.items() if k not in skip})
 
 def task_kind(phase: str, intermediate: str | None, target: str | None) -> str:
-    "The kind of task that a run trains and evaluates; `mixture` for several."
-    if phase == 'pair': return TASKS[target].kind
-    return TASKS[intermediate].kind if intermediate in TASKS else 'mixture'
+    "The kind of task that a run trains and evaluates; `mixture` for several, or for another study's own card."
+    card = TASKS.get(target if phase == 'pair' else intermediate)
+    return card.kind if card else 'mixture'
 
 def measured_rates(done: list[dict],  # results
                   ) -> dict:  # (`training` or `evaluation`, kind or None: any) → s per sub-word; (`rest`, phase) → s
@@ -311,8 +311,8 @@ def hub_trainings(study: Study) -> list[dict]:  # phase, kind of text, limit (su
                 add(run.phase, task, how, min(n, most) * epochs)
             if masked: rows.append(dict(phase=run.phase, kind='pair', limit=128, batch_size=masked.batch_size,
                                         read=min(masked.sentences, mixture.cap) * epochs))
-        elif run.phase == 'pair' and TARGET[run.target].recipe and run.parent.phase != 'pair':
-            how, trained = study.recipe('target', run.target), TARGET[run.target].train_on
+        elif run.phase == 'pair' and TASKS[run.target].recipe and run.parent.phase != 'pair':
+            how, trained = study.recipe('target', run.target), TASKS[run.target].train_on
             add(run.phase, trained, how, sequences(trained) * how.epochs)
     return rows
 
@@ -323,7 +323,7 @@ def hub_tests(study: Study) -> list[dict]:  # `what`, `kind`, `read` (sequences)
     rows = []
     for r in runs(study):
         if r.phase != 'pair' or r.target not in TARGET_ROWS: continue
-        kind, n = TARGET[r.target].kind, sum(TARGET_ROWS[r.target].get(c, 0) for c in study.evaluated(r.target))
+        kind, n = TASKS[r.target].kind, sum(TARGET_ROWS[r.target].get(c, 0) for c in study.evaluated(r.target))
         rows.append(dict(what='embedding' if kind == 'retrieval' else 'testing',
                          kind='paragraph' if kind == 'span' else 'pair', read=n * (2 if kind == 'retrieval' else 1)))
     return rows

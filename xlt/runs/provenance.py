@@ -218,7 +218,7 @@ def rounded(value):
     if isinstance(value, list): return [rounded(v) for v in value]
     return float(f'{value:.9g}') if isinstance(value, float) else value
 
-STAMP = re.compile(rb'commit [0-9a-f]{10}(, changed)?|no commit')  # as in `xlt.reporting.drawing.stamp`
+STAMP = re.compile(rb'commit [0-9a-f]{10}(, changed)?|no commit')  # as in `xlt.reporting.drawing.figure_stamp`
 
 PICTURE = rb'data:image/(svg\+xml|png);base64,([\w+/=]*)'
 
