@@ -13,7 +13,7 @@ DOCS ?= _docs
 REAL := params/e5.yaml
 XTREME ?= $(or $(XLT_FILES),../shared/xtreme)
 
-.PHONY: help install study real xtreme-files test sync docs wheel validate constraints audit lab-seeds outputs settings benchmark benchmark-gpu clean
+.PHONY: help install study real xtreme-files test test-notebooks test-python sync docs wheel validate constraints audit lab-seeds outputs settings benchmark benchmark-gpu clean
 
 help:
 	@echo 'make study        install, run $(PARAMS) (PARAMS=… for another) and print its answer'
@@ -56,9 +56,15 @@ xtreme-files:
 	  '  laid out as nbs/data/07_layout.ipynb says, and name it: XLT_FILES=/that/folder make real' \
 	  '  or let the hub provide data and encoder (needs the network once): make study PARAMS=params/e5-hub.yaml'; exit 2; }
 
+# The cells of the notebooks beside the tests, which often wait: for a kernel to start, for Snakemake to look again.
 test: install
 	$(BIN)/ruff check xlt
-	$(BIN)/nbdev_test --n_workers $(CORES)
+	@$(MAKE) --no-print-directory --jobs 2 test-notebooks test-python
+
+test-notebooks: install
+	nice $(BIN)/nbdev_test --n_workers $$(( ($(CORES) + 1) / 2 ))
+
+test-python: install
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder --durations 10
 
 sync: install

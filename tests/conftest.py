@@ -1,10 +1,15 @@
-"Fixtures for every test: sample files, a project folder of one's own, and the smallest studies."
+"Fixtures for every test: sample files, a project folder of one's own, the smallest studies, and a package installed from its wheel."
+import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from filelock import FileLock
 
 REPO = Path(__file__).resolve().parent.parent
 CHROMIUM = os.environ.get('XLT_CHROMIUM') or shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
@@ -21,9 +26,30 @@ analysis: {resource: corpus_sentences}
 """
 
 
+LONGEST = ('test_standin', 'test_wheel', 'test_pipeline', 'test_study', 'test_docs', 'test_survival', 'test_faults', 'test_surroundings', 'test_notebooks', 'test_api', 'test_cluster')
+
+
 def pytest_collection_modifyitems(items):
-    "The longest first, so that no core waits for them at the end."
-    items.sort(key=lambda item: item.path.stem not in ('test_pipeline', 'test_study', 'test_standin', 'test_survival', 'test_docs', 'test_faults'))
+    "The longest files first, so that no core waits for them at the end; before test_faults the one that makes the study it compares with."
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
+@pytest.fixture(scope='session')
+def once(tmp_path_factory):
+    "A function that makes a folder once for all processes of this test run: `make(folder)` fills it, for whoever asks first."
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if 'PYTEST_XDIST_WORKER' in os.environ else base
+
+    def folder(name: str, make) -> Path:
+        place, made = shared / name, shared / f'{name}.made'
+        with FileLock(f'{place}.lock'):
+            if not made.exists():
+                shutil.rmtree(place, ignore_errors=True)
+                place.mkdir()
+                make(place)
+                made.touch()
+        return place
+    return folder
 
 
 @pytest.fixture(scope='session')
@@ -71,3 +97,70 @@ def browser():
         opened = p.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox'])
         yield opened
         opened.close()
+
+
+@pytest.fixture
+def stubs(checkout, monkeypatch) -> Path:
+    "The same with notebooks that only obey (`machine.py`), and a study of five runs; it is the current folder."
+    from machine import FILE, STUB, write_stubs
+    monkeypatch.chdir(checkout)
+    write_stubs(checkout / 'nbs' / 'study')
+    Path(FILE).write_text(STUB)
+    return checkout
+
+
+PACKED = ('xlt', 'nbs/study', 'params', 'profiles', 'Snakefile', 'constraints.txt', 'settings.ini', 'setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE')
+
+
+def install(place: Path) -> None:
+    "Build the wheel and install it into an environment of its own; what it requires is taken from here."
+    for name in PACKED:
+        (place / 'source' / name).parent.mkdir(parents=True, exist_ok=True)
+        if (REPO / name).is_dir(): shutil.copytree(REPO / name, place / 'source' / name, ignore=shutil.ignore_patterns('__pycache__', '.*'))
+        else: shutil.copy(REPO / name, place / 'source' / name)
+    pip = [sys.executable, '-m', 'pip', '--disable-pip-version-check']
+    subprocess.run([*pip, 'wheel', '-q', '--no-deps', '--no-build-isolation', '--wheel-dir', place / 'wheels', place / 'source'], check=True)
+    wheel, = (place / 'wheels').glob('xlt-*.whl')
+    subprocess.run([sys.executable, '-m', 'venv', '--without-pip', place / 'venv'], check=True)
+    python = place / 'venv' / 'bin' / 'python'
+    subprocess.run([*pip, '--python', python, 'install', '-q', '--no-deps', '--no-index', wheel], check=True)
+    site = Path(subprocess.run([python, '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))'], capture_output=True, text=True, check=True).stdout.strip())
+    import numpy
+    (site / 'required.pth').write_text(str(Path(numpy.__file__).parent.parent))  # no `.pth` of that folder is read, so the clone is not seen
+
+
+@pytest.fixture(scope='session')
+def installed(once):
+    "A function that runs a command of an xlt that was installed from its wheel, in a folder."
+    place = once('installed', install)
+    env = {k: v for k, v in os.environ.items() if not k.startswith(('XLT_', 'PYTHONPATH'))} | {'JUPYTER_PATH': f'{sys.prefix}/share/jupyter', 'HF_HUB_OFFLINE': '1'}
+
+    def run(*args, folder: Path, command=('xlt',)):
+        program, *rest = command
+        return subprocess.run([place / 'venv' / 'bin' / program, *rest, *args], cwd=folder, env=env, capture_output=True, text=True, timeout=900)
+    return run
+
+
+@pytest.fixture(scope='session')
+def undisturbed(once, installed):
+    "The smallest real study (tests/params/tiny.yaml), begun and run in an empty folder by the installed package: its `project`, and what was `said`."
+    def study(place: Path):
+        (place / 'project').mkdir()
+        said = [installed('new', 'tiny', '--from', 'lab-quick', folder=place / 'project')]
+        shutil.copy(REPO / 'tests' / 'params' / 'tiny.yaml', place / 'project' / 'params')
+        said.append(installed('run', 'tiny.yaml', folder=place / 'project'))
+        (place / 'said.json').write_text(json.dumps([{k: v for k, v in vars(s).items() if k != 'args'} for s in said]))
+    place = once('undisturbed', study)
+    return SimpleNamespace(project=place / 'project', said=[SimpleNamespace(**s) for s in json.loads((place / 'said.json').read_text())])
+
+
+@pytest.fixture(scope='session')
+def table_report(once, installed):
+    "The report of the installed package on the table of test_pages: its `folder`, and what was `said`."
+    def report(place: Path):
+        from test_pages import TABLE
+        TABLE.to_csv(place / 'scores.csv', index=False)
+        said = installed('analyse', 'scores.csv', '--out', 'report', folder=place)
+        (place / 'said.json').write_text(json.dumps({k: v for k, v in vars(said).items() if k != 'args'}))
+    place = once('table', report)
+    return SimpleNamespace(folder=place / 'report', said=SimpleNamespace(**json.loads((place / 'said.json').read_text())))

@@ -12,6 +12,16 @@ from xlt.runs.graph import runs
 from xlt.runs.status import study_status
 
 FILE = 'params/tiny.yaml'
+STUB = """\
+study: tiny
+source: {kind: lab, seed: 1}
+encoder: {kind: scratch, steps: 50}
+intermediates: [mnli]
+targets: [tatoeba]
+retrieval: {layer: 1}
+analysis: {resource: corpus_sentences}
+"""
+ME = {f'GIT_{who}_{what}': value for who in ('AUTHOR', 'COMMITTER') for what, value in (('NAME', 'Test'), ('EMAIL', 'test@example.org'))}
 XLT = [sys.executable, '-c', 'import sys; from xlt.cli.main import main; sys.exit(main())']
 STUBS = [*XLT[:2], 'import xlt.runs.kernel_pool; xlt.runs.kernel_pool.IMPORTS = ["ipykernel.kernelapp"]; ' + XLT[2]]  # kernels that only obey need nothing imported
 
@@ -25,6 +35,11 @@ def launch(*args, seconds: float = 0) -> subprocess.Popen:
     "Start an xlt command whose pairs take so many seconds."
     return subprocess.Popen([*STUBS, *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                             env=os.environ | {'STUB_SECONDS': str(seconds)})
+
+
+def git(*args: str) -> str:
+    "What git says, in this folder."
+    return subprocess.run(['git', *args], check=True, capture_output=True, text=True, env=os.environ | ME).stdout
 
 
 def states() -> dict[str, str]:

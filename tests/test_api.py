@@ -73,7 +73,7 @@ def written(tmp_path_factory) -> Path:
     names = {'intermediate': {'anli_plus': IMAGE}, 'target': {'panx': CELL}, 'language': {'sw': FORMULA}}
     TABLE.replace(names).assign(study=f'{IMAGE}$x$').to_csv(place / 'scores.csv', index=False)
     resource().rename('value').rename(index=names['language']).rename_axis('language').to_csv(place / f'{MEASURE}.csv')
-    assert main(['analyse', str(place / 'scores.csv'), '--resource', str(place / f'{MEASURE}.csv'), '--out', str(place / 'out')]) == 0
+    xlt.analyse(place / 'scores.csv', place / f'{MEASURE}.csv').report(place / 'out')
     return place / 'out'
 
 

@@ -1,6 +1,9 @@
 "The order of the packages: a module imports only from earlier ones, and the page that says so would notice if one did not."
+import ast
 import json
 import re
+from importlib import import_module
+from importlib.util import resolve_name
 from pathlib import Path
 
 import pytest
@@ -72,3 +75,30 @@ def test_within_a_package_the_numbers_count(package, page):
     assert page['upwards'](package) == ['data/02_left imports data/10_right']
     add(package, 'common/words', 'from .words import x')
     assert set(page['upwards'](package)) == {'data/02_left imports data/10_right', 'common/00_words imports common/00_words'}
+
+
+def test_every_name_that_is_used_of_a_module_is_there():
+    "In the modules, the notebooks and the tests: `from xlt.a.b import c`, and `b.c` after `from xlt.a import b`."
+    missing, paths = [], [*(REPO / 'xlt').rglob('*.py'), *(REPO / 'nbs').rglob('*.ipynb'), *(REPO / 'tests').glob('*.py')]
+    for path in (p for p in paths if '.ipynb_checkpoints' not in p.parts):
+        text = path.read_text()
+        if path.suffix == '.ipynb': text = '\n'.join(''.join(c['source']) for c in json.loads(text)['cells'] if c['cell_type'] == 'code')
+        nodes = list(ast.walk(ast.parse('\n'.join('' if line.lstrip().startswith(('%', '!')) else line for line in text.splitlines()))))
+        package = '.'.join(path.relative_to(REPO).parent.parts)
+        used = {}
+        for node in (n for n in nodes if isinstance(n, ast.ImportFrom)):
+            name = resolve_name('.' * node.level + (node.module or ''), package) if node.level else node.module
+            if name.partition('.')[0] != 'xlt': continue
+            for alias in node.names:
+                if find(f'{name}.{alias.name}'): used[alias.asname or alias.name] = f'{name}.{alias.name}'
+                elif not hasattr(import_module(name), alias.name): missing.append((path.name, f'{name}.{alias.name}'))
+        assigned = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)} | {n.arg for n in nodes if isinstance(n, ast.arg)}
+        missing += [(path.name, f'{used[n.value.id]}.{n.attr}') for n in nodes if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Load) and isinstance(n.value, ast.Name)
+                    and n.value.id in used.keys() - assigned and not hasattr(import_module(used[n.value.id]), n.attr)]
+    assert not missing, sorted(set(missing))
+
+
+def find(name: str) -> bool:
+    "Is it a module?"
+    path = REPO.joinpath(*name.split('.'))
+    return path.with_suffix('.py').is_file() or (path / '__init__.py').is_file()

@@ -1,13 +1,15 @@
 "The real notebooks after real faults: a kernel killed in training, a checkpoint altered, sub-words cut short, a result torn."
+import json
 import os
 import shutil
 from pathlib import Path
 
 import nbformat
-from machine import FILE, XLT, states, xlt
+from machine import FILE, XLT, git, states, xlt
 
 from xlt.runs.params import Study
 from xlt.runs.graph import find_run
+from xlt.runs.store import result
 
 # The first pair that trains is killed at its fourth step, once; every step is saved, so that the next attempt goes on from the third.
 KILL = """\
@@ -32,19 +34,21 @@ checkpoints.ResumableTrainer.__init__ = with_kill
 training.fit.__defaults__ = (None, 0.)"""
 
 
-def test_the_scores_are_those_of_an_undisturbed_study(checkout, repo, monkeypatch):
+def test_the_report_is_that_of_an_undisturbed_study(checkout, repo, undisturbed, monkeypatch):
+    "Which the installed package made, and which is committed here: all runs made again, by other code at another time, leave the tree clean."
     monkeypatch.chdir(checkout)
     shutil.copy(repo / 'tests' / 'params' / 'tiny.yaml', FILE)
-    said = xlt('run', FILE, '--cores', '1', command=XLT)
-    assert said.returncode == 0, said.stdout + said.stderr
-    undisturbed = Path('reports/tiny/scores.csv').read_bytes()
-    shutil.rmtree('runs'), shutil.rmtree('reports')
+    assert undisturbed.said[-1].returncode == 0 and 'the committed report' not in undisturbed.said[-1].stdout
+    shutil.copytree(undisturbed.project / 'reports', 'reports')
+    scores = Path('reports/tiny/scores.csv').read_bytes()
 
     pair = Path('nbs/study/pair.ipynb')
     notebook = nbformat.read(pair, 4)
     at = next(i for i, c in enumerate(notebook.cells) if 'begin(study' in c.source)
     notebook.cells.insert(at + 1, nbformat.v4.new_code_cell(KILL))
     nbformat.write(notebook, pair)
+    Path('.gitignore').write_text('/runs/\n.snakemake/\nreports/*/notebooks/\nkilled\nfirst-steps.txt\n')
+    git('init', '-q'), git('add', '.'), git('commit', '-qm', 'A report')
     said = xlt('run', FILE, '--cores', '1', command=XLT)
     now = states()
     failed, = (name for name in now if now[name] == 'failed')
@@ -62,8 +66,13 @@ def test_the_scores_are_those_of_an_undisturbed_study(checkout, repo, monkeypatc
     Path('first-steps.txt').unlink()
     said = xlt('run', FILE, '--cores', '1', command=XLT)
     assert said.returncode == 0, said.stdout + said.stderr
-    assert Path('reports/tiny/scores.csv').read_bytes() == undisturbed
+    assert Path('reports/tiny/scores.csv').read_bytes() == scores
+    assert said.stdout.splitlines()[-1].startswith('This reproduces the committed report to the digit: 32 scores; low minus high '), said.stdout
+    assert git('status', '--porcelain') == ''
+    made, kept = result(find_run(study, 'report'))['git']['commit'], json.loads(Path('reports/tiny/summary.json').read_text())['commit']
+    assert kept is None and (made or not (repo / '.git').exists()), 'the package has no commit, the clone has one'
     first = [line.split() for line in Path('first-steps.txt').read_text().splitlines()]  # one or two attempts each
     assert {name: int(step) for name, step in reversed(first)} == {failed.partition('--')[0]: 4, other.partition('--')[0]: 1}, 'the killed training goes on'
     assert not any(p.stat().st_size == 0 for p in Path('runs/_tokenised').glob('*.arrow')) and not list(Path('runs').rglob('training'))
     assert os.path.exists('killed')
+    assert xlt('run', FILE, command=XLT).stdout.count('nothing to do') == 1, 'what was put back is what is on record'

@@ -8,6 +8,7 @@ import pytest
 from xlt.common.errors import XltError
 from xlt.languages.measures import MEASURES, code_hint, language_code, languages, resource, without_text
 from xlt.reporting import figures
+from xlt.reporting.language_figures import resource_positions
 from xlt.stats.analysis import analyse_scores, to_json
 from xlt.stats.comparisons import compare_variants
 from xlt.stats.headline import slope_line
@@ -196,7 +197,7 @@ def test_variants_are_compared_among_languages_with_text(wide):
 def test_the_figures_draw_them_apart(wide):
     size, _, found = wide
     rows = pd.DataFrame(found['per_language']).set_index('language')
-    x = figures.off_the_line(rows)
+    x = resource_positions(rows)
     none = without_text(size)
     assert x[none].max() < x.drop(none).min() / 1.5 and x[none].nunique() == 15 and x.drop(none).equals(rows.resource.drop(none))
     fig = figures.against_resource(rows)

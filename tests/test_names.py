@@ -1,12 +1,10 @@
-"Odd names of files and folders, hostile YAML and JSON, damaged notes: a study runs, or one message says why not."
+"Odd names of files and folders, hostile YAML and JSON, damaged notes: one message says why not."
 import json
 import os
 import shutil
 from pathlib import Path
 
 import pytest
-from machine import write_stubs, xlt
-from test_pipeline import STUB
 
 from xlt.cli.main import main
 from xlt.cli.terminal import shortened
@@ -16,22 +14,6 @@ from xlt.runs.config import parse
 from xlt.runs.project import root
 from xlt.runs.status import note, study_status
 from xlt.runs.graph import runs
-
-
-@pytest.mark.skipif(os.name != 'posix', reason='such names are not allowed elsewhere')
-def test_a_study_of_an_odd_name_in_an_odd_folder_runs(tmp_path, repo):
-    folder, file = tmp_path / "br{x}ace #1 it's", 'params/a: b #1 {y} my "study".yaml'
-    (folder / 'params').mkdir(parents=True)
-    (folder / file).write_text(STUB)
-    shutil.copy(repo / 'Snakefile', folder)
-    write_stubs(folder / 'nbs' / 'study')
-    (folder / 'settings.ini').write_text('[DEFAULT]\n')
-    clean = {k: v for k, v in os.environ.items() if not k.startswith('XLT_')}
-    said = xlt('run', file, cwd=folder, env=clean)
-    assert said.returncode == 0, said.stdout + said.stderr
-    assert (folder / 'reports/tiny/report.html').is_file() and (folder / 'reports/tiny/scores.csv').is_file()
-    again = xlt('report', file, cwd=folder, env=clean)
-    assert again.returncode == 0, again.stdout + again.stderr
 
 
 @pytest.mark.parametrize('name', [b'two\nlines.yaml', b'caf\xe9.yaml', b'bell\x07.yaml'])

@@ -7,7 +7,6 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
-import xlt
 from xlt.common.text import number, p_text, percent
 from xlt.languages.measures import languages, resource
 from xlt.reporting.explorer import explorer
@@ -46,10 +45,9 @@ class Reader(HTMLParser):
 
 
 @pytest.fixture(scope='module')
-def folder(tmp_path_factory) -> Path:
-    place = tmp_path_factory.mktemp('report')
-    xlt.analyse(TABLE).report(place)
-    return place
+def folder(table_report) -> Path:
+    assert table_report.said.returncode == 0, table_report.said.stderr
+    return table_report.folder
 
 
 @pytest.fixture(scope='module')

@@ -14,23 +14,11 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
-from machine import FILE, launch, states, write_stubs, written, xlt
+from machine import FILE, STUB, launch, states, write_stubs, written, xlt
 
 from xlt.runs.params import Study
 from xlt.runs.graph import find_run, runs
 from xlt.runs.store import result
-from xlt.runs.status import study_status
-
-STUB = """\
-study: tiny
-source: {kind: lab, seed: 1}
-encoder: {kind: scratch, steps: 50}
-intermediates: [mnli]
-targets: [tatoeba]
-retrieval: {layer: 1}
-analysis: {resource: corpus_sentences}
-"""
-
 
 SCORES = 'reports/tiny/scores.csv'
 
@@ -178,10 +166,8 @@ def test_the_driver_killed_and_resumed(undone, finished):
     assert not alive
 
 
-@pytest.mark.parametrize('by', [signal.SIGINT, signal.SIGTERM])
-def test_stopping_loses_nothing(undone, by):
-    process = launch('run', FILE, seconds=60)
-    kernel_of(find_run(Study.read(FILE), 'pair', 'none', 'tatoeba'))
+def loses_nothing(process, by):
+    "Stop a driver whose pairs have just begun."
     family = children(process.pid)
     process.send_signal(by)
     said = process.communicate(timeout=30)[0]
@@ -191,8 +177,14 @@ def test_stopping_loses_nothing(undone, by):
                         'report': 'waiting'}
 
 
-def test_status_while_running_and_a_second_driver(undone):
+def test_interrupting_loses_nothing(undone):
     process = launch('run', FILE, seconds=60)
+    kernel_of(find_run(Study.read(FILE), 'pair', 'none', 'tatoeba'))
+    loses_nothing(process, signal.SIGINT)
+
+
+def test_status_while_running_and_a_second_driver_and_terminating(undone):
+    process = launch('run', FILE, seconds=600)
     try:
         kernel_of(find_run(Study.read(FILE), 'pair', 'none', 'tatoeba'))
         rows = {r['run']: r for r in json.loads(xlt('status', FILE, '--json').stdout)}
@@ -200,9 +192,11 @@ def test_status_while_running_and_a_second_driver(undone):
         assert 'running' in xlt('status', FILE).stdout
         second = xlt('run', FILE)
         assert second.returncode == 2 and f'process {process.pid} on' in second.stderr and 'already at work on tiny' in second.stderr
-    finally:
+    except BaseException:
         process.terminate()
         process.communicate()
+        raise
+    loses_nothing(process, signal.SIGTERM)
 
 
 def test_the_parameters_tag_removed_is_refused(undone):

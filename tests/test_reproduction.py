@@ -1,25 +1,18 @@
-"Who runs a study again learns whether its numbers came out the same; if they did, git has nothing to show."
+"Who runs a study again learns whether its numbers came out the same; if they did, git has nothing to show. `test_faults.py` does it with a real study."
 import base64
 import json
-import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import nbformat
 import pytest
-from machine import FILE, XLT, xlt
+from machine import FILE, git
 
 from xlt.runs.params import Study
 from xlt.runs.provenance import keep_committed
 from xlt.runs.reproduction import keep_old_report, reproduction
 
 REPORT = Path('reports/tiny')
-ME = {f'GIT_{who}_{what}': value for who in ('AUTHOR', 'COMMITTER') for what, value in (('NAME', 'Test'), ('EMAIL', 'test@example.org'))}
-
-
-def git(*args: str) -> str:
-    return subprocess.run(['git', *args], check=True, capture_output=True, text=True, env=os.environ | ME).stdout
 
 
 def commit_all() -> None:
@@ -101,32 +94,3 @@ def test_without_git_the_report_before_the_run_counts(study):
     assert 'the report that was here before' in reproduction(study)
     keep_old_report(study), report(-2.5, 60, 71)
     assert reproduction(study).startswith('This reproduces the report that was here before to the digit: 2 scores')
-
-
-OTHER_COMMIT = """\
-from pathlib import Path
-from xlt.runs import provenance
-provenance.commit = lambda: {'commit': Path('commit.txt').read_text(), 'dirty': False}"""
-
-
-def test_a_study_run_twice_leaves_the_tree_clean(checkout, repo, monkeypatch):
-    "The real notebooks, all runs made again, at another commit and another time."
-    shutil.copy(repo / 'tests' / 'params' / 'tiny.yaml', checkout / FILE)
-    monkeypatch.chdir(checkout)
-    notebook = nbformat.read('nbs/study/report.ipynb', 4)
-    at = next(i for i, c in enumerate(notebook.cells) if c.source == 'prepare()  # before NumPy is loaded')
-    notebook.cells.insert(at + 1, nbformat.v4.new_code_cell(OTHER_COMMIT))
-    nbformat.write(notebook, 'nbs/study/report.ipynb')
-    Path('.gitignore').write_text('/runs/\n.snakemake/\nreports/*/notebooks/\ncommit.txt\n')
-    for commit in ('0' * 40, 'f' * 40):
-        Path('commit.txt').write_text(commit)
-        said = xlt('run', FILE, command=XLT)
-        assert said.returncode == 0, said.stdout + said.stderr
-        if commit[0] == '0':
-            assert 'the committed report' not in said.stdout
-            git('init', '-q'), git('add', '.'), git('commit', '-qm', 'A report')
-            shutil.rmtree('runs')
-    assert said.stdout.splitlines()[-1].startswith('This reproduces the committed report to the digit: 32 scores; low minus high ')
-    assert git('status', '--porcelain') == ''
-    assert json.loads((REPORT / 'summary.json').read_text())['commit'] == '0' * 40
-    assert xlt('run', FILE, command=XLT).stdout.count('nothing to do') == 1, 'what was put back is what is on record'

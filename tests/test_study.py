@@ -2,7 +2,6 @@
 import json
 import re
 import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -55,15 +54,23 @@ def active(html: str) -> list[str]:
     return parser.found
 
 
-def title(path: Path) -> str | None:  # None: there is no browser here
-    "The title of a page after a browser has opened it."
-    browser = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
-    if not browser: return None
-    command = [browser, '--headless', '--no-sandbox', '--disable-gpu', '--host-resolver-rules=MAP * ~NOTFOUND', '--dump-dom', path.resolve().as_uri()]
-    return re.search('<title>(.*?)</title>', subprocess.run(command, capture_output=True, text=True, timeout=120).stdout, re.S)[1]
+@pytest.fixture
+def title(request):
+    "A function that says the title of a page after a browser has opened it; None: there is no browser here."
+    try: browser = request.getfixturevalue('browser')
+    except pytest.skip.Exception: browser = None
+
+    def opened(path: Path) -> str | None:
+        if browser is None: return None
+        tab = browser.new_page(offline=True)
+        tab.goto(path.resolve().as_uri())
+        found = tab.title()
+        tab.close()
+        return found
+    return opened
 
 
-def test_two_pairs_for_real(checkout, repo, monkeypatch):
+def test_two_pairs_for_real(checkout, repo, title, monkeypatch):
     "Every file that a reader expects is there; a second run finds nothing to do; what was trained twice is said; no text is obeyed."
     shutil.copy(repo / 'tests' / 'params' / 'tiny.yaml', checkout / FILE)
     monkeypatch.chdir(checkout)
@@ -121,7 +128,7 @@ def test_two_pairs_for_real(checkout, repo, monkeypatch):
 
 @pytest.mark.parametrize('html', ['<script>document.title="xlt-poison"</script>', '<img src=x onerror=\'document.title="xlt-poison"\'>',
                                   '<a href="javascript:document.title=xlt-poison">x</a>'])
-def test_the_search_finds_what_it_looks_for(html, tmp_path):
+def test_the_search_finds_what_it_looks_for(html, title, tmp_path):
     assert active(html) and not active(html.replace('<', '&lt;'))
     (tmp_path / 'page.html').write_text(f'<html><head><title>x</title></head><body>{html}</body></html>')
     assert title(tmp_path / 'page.html') in ('x' if 'href' in html else 'xlt-poison', None)

@@ -1,29 +1,20 @@
-"Terminals that cannot print everything, homes that cannot be written, too few open files, folders that killed processes leave: a study runs, or one sentence says why not."
+"Odd names of files and folders, terminals that cannot print everything, homes that cannot be written, too few open files, folders that killed processes leave: a study runs, or one sentence says why not."
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from machine import FILE, STUBS, write_stubs, xlt
-from test_pipeline import STUB
+from machine import FILE, STUB, STUBS, play, write_stubs, xlt
 
 from xlt.runs.worker import temporary_folder
 
 PLAIN = {'LC_ALL': 'C', 'LANG': 'C', 'PYTHONCOERCECLOCALE': '0', 'PYTHONUTF8': '0', 'PYTHONIOENCODING': 'ascii'}
 SILENT = 'raise SystemExit("a start-up script of the user")\n'
-
-
-@pytest.fixture
-def stubs(checkout, monkeypatch) -> Path:
-    "A project whose notebooks only obey."
-    monkeypatch.chdir(checkout)
-    write_stubs(checkout / 'nbs' / 'study')
-    Path(FILE).write_text(STUB)
-    return checkout
 
 
 def limited(soft: int, hard: int):
@@ -34,6 +25,7 @@ def limited(soft: int, hard: int):
 def test_an_ascii_terminal_and_no_home(stubs, tmp_path_factory):
     "Everything is said in ASCII, nothing is wanted of a home folder, and no temporary file is left."
     temporary = tmp_path_factory.mktemp('t')
+    play('encoder', 'intermediate')
     env = os.environ | PLAIN | {'HOME': FILE, 'TMPDIR': str(temporary)}
     for name in ('XDG_CACHE_HOME', 'HF_HOME', 'JUPYTER_CONFIG_DIR', 'IPYTHONDIR', 'MPLCONFIGDIR'): env.pop(name, None)
     for command in (['run', FILE], ['status', FILE], ['tasks']):
@@ -46,14 +38,24 @@ def test_an_ascii_terminal_and_no_home(stubs, tmp_path_factory):
     assert 'note  home folder: ' in found and f'will run      {FILE}' in found
 
 
-def test_start_up_scripts_of_the_user_are_not_for_runs(stubs, tmp_path):
-    "What would end every kernel, or every conversion of a report, in this home is not even looked at."
-    home = tmp_path / 'home'
+@pytest.mark.skipif(os.name != 'posix', reason='such names are not allowed elsewhere')
+def test_odd_names_and_start_up_scripts_of_the_user(tmp_path, repo):
+    "A study of an odd name in an odd folder runs; what would end every kernel, or every conversion of a report, in this home is not even looked at."
+    folder, file, home = tmp_path / "br{x}ace #1 it's", 'params/a: b #1 {y} my "study".yaml', tmp_path / 'home'
+    (folder / 'params').mkdir(parents=True)
+    (folder / file).write_text(STUB)
+    shutil.copy(repo / 'Snakefile', folder)
+    write_stubs(folder / 'nbs' / 'study')
+    (folder / 'settings.ini').write_text('[DEFAULT]\n')
     for place in ('.ipython/profile_default/startup/00.py', '.jupyter/jupyter_nbconvert_config.py', '.jupyter/jupyter_config.py'):
         (home / place).parent.mkdir(parents=True, exist_ok=True)
         (home / place).write_text(SILENT)
-    said = xlt('run', FILE, env=os.environ | {'HOME': str(home)})
+    env = {k: v for k, v in os.environ.items() if not k.startswith('XLT_')} | {'HOME': str(home)}
+    said = xlt('run', file, cwd=folder, env=env)
     assert said.returncode == 0, said.stdout + said.stderr
+    assert (folder / 'reports/tiny/report.html').is_file() and (folder / 'reports/tiny/scores.csv').is_file()
+    again = xlt('report', file, cwd=folder, env=env)
+    assert again.returncode == 0, again.stdout + again.stderr
 
 
 def test_too_few_open_files_are_said_at_once(stubs):
@@ -90,6 +92,7 @@ def test_habits_of_the_users_shell_do_not_matter(stubs):
     temporary = stubs / ('x' * 120)
     temporary.mkdir()
     env = os.environ | {'SNAKEMAKE_PROFILE': 'nowhere', 'MPLBACKEND': 'TkAgg', 'TMPDIR': str(temporary)}
+    play('encoder', 'intermediate')
     said = xlt('run', FILE, env=env, command=['sh', '-c', 'exec "$@" >&-', 'sh', sys.executable, '-P', *STUBS[1:]])
     assert (said.returncode, said.stdout, said.stderr) == (0, '', '')
     assert Path('reports/tiny/report.html').is_file()

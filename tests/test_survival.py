@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from machine import FILE, play, states, write_stubs, written, xlt
+from machine import FILE, play, states, written, xlt
 
 from xlt.runs import worker
 from xlt.cli.main import main
@@ -37,12 +37,10 @@ FAULTS = {'none--bucc2018--s0': 'training', 'none--tatoeba--s0': 'evaluation', '
 
 
 @pytest.fixture
-def small(checkout, monkeypatch) -> Path:
-    "A project whose notebooks only obey; and how its scores should be."
-    monkeypatch.chdir(checkout)
-    write_stubs(checkout / 'nbs' / 'study')
+def small(stubs) -> Path:
+    "A project whose notebooks only obey, and a study of six pairs."
     Path(FILE).write_text(STUDY)
-    return checkout
+    return stubs
 
 
 @pytest.fixture

@@ -108,9 +108,9 @@ def test_a_killed_training_goes_on_with_the_same_bits(encoder, tokenizer, train,
     class Stop(TrainerCallback):
         def on_step_end(self, args, state, control, **kwargs):
             if state.global_step == 7: raise Killed
-    init = checkpoints.Lasting.__init__
+    init = checkpoints.ResumableTrainer.__init__
     with monkeypatch.context() as m, pytest.raises(Killed):
-        m.setattr(checkpoints.Lasting, '__init__', lambda self, *a, **k: (init(self, *a, **k), self.add_callback(Stop()))[0])
+        m.setattr(checkpoints.ResumableTrainer, '__init__', lambda self, *a, **k: (init(self, *a, **k), self.add_callback(Stop()))[0])
         train(encoder, tokenizer, how, tmp_path, every=0)
     assert list(tmp_path.glob('checkpoint-*'))
     resumed, history, *_ = train(encoder, tokenizer, how, tmp_path, every=0)

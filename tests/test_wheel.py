@@ -1,75 +1,46 @@
 "The wheel alone: in an empty folder, without a clone, a study is begun, run and reported."
-import os
 import shutil
 import subprocess
-import sys
 import tomllib
 from configparser import ConfigParser
-from pathlib import Path
 
-import pytest
 import yaml
 
 from xlt.runs.project import find_params, project_file, root
 
-COPIED = ('xlt', 'nbs/study', 'params', 'profiles', 'Snakefile', 'constraints.txt', 'settings.ini', 'setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE')
+
+def test_the_clone_is_not_seen(installed, tmp_path):
+    where = installed('-c', 'import xlt; print(xlt.__file__)', folder=tmp_path, command=['python']).stdout
+    assert '/installed/venv/' in where, where
 
 
-@pytest.fixture(scope='module')
-def installed(repo, tmp_path_factory):
-    "A function that runs a command of an xlt that was installed from its wheel, in an empty folder; what it requires is taken from here."
-    place = tmp_path_factory.mktemp('wheel')
-    for name in COPIED:
-        (place / 'source' / name).parent.mkdir(parents=True, exist_ok=True)
-        if (repo / name).is_dir(): shutil.copytree(repo / name, place / 'source' / name, ignore=shutil.ignore_patterns('__pycache__', '.*'))
-        else: shutil.copy(repo / name, place / 'source' / name)
-    pip = [sys.executable, '-m', 'pip', '--disable-pip-version-check']
-    subprocess.run([*pip, 'wheel', '-q', '--no-deps', '--no-build-isolation', '--wheel-dir', place / 'wheels', place / 'source'], check=True)
-    wheel, = (place / 'wheels').glob('xlt-*.whl')
-    subprocess.run([sys.executable, '-m', 'venv', '--without-pip', place / 'venv'], check=True)
-    python = place / 'venv' / 'bin' / 'python'
-    subprocess.run([*pip, '--python', python, 'install', '-q', '--no-deps', '--no-index', wheel], check=True)
-    site = Path(subprocess.run([python, '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))'], capture_output=True, text=True, check=True).stdout.strip())
-    import numpy
-    (site / 'required.pth').write_text(str(Path(numpy.__file__).parent.parent))  # no `.pth` of that folder is read, so the clone is not seen
-    (place / 'empty').mkdir()
-    env = {k: v for k, v in os.environ.items() if not k.startswith(('XLT_', 'PYTHONPATH'))} | {'JUPYTER_PATH': f'{sys.prefix}/share/jupyter', 'HF_HUB_OFFLINE': '1'}
-
-    def run(*args, folder='empty', **more):
-        return subprocess.run([place / 'venv/bin/xlt', *args], cwd=place / folder, env=env | more, capture_output=True, text=True, timeout=900)
-    where = subprocess.run([python, '-c', 'import xlt; print(xlt.__file__)'], cwd=place / 'empty', env=env, capture_output=True, text=True).stdout.strip()
-    assert where.startswith(str(place)), where
-    return run, place / 'empty'
-
-
-def test_a_study_without_a_clone(installed, repo):
-    run, empty = installed
-    said = run('new', 'my-study', '--from', 'lab-quick')
-    assert said.returncode == 0 and 'params/my-study.yaml is yours to edit' in said.stdout, said.stderr
-    said = run('plan', 'my-study.yaml')
-    assert said.returncode == 0 and said.stdout.startswith('my-study: '), said.stderr
-    (empty / 'params' / 'my-study.yaml').write_text((repo / 'tests/params/tiny.yaml').read_text().replace('study: tiny', 'study: my-study'))  # as small as it gets
-    said = run('run', 'my-study.yaml')
-    assert said.returncode == 0, said.stdout + said.stderr
-    assert {p.name for p in empty.iterdir()} <= {'params', 'runs', 'reports', '.snakemake'}
-    for name in ('report.html', 'scores.csv', 'summary.json'): assert (empty / 'reports/my-study' / name).stat().st_size
-    again = run('run', 'my-study.yaml', folder='empty/params')
+def test_a_study_without_a_clone(undisturbed, installed, tmp_path):
+    began, ran = undisturbed.said
+    assert began.returncode == 0 and 'params/tiny.yaml is yours to edit' in began.stdout, began.stderr
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    project = tmp_path / 'moved'
+    shutil.copytree(undisturbed.project, project)
+    assert {p.name for p in project.iterdir()} <= {'params', 'runs', 'reports', '.snakemake'}
+    for name in ('report.html', 'scores.csv', 'summary.json'): assert (project / 'reports/tiny' / name).stat().st_size
+    again = installed('run', 'tiny.yaml', folder=project / 'params')
     assert again.returncode == 0 and 'nothing to do' in again.stdout, 'found from inside, too: ' + again.stdout + again.stderr
-    said = run('doctor')
-    assert 'will run      params/my-study.yaml' in said.stdout and 'in the tested versions' in said.stdout, said.stdout
+    said = installed('doctor', folder=project)
+    assert 'will run      params/tiny.yaml' in said.stdout and 'in the tested versions' in said.stdout, said.stdout
 
 
-def test_analyse_without_a_clone(installed, tmp_path):
-    from test_api import TABLE
-    run, empty = installed
-    TABLE.to_csv(empty / 'scores.csv', index=False)
-    said = run('analyse', 'scores.csv', '--out', 'table')
-    assert said.returncode == 0 and (empty / 'table/report.html').stat().st_size > 50_000, said.stdout + said.stderr
+def test_a_study_is_begun_and_planned(installed, tmp_path):
+    assert installed('new', 'my-study', '--from', 'lab-quick', folder=tmp_path).returncode == 0
+    said = installed('plan', 'my-study.yaml', folder=tmp_path)
+    assert said.returncode == 0 and said.stdout.startswith('my-study: '), said.stderr
 
 
-def test_a_profile_comes_with_the_package(installed):
-    run, _ = installed
-    said = run('run', 'lab-quick', '--profile', 'nonsense')
+def test_analyse_without_a_clone(table_report):
+    said = table_report.said
+    assert said.returncode == 0 and (table_report.folder / 'report.html').stat().st_size > 50_000, said.stdout + said.stderr
+
+
+def test_a_profile_comes_with_the_package(installed, tmp_path):
+    said = installed('run', 'lab-quick', '--profile', 'nonsense', folder=tmp_path)
     assert said.returncode == 2 and 'there is default, kubernetes, slurm' in said.stderr
 
 

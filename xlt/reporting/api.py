@@ -151,6 +151,7 @@ def report_tables(analysis: dict) -> dict[str, pd.DataFrame]:  # by file name
 def write_files(found: Analysis, folder: Path) -> None:
     "Everything of a report but its page."
     from xlt.reporting import figures
+    from xlt.reporting.drawing import figure_stamp
     from xlt.reporting.explorer import explorer
     from xlt.stats.paired import half_widths
     write(folder / 'scores.csv', safe_table(found.scores).to_csv(index=False))
@@ -163,7 +164,7 @@ def write_files(found: Analysis, folder: Path) -> None:
                    found.conclusion['sentence']))
     half, _ = half_widths(found.scores, found.data['pivot'])
     figures.save_all(figures.gallery(found.data, str(found.measure.name), half), folder / 'figures',
-                     figures.stamp(found.data['study'], found.data['seeds'], None))
+                     figure_stamp(found.data['study'], found.data['seeds'], None))
 
 # %% ../../nbs/reporting/07_api.ipynb #x9a3301a
 def execute_notebook(notebook, folder: Path):  # an `nbformat` notebook
