@@ -53,7 +53,7 @@ HELD = 'depends on whether the level at which a language starts is held constant
     (made_up(2.3, None, 2., None), 'undecided', ['no interval, and nothing can be decided']),
     (made_up(.1, 1.2, .2, 1., .01), 'equivalent', ['fared alike, to within 1 point', '0.10 points more', '−0.90 to 1.10', 'equivalence p = 0.01', 'same level 0.20']),
     (made_up(.1, .4, 2., 1., .01), 'undecided', ['Only the second differs', HELD]),
-    (made_up(.8, 1.2, .9, 1.), 'undecided', ['Neither differs clearly', 'demonstrably less than 1 point', 'true difference of 2.00 points four times in five']),
+    (made_up(.8, 1.2, .9, 1.), 'undecided', ['Neither differs clearly', 'demonstrably less than 1 point', 'had 80 % power to detect a difference of 2.00 points']),
     (made_up(-.8, 1.2, .1, 1.), 'undecided', ['0.80 points less']),
     (made_up(.8, 1.2, .9, 1., smallest=None), 'undecided', ['no difference, however large']),
     (made_up(.3, .2, .3, .2, .001), 'lost_more', ['by 0.30 points', 'real but smaller than 1 point']),
@@ -138,7 +138,7 @@ def test_nothing_varies():
     assert found['primary']['estimate'] == 0 and found['primary']['p_value'] == 1
     assert found['conclusion']['verdict'] == 'undecided' and not found['equivalence']['equivalent'] and all(c['spearman'] is None for c in found['cells'])
     said = ' '.join(headline(found, 'x'))
-    assert 'every language lost the same' in said and 'interval' not in said and 'four times in five' not in said and found['minimum_detectable_effect'] is None
+    assert 'every language lost the same' in said and 'interval' not in said and '80 % power' not in said and found['minimum_detectable_effect'] is None
 
 
 def test_languages_without_facts():

@@ -112,8 +112,8 @@ def by_the_book(scores, measure, pivot='en'):
     mean = lambda codes: sum(values[c] for c in codes) / len(codes)
     estimate = mean(low) - mean(high)
     pool = low + high
-    dealt = [mean(c) - mean([p for p in pool if p not in c]) for c in combinations(pool, k)]
-    return low, high, float(estimate), sum(abs(d) >= abs(estimate) - 1e-9 for d in dealt) / len(dealt)
+    differences = [mean(c) - mean([p for p in pool if p not in c]) for c in combinations(pool, k)]
+    return low, high, float(estimate), sum(abs(d) >= abs(estimate) - 1e-9 for d in differences) / len(differences)
 
 
 @pytest.mark.parametrize('seed', range(4))

@@ -57,8 +57,8 @@ def test_from_jiant_to_an_analysis(tmp_path, capsys):
     ('jiant', '[1]', 'a JSON object is wanted, not a list'), ('mteb', '{', 'not JSON'), ('mteb', '{"task_name": "STS17"}', "task 'STS17' is none of BUCC"),
     ('mteb', '{"task_name": "BUCC", "scores": {"train": []}}', 'no test scores in a language of bucc2018; there is train'),
     ('jiant', '{"results": {"xnli_sw": {"acc": 0.4}}}', 'a file of lm-eval, not of jiant: xlt convert lm-eval r.json'), ('lm-eval', '[{"name": "xnli", "stats": []}]', 'a file of HELM, not of lm-eval: make a table'),
-    (None, '[{"name": "xnli:language=sw", "metrics": []}]', 'a file of HELM, which is not read; make a table of it'), (None, '{"config_general": {}, "results": {}}', 'a file of lighteval, which is not read'),
-    (None, '{"scores": [1, 2]}', 'of none of the toolkits that are read'), (None, '[[1]]', 'of none of the toolkits'), ('jaint', '{}', "toolkit 'jaint' is unknown (did you mean 'jiant'?)"),
+    (None, '[{"name": "xnli:language=sw", "metrics": []}]', 'a file of HELM, which is not supported; make a table of it'), (None, '{"config_general": {}, "results": {}}', 'a file of lighteval, which is not supported'),
+    (None, '{"scores": [1, 2]}', 'of none of the supported toolkits'), (None, '[[1]]', 'of none of the supported toolkits'), ('jaint', '{}', "toolkit 'jaint' is unknown (did you mean 'jiant'?)"),
     (None, '{"eval_accuracy": 0.7}', 'name no task: say --target'), (None, '[{"eval_results": {"sw": 0.7}}]', 'name no task: say --target'), (None, '{"results": {"xnli": {"acc,none": 0.4}}}', 'no score of a task of XTREME')])
 def test_other_files_are_refused_by_name(tmp_path, toolkit, text, message):
     (tmp_path / 'r.json').write_text(text)

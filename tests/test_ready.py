@@ -78,10 +78,10 @@ def test_doctor_never_dies(project, monkeypatch, capsys, tmp_path):
     (project / 'params' / 'dir.yaml').mkdir()
     cli.main(['doctor', '--json'])
     said = json.loads(capsys.readouterr().out)
-    assert {f['what']: f['says'] for f in said['found']}['hub'] == "could not be looked at (KeyError: 'hub')"
+    assert {f['what']: f['says'] for f in said['found']}['hub'] == "could not be checked (KeyError: 'hub')"
     assert len(said['studies']) == 9 and all(said['studies'][f'params/{n}.yaml'] for n in ('folder', 'absent', 'files', 'noise', 'null', 'binary', 'dir'))
     monkeypatch.setattr(ready, 'hindrance', lambda *args: {}['x'])
-    assert set(ready.examine_setup()[1].values()) == {"it cannot be judged (KeyError: 'x')"}
+    assert set(ready.examine_setup()[1].values()) == {"it cannot be checked (KeyError: 'x')"}
     monkeypatch.setattr(ready, 'root', lambda: (_ for _ in ()).throw(XltError('no settings.ini')))
     found, studies = ready.examine_setup()
     assert studies == {} and found[-1]['says'] == 'no settings.ini'

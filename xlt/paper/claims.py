@@ -37,154 +37,185 @@ class Evidence(NamedTuple):
 
 # %% ../../nbs/paper/03_claims.ipynb #x30f0957
 def claim_verdict(low: float, high: float,  # interval, points
-          bar: float, above: bool = True,  # claimed: above the bar
-         ) -> str:
-    "On which side of the bar is the interval?"
+                  bar: float,  # the threshold, points
+                  above: bool = True,  # the claim says above the threshold
+                 ) -> str:  # supported, contradicted, undecided or not tested here
+    "The verdict: on which side of the threshold the interval lies."
     if np.isnan(low) or np.isnan(high): return 'not tested here'
     if low > bar: return 'supported' if above else 'contradicted'
     if high < bar: return 'contradicted' if above else 'supported'
     return 'undecided'
 
 # %% ../../nbs/paper/03_claims.ipynb #x264424c
-def bootstrap_interval(held: Gains, statistic, draws: int, seed: int, again: bool, spared: int = 0) -> tuple[float, float]:  # NaN: too few languages to draw again
-    "Interval, 95 %, of a statistic, or of the least of several, `spared` of them aside; `again`: the targets are drawn as well."
+def bootstrap_interval(gains: Gains,  # from `xlt.paper.selection.study_gains`
+                       statistic,  # as in `test_statement`
+                       draws: int, seed: int,  # of the bootstrap
+                       resample_targets: bool,  # resample the targets as well as the languages
+                       allowed_misses: int = 0,  # how many of the statistic's numbers need not reach the threshold
+                      ) -> tuple[float, float]:  # points; NaN: too few languages to resample
+    "95 % interval of a statistic; of several numbers, that of the smallest after the allowed misses."
     from scipy.stats import norm
-    if sum(c != held.pivot for c in held.languages) < 2: return np.nan, np.nan
-    weights, targets = resamples(held, draws, seed, again)
-    values = statistic(weighted_means(held, weights), targets).reshape(draws, -1)
+    if sum(c != gains.pivot for c in gains.languages) < 2: return np.nan, np.nan
+    weights, targets = resamples(gains, draws, seed, resample_targets)
+    values = statistic(weighted_means(gains, weights), targets).reshape(draws, -1)
     values = values[~np.isnan(values).any(1)]
     if values.shape[1] == 1: return tuple(map(float, np.quantile(values, [.025, .975])))
-    # so many could be wrongly above, or wrongly below; too far out to count draws
-    tails = norm.isf([.025 / (spared + 1), .025 / (values.shape[1] - spared)])
+    # Bonferroni: so many could be wrongly above, or wrongly below; too far in the tails to count draws
+    tails = norm.isf([.025 / (allowed_misses + 1), .025 / (values.shape[1] - allowed_misses)])
     ends = values.mean(0) - tails[0] * values.std(0), values.mean(0) + tails[1] * values.std(0)
-    return tuple(float(np.sort(e)[spared]) for e in ends)
+    return tuple(float(np.sort(e)[allowed_misses]) for e in ends)
 
 # %% ../../nbs/paper/03_claims.ipynb #x2ae3f0b
-def restrict_gains(held: Gains, names: list[str], targets: list[str]) -> Gains:
-    "Some intermediate tasks on those of some targets that all of them were tested on, in the languages that are left."
-    part = held.points[[held.intermediates.index(n) for n in names]][:, [held.targets.index(t) for t in targets]]
+def restrict_gains(gains: Gains,  # from `xlt.paper.selection.study_gains`
+                   names: list[str],  # intermediate tasks
+                   targets: list[str],  # names of target tasks
+                  ) -> Gains:  # without the targets on which not all of the tasks were tested
+    "Keep some intermediate tasks and targets, and the languages that are tested there."
+    part = gains.points[[gains.intermediates.index(n) for n in names]][:, [gains.targets.index(t) for t in targets]]
     full = (~np.isnan(part)).any(2).all(0)
     some = (~np.isnan(part[:, full])).any((0, 1))
     return Gains(part[:, full][:, :, some], names, [t for t, f in zip(targets, full) if f],
-                 [c for c, s in zip(held.languages, some) if s], held.pivot)
+                 [c for c, s in zip(gains.languages, some) if s], gains.pivot)
 
 # %% ../../nbs/paper/03_claims.ipynb #x291a6e9
-def test_statement(e: Evidence, part: str,  # of the published claims
-              estimand: str,  # what is estimated, in words
-              names: list[str],  # the intermediate tasks that it takes
-              statistic,  # a function of means `(draws, names, targets)` and weights `(draws, targets)`; one number a draw, or several, the least of which counts
-              bar: float = 0., above: bool = True, targets: list[str] | None = None,  # None: all, and the claim averages over them
-              spared: int = 0,  # so many of the statistic's numbers need not reach the bar
-              note: str = '') -> dict:
+def test_statement(e: Evidence,  # what the claims are tested on
+                   part: str,  # of the published claims
+                   estimand: str,  # what is estimated, in words
+                   names: list[str],  # the intermediate tasks that it compares
+                   statistic,  # of means `(draws, names, targets)`, weights `(draws, targets)`: one or more a draw
+                   bar: float = 0.,  # the threshold, points
+                   above: bool = True,  # the claim says above the threshold
+                   targets: list[str] | None = None,  # None: all, and the claim averages over them
+                   allowed_misses: int = 0,  # how many of the statistic's numbers need not reach the threshold
+                   note: str = '',  # for the reader
+                  ) -> dict:  # a row of `claims`
     "Estimate, interval and verdict of one statement."
     missing = [n for n in [*names, *(targets or [])] if n not in [*e.gains.intermediates, *e.gains.targets]]
-    held = None if missing or not names else restrict_gains(e.gains, names, targets or e.gains.targets)
-    if held is None or not held.targets:
+    gains = None if missing or not names else restrict_gains(e.gains, names, targets or e.gains.targets)
+    if gains is None or not gains.targets:
         return untested_statement(e, part, estimand, f'no scores of {", ".join(missing) or "such tasks"}')
-    point = float(np.sort(statistic(weighted_means(held, np.ones((1, len(held.languages)))),
-                                    np.ones((1, len(held.targets)))).ravel())[spared])
-    ends, narrow = (bootstrap_interval(held, statistic, e.draws, e.seed, again, spared) for again in (targets is None, False))
-    return dict(part=part, estimand=estimand, estimate=point, ci_low=ends[0], ci_high=ends[1], bar=bar,
-                side='above' if above else 'below',
-                verdict=claim_verdict(*ends, bar, above), here=claim_verdict(*narrow, bar, above), here_low=narrow[0],
-                here_high=narrow[1],
-                languages=sum(c != held.pivot for c in held.languages), targets=len(held.targets), note=note)
+    each_once = np.ones((1, len(gains.languages))), np.ones((1, len(gains.targets)))
+    values = np.sort(statistic(weighted_means(gains, each_once[0]), each_once[1]).ravel())
+    ends, narrow = (bootstrap_interval(gains, statistic, e.draws, e.seed, resample_targets, allowed_misses)
+                    for resample_targets in (targets is None, False))
+    return dict(part=part, estimand=estimand, estimate=float(values[allowed_misses]), ci_low=ends[0], ci_high=ends[1],
+                bar=bar, side='above' if above else 'below', verdict=claim_verdict(*ends, bar, above),
+                here=claim_verdict(*narrow, bar, above), here_low=narrow[0], here_high=narrow[1],
+                languages=sum(c != gains.pivot for c in gains.languages), targets=len(gains.targets), note=note)
 
 # %% ../../nbs/paper/03_claims.ipynb #x9e0ce30
-def untested_statement(e: Evidence, part: str, estimand: str, note: str) -> dict:
-    "A statement that this table cannot test."
+def untested_statement(e: Evidence,  # what the claims are tested on
+                       part: str, estimand: str,  # as in `test_statement`
+                       note: str,  # why it cannot be tested
+                      ) -> dict:  # a row of `claims`
+    "A statement for which the table has no scores."
     return dict(part=part, estimand=estimand, verdict='not tested here', here='not tested here', note=note)
 
 # %% ../../nbs/paper/03_claims.ipynb #xbf44b60
 def target_mean(means: np.ndarray,  # (draws, intermediate tasks, targets)
-            targets: np.ndarray,  # (draws, targets), how often each counts
-           ) -> np.ndarray:  # (draws, intermediate tasks)
+                targets: np.ndarray,  # (draws, targets), how often each counts
+               ) -> np.ndarray:  # (draws, intermediate tasks)
     "Mean over targets."
     return (means * targets[:, None]).sum(2) / targets.sum(1)[:, None]
 
 # %% ../../nbs/paper/03_claims.ipynb #x703934e
-def claim_1(e: Evidence) -> list[dict]:
+def claim_1(e: Evidence,  # what the claims are tested on
+           ) -> list[dict]:
     "SQuAD, MNLI and HellaSwag bring large average gains."
     rows = read_published('claims').query('claim == 1')
     return [test_statement(e, r.part, f'mean gain of {r.intermediate} over targets', [r.intermediate],
-                      lambda m, t: target_mean(m, t)[:, 0], e.bar(SHARE * r.value))
+                           lambda m, t: target_mean(m, t)[:, 0], e.bar(SHARE * r.value))
             for r in rows.itertuples()]
 
 # %% ../../nbs/paper/03_claims.ipynb #xab32ee4
-def claim_2(e: Evidence) -> list[dict]:
+def claim_2(e: Evidence,  # what the claims are tested on
+           ) -> list[dict]:
     "Multi-task training is best."
     few = f'of the nine, {len(e.singles)} are here' if len(e.singles) < len(INTERMEDIATE) else ''
     def lead(m, t): return target_mean(m, t)[:, :1] - target_mean(m, t)[:, 1:]
     if not e.singles:
-        return [untested_statement(e, 'multi', 'mean gain of multi over each single task', 'no single intermediate task')]
-    return [test_statement(e, 'multi', 'mean gain of multi, less that of each single task; the least', ['multi', *e.singles],
-                      lead, note=few)]
+        return [untested_statement(e, 'multi', 'mean gain of multi over each single task',
+                                   'no single intermediate task')]
+    return [test_statement(e, 'multi', 'mean gain of multi, less that of each single task; the least',
+                           ['multi', *e.singles],
+                           lead, note=few)]
 
 # %% ../../nbs/paper/03_claims.ipynb #x83ccc89
-def claim_3(e: Evidence) -> list[dict]:
+def claim_3(e: Evidence,  # what the claims are tested on
+           ) -> list[dict]:
     "The retrieval targets gain dramatically from almost every intermediate task."
-    spared = len(e.singles) // 9
+    allowed = len(e.singles) // 9
     def reached(m, t): return m[:, :, 0]
-    what = f'gain that {"all" if not spared else "all but one"} of {len(e.singles)} intermediate tasks reach'
+    what = f'gain that {"all" if not allowed else "all but one"} of {len(e.singles)} intermediate tasks reach'
     return [test_statement(e, part, f'{what}, {target}', e.singles, reached, e.bar(DRAMATIC), targets=[target],
-                      spared=spared)
-            for part in read_published('claims').query('claim == 3').part for target in TARGET if target.startswith(part)]
+                           allowed_misses=allowed)
+            for part in read_published('claims').query('claim == 3').part
+            for target in TARGET if target.startswith(part)]
 
 # %% ../../nbs/paper/03_claims.ipynb #x479bf8a
-def claim_4(e: Evidence) -> list[dict]:
+def claim_4(e: Evidence,  # what the claims are tested on
+           ) -> list[dict]:
     "TyDiQA gains from many intermediate tasks; XNLI does not."
     def median(m, t): return np.median(m[:, :, 0], axis=1)
     what = f'median gain from {len(e.singles)} intermediate tasks'
     gains, does_not = read_published('claims').query('claim == 4').part
     return [test_statement(e, gains, f'{what}, {gains}', e.singles, median, targets=[gains]),
-            test_statement(e, does_not, f'{what}, {does_not}', e.singles, median, MARGIN, above=False, targets=[does_not])]
+            test_statement(e, does_not, f'{what}, {does_not}', e.singles, median, MARGIN, above=False,
+                           targets=[does_not])]
 
 # %% ../../nbs/paper/03_claims.ipynb #x68dfab6
-def claim_5(e: Evidence) -> list[dict]:
+def claim_5(e: Evidence,  # what the claims are tested on
+           ) -> list[dict]:
     "The best model per target gains."
-    what, value = 'mean gain of the best per target, by development scores', read_published('claims').query('claim == '
-                                                                                                     '5').value.item()
+    what = 'mean gain of the best per target, by development scores'
+    published = read_published('claims').query('claim == 5').value.item()
     chosen = dev_choices(e.gains, e.dev).get(RULES[1])
     if not chosen: return [untested_statement(e, 'best', what, 'no development scores in the pivot')]
     names = list(dict.fromkeys(chosen))
     def best(m, t): return target_mean(m[:, [names.index(c) for c in chosen], range(len(chosen))][:, None], t)[:, 0]
-    held = restrict_gains(e.gains, names, e.gains.targets)
-    note = '' if held.targets == e.gains.targets else 'not every task was tested on every target'
-    if note: return [untested_statement(e, 'best', what, note)]
-    return [test_statement(e, 'best', what, names, best, e.bar(SHARE * value),
-                      note=', '.join(f'{t}: {c}' for t, c in zip(e.gains.targets, chosen)))]
+    if restrict_gains(e.gains, names, e.gains.targets).targets != e.gains.targets:
+        return [untested_statement(e, 'best', what, 'not every task was tested on every target')]
+    return [test_statement(e, 'best', what, names, best, e.bar(SHARE * published),
+                           note=', '.join(f'{t}: {c}' for t, c in zip(e.gains.targets, chosen)))]
 
 # %% ../../nbs/paper/03_claims.ipynb #xc514cb7
-def claim_6(e: Evidence) -> list[dict]:
+def claim_6(e: Evidence,  # what the claims are tested on
+           ) -> list[dict]:
     "Plain English intermediate training beats continued multilingual MLM, and machine-translated data."
     rows = []
     for part in ('mlm', 'mt'):
         plain = [i for i in e.gains.intermediates if f'{i}-{part}' in e.gains.intermediates]
         def lead(m, t, k=len(plain)): return (target_mean(m, t)[:, :k] - target_mean(m, t)[:, k:]).mean(1)
-        rows.append(test_statement(e, part,
-                              f'mean gain of {len(plain) or ""} plain tasks, less that of the same with {part}'.replace('  ', ' '),
-                              [*plain, *(f'{i}-{part}' for i in plain)], lead, note=', '.join(plain)))
+        how_many = f'{len(plain)} plain tasks' if plain else 'plain tasks'
+        rows.append(test_statement(e, part, f'mean gain of {how_many}, less that of the same with {part}',
+                                   [*plain, *(f'{i}-{part}' for i in plain)], lead, note=', '.join(plain)))
     return rows
 
 # %% ../../nbs/paper/03_claims.ipynb #x00d7585
-def setting_statement(e: Evidence, part: str, estimand: str, value: float, so: bool, note: str) -> dict:
+def setting_statement(e: Evidence,  # what the claims are tested on
+                      part: str, estimand: str,  # as in `test_statement`
+                      value: float,  # what this study has
+                      as_claimed: bool,  # is that the setting of the claim?
+                      note: str,  # what this study has, in words
+                     ) -> dict:  # a row of `claims`
     "A statement about how the study was made."
     return dict(untested_statement(e, part, estimand, note), estimate=value, targets=len(e.gains.targets),
-                **(dict(verdict='supported', here='supported') if so else {}))
+                **(dict(verdict='supported', here='supported') if as_claimed else {}))
 
 # %% ../../nbs/paper/03_claims.ipynb #x2dfeb22
-def claims_7_to_9(e: Evidence) -> dict[int, list[dict]]:
+def claims_7_to_9(e: Evidence,  # what the claims are tested on
+                 ) -> dict[int, list[dict]]:
     "The starting encoder, the phases, and the intermediate tasks."
     large, trained = str(e.encoder).endswith('xlm-roberta-large'), [t for t in e.gains.targets if t not in TARGET
                                                                     or TARGET[t].train_on]
     phases, english = 1 + bool(e.singles) + bool(trained), e.gains.pivot == 'en'
     return {7: [setting_statement(e, 'encoder', 'the encoder is XLM-R Large', float(large), large,
-                        f'the encoder is {e.encoder or "not said"}')],
+                                  f'the encoder is {e.encoder or "not said"}')],
             8: [setting_statement(e, 'phases', 'phases before evaluation', phases, phases == 3,
-                        f'{len(e.singles)} intermediate and {len(trained)} trained target tasks')],
+                                  f'{len(e.singles)} intermediate and {len(trained)} trained target tasks')],
             9: [setting_statement(e, 'tasks', 'intermediate tasks of the nine, in English', len(e.singles),
-                        english and len(e.singles) == 9,
-                        '' if english else f'the pivot is {e.gains.pivot}, not English')]}
+                                  english and len(e.singles) == 9,
+                                  '' if english else f'the pivot is {e.gains.pivot}, not English')]}
 
 # %% ../../nbs/paper/03_claims.ipynb #x9d3ac34
 def claims(scores: pd.DataFrame,  # a checked tidy table
@@ -192,7 +223,7 @@ def claims(scores: pd.DataFrame,  # a checked tidy table
            encoder: str | None = None,  # as named on the hub
            pivot: str = 'en',  # the training language
            draws: int = 2000, seed: int = 0,  # of the bootstraps
-          ) -> pd.DataFrame:  # by claim and part: `test_statement`, `published`, `estimand`, `estimate`, `ci_low`, `ci_high`, `bar` (points), `verdict`, `here`, …
+          ) -> pd.DataFrame:  # by claim and part: `statement`, `published`, `estimand`, `estimate`, `verdict`, …
     "The nine claims on a table of scores."
     dev = pd.DataFrame(columns=['intermediate', 'target', 'language', 'score']) if dev is None else dev
     e = Evidence(study_gains(scores, pivot), dev, encoder, draws, seed)
@@ -206,8 +237,8 @@ def claims(scores: pd.DataFrame,  # a checked tidy table
 
 # %% ../../nbs/paper/03_claims.ipynb #x71b511e
 def claim_verdicts(table: pd.DataFrame,  # from `claims`
-             column: str = 'verdict',  # or `here`: for these targets as they are
-            ) -> pd.Series:  # by claim
+                   column: str = 'verdict',  # or `here`: for these targets as they are
+                  ) -> pd.Series:  # by claim
     "One verdict for each claim."
     def joint(parts: pd.Series) -> str:
         if 'contradicted' in set(parts): return 'contradicted'

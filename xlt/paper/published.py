@@ -22,24 +22,26 @@ PUBLISHED_FILES = ('main_table', 'tasks', 'retrieval', 'e5_tatoeba', 'baselines'
 
 # %% ../../nbs/paper/01_published.ipynb #x0c61e7c
 def read_published(name: str,  # one of `PUBLISHED_FILES`
-           ) -> pd.DataFrame:  # as it is in print; empty where nothing is printed
-    "One table of published numbers."
-    if name not in PUBLISHED_FILES: raise XltError(f'published table {name!r} is unknown; choose from {", ".join(PUBLISHED_FILES)}')
+                  ) -> pd.DataFrame:  # as printed; empty fields as NaN
+    "Read one table of published numbers."
+    if name not in PUBLISHED_FILES:
+        raise XltError(f'published table {name!r} is unknown; choose from {", ".join(PUBLISHED_FILES)}')
     return pd.read_csv(files('xlt') / 'tables' / f'published_{name}.csv', keep_default_na=False, na_values=[''])
 
 # %% ../../nbs/paper/01_published.ipynb #xeee6ed8
 TABLE_COLUMNS = {'XNLI_acc': ('xnli', 'accuracy'), 'PAWSX_acc': ('pawsx', 'accuracy'), 'POS_F1': ('udpos', 'f1'),
-           'NER_F1': ('panx', 'f1'),
-           'XQuAD_F1': ('xquad', 'f1'), 'XQuAD_EM': ('xquad', 'exact_match'), 'MLQA_F1': ('mlqa', 'f1'),
-           'MLQA_EM': ('mlqa', 'exact_match'),
-           'TyDiQA_F1': ('tydiqa', 'f1'), 'TyDiQA_EM': ('tydiqa', 'exact_match'), 'BUCC_F1': ('bucc2018', 'f1'),
-           'Tatoeba_acc': ('tatoeba', 'accuracy')}
+                 'NER_F1': ('panx', 'f1'),
+                 'XQuAD_F1': ('xquad', 'f1'), 'XQuAD_EM': ('xquad', 'exact_match'), 'MLQA_F1': ('mlqa', 'f1'),
+                 'MLQA_EM': ('mlqa', 'exact_match'),
+                 'TyDiQA_F1': ('tydiqa', 'f1'), 'TyDiQA_EM': ('tydiqa', 'exact_match'), 'BUCC_F1': ('bucc2018', 'f1'),
+                 'Tatoeba_acc': ('tatoeba', 'accuracy')}
 
 # %% ../../nbs/paper/01_published.ipynb #x56942cd
-def main_table() -> pd.DataFrame:  # `row` (as printed), `intermediate`, `kind` (score or gain), `split`, `target`, `metric`, `value`, `Avg` and the source
-    "The paper's main table, one number per row: percent, or points gained."
+def main_table() -> pd.DataFrame:  # columns of the file, `target`, `metric` and `value`; `kind`: score or gain
+    "The paper's main table, one number per row: a score in percent, or a gain in points."
     wide = read_published('main_table')
-    long = wide.melt([c for c in wide if c not in TABLE_COLUMNS], list(TABLE_COLUMNS), 'column', 'value').dropna(subset='value')
+    long = wide.melt([c for c in wide if c not in TABLE_COLUMNS], list(TABLE_COLUMNS), 'column',
+                     'value').dropna(subset='value')
     return long.assign(target=[TABLE_COLUMNS[c][0] for c in long.column],
                        metric=[TABLE_COLUMNS[c][1] for c in long.column]).drop(columns='column')
 
@@ -53,7 +55,7 @@ def averages() -> pd.DataFrame:  # `printed` and `computed` average of every com
     return rows[rows.tasks == len(TARGET)].drop(columns='tasks').reset_index()
 
 # %% ../../nbs/paper/01_published.ipynb #x17b25b6
-def inconsistencies() -> pd.DataFrame:  # by name: `what`; `one`, `one_value`, `one_source`; the `other` side likewise; `note`
+def inconsistencies() -> pd.DataFrame:  # by name: `what`, `note`; `one` and `other` with `…_value` and `…_source`
     "Where published numbers contradict each other."
     table, rows = read_published('inconsistencies').set_index('name'), averages().set_index('row')
     slip = rows[rows.intermediate == 'qqp-mlm'].iloc[0]
@@ -71,11 +73,12 @@ KEYS = ['kind', 'intermediate', 'target', 'language', 'metric']  # language `mea
 
 # %% ../../nbs/paper/01_published.ipynb #xb4738e0
 def study_numbers(scores: pd.DataFrame,  # a tidy table
-             metrics: pd.DataFrame | None = None,  # the other metrics, in the same form
-            ) -> pd.DataFrame:  # `KEYS`, `seed`, `value` in percent or points
-    "Scores and gains of a study, language by language and their means."
+                  metrics: pd.DataFrame | None = None,  # the other metrics, in the same form
+                 ) -> pd.DataFrame:  # `KEYS`, `seed`, `value` in percent or points
+    "Scores and gains of a study, by language and as means over languages."
     every = check_cells(pd.concat([scores, metrics]) if metrics is not None else scores, 'the table of scores')
-    gained = [pair_with_baseline(part) for _, part in every.groupby(['target', 'metric']) if (part.intermediate == 'none').any()]
+    gained = [pair_with_baseline(part) for _, part in every.groupby(['target', 'metric'])
+              if (part.intermediate == 'none').any()]
     rows = pd.concat([every.assign(kind='score', value=every.score),
                       *(g.assign(kind='gain', value=g.score - g.baseline) for g in gained)])
     means = rows.groupby([k for k in KEYS if k != 'language'] + ['seed'],
@@ -89,43 +92,42 @@ PRINTED_ROUNDING, EXACT = .05, 1.  # points
 RETRIEVAL = [t.name for t in TARGET.values() if t.kind == 'retrieval']
 
 def means_with_tolerance(values: pd.DataFrame,  # from `study_numbers`
-             ) -> pd.DataFrame:  # `KEYS`, `ours`, `seeds`, `tolerance` in points; no tolerance: NaN
-    "Means over seeds, and how far from them another run may lie."
+                        ) -> pd.DataFrame:  # `KEYS`, `ours`, `seeds`, `tolerance` in points; no tolerance: NaN
+    "Means over seeds, and how far another run may lie from them."
     from scipy.stats import t
     found = values.groupby(KEYS, as_index=False).value.agg(ours='mean', variance='var', seeds='size')
     alike, freedom = [found[k] for k in KEYS if k != 'intermediate'], found.seeds - 1
-    pooled = (found.variance * freedom).groupby(alike).transform('sum') / (total := freedom.groupby(alike).transform('sum'))
+    total = freedom.groupby(alike).transform('sum')
+    pooled = (found.variance * freedom).groupby(alike).transform('sum') / total
     half = t.ppf(.975, total.clip(lower=1)) * np.sqrt(pooled * (1 + 1 / found.seeds)) + PRINTED_ROUNDING
-    untrained = (found.kind == 'score') & (found.intermediate == 'none') & found.target.map(lambda name: name in RETRIEVAL)
+    untrained = (found.kind == 'score') & (found.intermediate == 'none') & found.target.isin(RETRIEVAL)
     return found.drop(columns='variance').assign(tolerance=half.where(total > 0).mask(untrained, EXACT))
 
 # %% ../../nbs/paper/01_published.ipynb #x76ebde4
 ENCODERS = {'FacebookAI/xlm-roberta-base': 'XLM-R Base', 'FacebookAI/xlm-roberta-large': 'XLM-R Large'}
 SETTING_NAMES = {'xnli': 'zero-shot (en MNLI)', 'pawsx': 'zero-shot (en)', 'xquad': 'zero-shot (SQuAD1.1 en)',
-            'mlqa': 'zero-shot (SQuAD1.1 en)',
-            'tydiqa': 'zero-shot (TyDiQA en 3696)'}  # trained as here
+                 'mlqa': 'zero-shot (SQuAD1.1 en)',
+                 'tydiqa': 'zero-shot (TyDiQA en 3696)'}  # trained as here
 
 # %% ../../nbs/paper/01_published.ipynb #x545518e
 def published_reference(model: str = 'XLM-R Large',  # whose baselines
-             ) -> pd.DataFrame:  # `KEYS`, `published`, `split`, `model`, `source`, `version`, `measures`
-    "Everything in print that a study may be set beside."
+                       ) -> pd.DataFrame:  # `KEYS`, `published`, `split`, `model`, `source`, `version`, `measures`
+    "All published numbers that a study can be compared with."
     main, alone, many = main_table(), read_published('retrieval'), read_published('baselines')
-    main = main[~main.intermediate.isin(['best',
-                                         'human'])].rename(columns={'value': 'published'}).assign(language='mean',
-                                                                                                  model='XLM-R Large')
+    main = main[~main.intermediate.isin(['best', 'human'])].rename(columns={'value': 'published'})
+    main = main.assign(language='mean', model='XLM-R Large')
     many = many[(many.setting == many.target.map(SETTING_NAMES)) & many.model.str.startswith(model)
                 & (many.language != 'avg')]
     single = pd.concat([alone, many]).rename(columns={'score': 'published'}).assign(kind='score', intermediate='none')
-    return pd.concat([main, single], ignore_index=True)[KEYS
-                                                        + ['published', 'split', 'model', 'source', 'version',
-                                                           'measures']]
+    columns = [*KEYS, 'published', 'split', 'model', 'source', 'version', 'measures']
+    return pd.concat([main, single], ignore_index=True)[columns]
 
 # %% ../../nbs/paper/01_published.ipynb #x508a12e
 def why_not_comparable(row,  # of a comparison: `kind`, `target`, `language`, `split`, `model`
-           model: str,  # of the study; '' if it is none of `ENCODERS`
-           covered: dict,  # target: languages of the study
-          ) -> str:  # empty: comparable
-    "Why a number of a study cannot be set against a published one."
+                       model: str,  # of the study; '' if it is none of `ENCODERS`
+                       covered: dict,  # target: languages of the study
+                      ) -> str:  # empty: comparable
+    "Why a study's number cannot be compared with a published one."
     invented = covered[row.target] - set(languages().index)
     if invented: return f'made-up languages ({len(invented)} of {len(covered[row.target])})'
     if not row.model.startswith(model or 'no other'): return f'another encoder than {row.model}'
@@ -135,12 +137,13 @@ def why_not_comparable(row,  # of a comparison: `kind`, `target`, `language`, `s
 
 # %% ../../nbs/paper/01_published.ipynb #x21ffbf2
 def compare_published(scores: pd.DataFrame,  # a tidy table
-            metrics: pd.DataFrame | None = None,  # the other metrics, in the same form
-            encoder: str | None = None,  # the study's, as named on the hub
-           ) -> pd.DataFrame:  # `KEYS`, `published`, `ours`, `difference`, `tolerance` in percent or points, `verdict`, `why`, and the source
-    "A study's numbers beside all published ones of the same thing."
+                      metrics: pd.DataFrame | None = None,  # the other metrics, in the same form
+                      encoder: str | None = None,  # the study's, as named on the hub
+                     ) -> pd.DataFrame:  # `KEYS`, numbers in percent or points, `verdict`, `why`, and the source
+    "A study's numbers beside the published ones that measure the same."
     model, covered = ENCODERS.get(encoder, ''), scores.groupby('target').language.agg(set).to_dict()
-    table = published_reference(model or 'XLM-R Large').merge(means_with_tolerance(study_numbers(scores, metrics)), 'inner', KEYS)
+    table = published_reference(model or 'XLM-R Large').merge(means_with_tolerance(study_numbers(scores, metrics)),
+                                                              'inner', KEYS)
     why = [why_not_comparable(row, model, covered) for row in table.itertuples()]
     table = table.assign(difference=table.ours - table.published, why=why)
     judged = np.select([table.why != '', table.tolerance.isna(), table.difference.abs() <= table.tolerance],
@@ -150,8 +153,8 @@ def compare_published(scores: pd.DataFrame,  # a tidy table
 
 # %% ../../nbs/paper/01_published.ipynb #x2bc07f9
 def gain_agreement(compared: pd.DataFrame,  # from `compare_published`
-           ) -> pd.DataFrame:  # for all targets, and without retrieval: `cells`, `same_sign` (0 to 1), `spearman`, `p_value`; NaN for fewer than three cells
-    "How alike are the gains of a study and the published ones?"
+                  ) -> pd.DataFrame:  # all, and without retrieval: `cells`, `same_sign` (0 to 1), `spearman`, `p_value`
+    "How well a study's gains agree with the published ones in sign and rank; NaN for fewer than three cells."
     from scipy.stats import spearmanr
     cells = compared[(compared.kind == 'gain')
                      & (compared.metric == compared.target.map(lambda name: TARGET[name].metrics[0]))]

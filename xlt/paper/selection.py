@@ -21,8 +21,9 @@ from ..tasks.cards import TARGET
 DEV_COLUMNS = ['study', 'intermediate', 'target', 'language', 'metric', 'seed', 'score']
 
 # %% ../../nbs/paper/00_selection.ipynb #x2affdbd
-def pair_dev_score(run: Run) -> dict[str | None, float]:  # percent by language, None for the pivot; empty: not done, or no development data
-    "The best development score of a pair, or of the pair whose model it uses, and what that model reached in other languages."
+def pair_dev_score(run: Run,  # a pair
+                  ) -> dict[str | None, float]:  # percent by language, None for the pivot; empty: none
+    "Development scores of a pair's model, or of the pair whose model it shares."
     data = result(run)
     while data and not data.get('history') and run.parent and run.parent.phase == 'pair':
         run, data = run.parent, result(run.parent)
@@ -31,23 +32,23 @@ def pair_dev_score(run: Run) -> dict[str | None, float]:  # percent by language,
 
 # %% ../../nbs/paper/00_selection.ipynb #x5e43f0d
 def dev_scores(study: Study) -> pd.DataFrame:  # columns `DEV_COLUMNS`; percent
-    "The development scores of all pairs that are done and have one."
+    "The development scores of all finished pairs that have any."
     found = [(run, code, score) for run in runs(study) if run.phase == 'pair' and result(run)
              for code, score in pair_dev_score(run).items()]
-    return pd.DataFrame([dict(study=study.study, intermediate=r.intermediate, target=r.target,
-                              language=code or study.source.pivot,
-                              metric=TARGET[r.target].metrics[0], seed=r.seed, score=score) for r, code,
-                         score in found], columns=DEV_COLUMNS)
+    rows = [dict(study=study.study, intermediate=run.intermediate, target=run.target,
+                 language=code or study.source.pivot, metric=TARGET[run.target].metrics[0], seed=run.seed, score=score)
+            for run, code, score in found]
+    return pd.DataFrame(rows, columns=DEV_COLUMNS)
 
 # %% ../../nbs/paper/00_selection.ipynb #xaf78c28
 def chosen_by_dev(dev: pd.DataFrame,  # columns `DEV_COLUMNS`
-           targets,  # names
-           candidates,  # intermediate tasks, `none` among them
-           fallback: str | None = None,  # for targets that cannot be judged; None: the best for the others
+                  targets,  # names
+                  candidates,  # intermediate tasks, `none` among them
+                  fallback: str | None = None,  # for targets that cannot be judged; None: the best for the others
           ) -> pd.DataFrame:  # by target: `intermediate`, and `dev`, its score in percent (NaN: chosen without one)
-    "The intermediate task that answers for each target."
-    table = dev.groupby(['target',
-                         'intermediate']).score.mean().unstack().reindex(columns=list(candidates)).astype(float)
+    "Choose an intermediate task for each target by development scores."
+    means = dev.groupby(['target', 'intermediate']).score.mean().unstack()
+    table = means.reindex(columns=list(candidates)).astype(float)
     judged = table.dropna()
     rest = fallback or (judged.sub(judged['none'], axis=0).mean().idxmax() if len(judged) else 'none')
     picks = judged.idxmax(axis=1).reindex(list(targets)).fillna(rest) if len(judged) else pd.Series(rest, list(targets))
@@ -65,8 +66,8 @@ class Gains(NamedTuple):
 
 # %% ../../nbs/paper/00_selection.ipynb #xd600090
 def study_gains(scores: pd.DataFrame,  # a checked tidy table
-          pivot: str = 'en',  # the training language
-         ) -> Gains:
+                pivot: str = 'en',  # the training language
+               ) -> Gains:
     "The gains of a study, seeds averaged."
     found, base = pair_with_baseline(scores), scores[scores.intermediate == 'none']
     rows = pd.concat([base.assign(gain=0.), found.assign(gain=found.score - found.baseline)])
@@ -75,12 +76,12 @@ def study_gains(scores: pd.DataFrame,  # a checked tidy table
     return Gains(table.to_numpy().reshape([len(n) for n in names]), *names, pivot)
 
 # %% ../../nbs/paper/00_selection.ipynb #x85ee781
-def resamples(held: Gains,
-              draws: int = 2000,
-              seed: int = 0,
-              targets: bool = False,  # draw the targets as well
-             ) -> tuple[np.ndarray, np.ndarray]:  # how often each language `(draws, languages)` and target `(draws, targets)` was drawn
-    "Bootstrap weights."
+def resamples(held: Gains,  # from `study_gains`
+              draws: int = 2000,  # number of resamples
+              seed: int = 0,  # of the random numbers
+              targets: bool = False,  # resample the targets as well
+             ) -> tuple[np.ndarray, np.ndarray]:  # `(draws, languages)` and `(draws, targets)`
+    "Bootstrap weights: how often each language and each target was drawn."
     rng, free = np.random.default_rng(seed), np.array([c != held.pivot for c in held.languages])
     tested, n, kept = (~np.isnan(held.points)).any(0), int(free.sum()), np.empty((0, len(free)))
     while len(kept) < draws:
@@ -105,23 +106,25 @@ RULES = ('one for all targets, by development in the pivot', 'per target, by dev
          'per target, by the test of the other languages', 'per target, by the test itself')
 
 # %% ../../nbs/paper/00_selection.ipynb #x9828cbc
-def dev_choices(held: Gains, dev: pd.DataFrame,  # columns `DEV_COLUMNS`, possibly no rows
-         ) -> dict[str, list[str]]:  # rule: an intermediate task for each target; rules without data are left out
-    "What the rules choose that go by development scores."
+def dev_choices(held: Gains,  # from `study_gains`
+                dev: pd.DataFrame,  # columns `DEV_COLUMNS`, possibly no rows
+               ) -> dict[str, list[str]]:  # rule: an intermediate task for each target; rules without data are left out
+    "What the rules that use development scores choose."
     home = dev[dev.language == held.pivot]
     if home.empty: return {}
-    overall = chosen_by_dev(home, ['any other'], held.intermediates).intermediate.item()  # a target that nobody has seen
+    # for a target without any scores
+    overall = chosen_by_dev(home, ['any other'], held.intermediates).intermediate.item()
     found = {RULES[0]: [overall] * len(held.targets),
              RULES[1]: list(chosen_by_dev(home, held.targets, held.intermediates).intermediate)}
     among = dev[dev.intermediate.isin(held.intermediates)]
-    # known of every candidate
+    # only where every candidate has a score
     whole = among[among.groupby(['target', 'language']).intermediate.transform('nunique') == len(held.intermediates)]
     return found | ({RULES[2]: list(chosen_by_dev(whole, held.targets, held.intermediates).intermediate)}
                     if whole.language.nunique() > 1 else {})
 
 # %% ../../nbs/paper/00_selection.ipynb #xedbafd3
 def choice_of_others(held: Gains, weights: np.ndarray,  # (draws, languages)
-                 ) -> np.ndarray:  # (draws, targets), points
+                    ) -> np.ndarray:  # (draws, targets), points
     "Mean gain when each language's intermediate task is chosen by the target's other languages."
     known, filled, out = ~np.isnan(held.points), np.nan_to_num(held.points), []
     for w in weights:
@@ -132,9 +135,11 @@ def choice_of_others(held: Gains, weights: np.ndarray,  # (draws, languages)
     return np.array(out)
 
 # %% ../../nbs/paper/00_selection.ipynb #x35c8210
-def gains_by_rule(held: Gains, dev: pd.DataFrame, weights: np.ndarray,  # (draws, languages)
-           ) -> dict[str, np.ndarray]:  # rule: gains (draws, targets), points
-    "What every rule gains under every weighting."
+def gains_by_rule(held: Gains,  # from `study_gains`
+                  dev: pd.DataFrame,  # columns `DEV_COLUMNS`
+                  weights: np.ndarray,  # (draws, languages)
+                 ) -> dict[str, np.ndarray]:  # rule: gains (draws, targets), points
+    "The gain of every rule under every weighting of the languages."
     means, at = weighted_means(held, weights), {i: n for n, i in enumerate(held.intermediates)}
     found = {rule: np.stack([means[:, at[i], t] for t, i in enumerate(names)], 1)
              for rule, names in dev_choices(held, dev).items()}
@@ -144,7 +149,7 @@ def gains_by_rule(held: Gains, dev: pd.DataFrame, weights: np.ndarray,  # (draws
 def task_scores(scores: pd.DataFrame,  # a tidy table
                 metrics: pd.DataFrame | None = None,  # the other metrics; None: question answering by F1 alone
                ) -> pd.DataFrame:  # intermediate tasks × targets, percent
-    "XTREME's task scores: means over all languages, English included; question answering by the mean of F1 and exact match."
+    "XTREME's task scores: means over all languages with English; for questions, the mean of F1 and exact match."
     parts = [scores, metrics[metrics.metric == 'exact_match']] if metrics is not None else [scores]
     means = pd.concat(parts).groupby(['intermediate', 'target', 'metric']).score.mean()
     return means.groupby(['intermediate', 'target']).mean().unstack()
@@ -152,15 +157,17 @@ def task_scores(scores: pd.DataFrame,  # a tidy table
 # %% ../../nbs/paper/00_selection.ipynb #x56ae348
 def best_of(scores: pd.DataFrame,  # a checked tidy table
             dev: pd.DataFrame,  # columns `DEV_COLUMNS`
-            pivot: str = 'en', metrics: pd.DataFrame | None = None, draws: int = 1000, seed: int = 0,
-           ) -> pd.DataFrame:  # by rule: `gain` with interval, points; `average`, the mean of the task scores, percent; `by_target`, what was chosen
+            pivot: str = 'en',  # the training language
+            metrics: pd.DataFrame | None = None,  # as in `task_scores`
+            draws: int = 1000, seed: int = 0,  # of the bootstrap
+           ) -> pd.DataFrame:  # by rule: `gain` with interval, points; `average` task score, percent; `by_target`
     "The mean gain over targets of choosing an intermediate task by each rule."
     held, at = study_gains(scores, pivot), task_scores(scores, metrics)
     weights = np.vstack([np.ones(len(held.languages)), resamples(held, draws, seed)[0]])
     rows, names = {}, dev_choices(held, dev)
     for rule, gained in {'no intermediate task': np.zeros((draws + 1, 1)), **gains_by_rule(held, dev, weights)}.items():
-        mean, picked = np.nanmean(gained, 1), names.get(rule,
-                                                        ['none'] * len(held.targets) if rule not in RULES else None)
+        mean = np.nanmean(gained, 1)
+        picked = names.get(rule, None if rule in RULES else ['none'] * len(held.targets))
         low, high = np.quantile(mean[1:], [.025, .975])
         rows[rule] = dict(gain=mean[0], ci_low=low, ci_high=high,
                           average=np.mean([at.at[i, t] for i, t in zip(picked, held.targets)]) if picked else np.nan,
@@ -169,9 +176,9 @@ def best_of(scores: pd.DataFrame,  # a checked tidy table
 
 # %% ../../nbs/paper/00_selection.ipynb #xeb90d66
 def selection_luck(held: Gains, weights: np.ndarray,  # (languages,), how often each counts; 0 for the pivot
-         rng: np.random.Generator, inner: int,  # draws
-        ) -> float:  # points
-    "Gain of the best on the languages that chose it, less its gain on those that did not."
+                   rng: np.random.Generator, inner: int,  # resamples
+                  ) -> float:  # points
+    "Gain of the best task on the languages that chose it, less its gain on the others."
     drawn = rng.multinomial(int(weights.sum()), weights / weights.sum(), inner)
     inside, outside = weighted_means(held, drawn), weighted_means(held, np.where(drawn == 0, weights, 0))
     top = np.nan_to_num(inside, nan=-np.inf).argmax(1)[:, None]
@@ -180,8 +187,11 @@ def selection_luck(held: Gains, weights: np.ndarray,  # (languages,), how often 
     return float(np.nanmean(gap[:, enough], 0).mean()) if enough.any() else np.nan
 
 # %% ../../nbs/paper/00_selection.ipynb #xab047b7
-def optimism(held: Gains, outer: int = 200, inner: int = 100, seed: int = 0) -> dict:  # points: `apparent`, `selection` with `ci_low` and `ci_high`, `honest`
-    "How much of the gain of the best per target, chosen by the test, is selection."
+def optimism(held: Gains,  # from `study_gains`
+             outer: int = 200, inner: int = 100,  # resamples
+             seed: int = 0,  # of the random numbers
+            ) -> dict:  # points: `apparent`, `selection` with `ci_low` and `ci_high`, `honest`
+    "How much of the gain of the best task per target, chosen by the test scores, is due to selection."
     rng, free = np.random.default_rng(seed), np.array([float(c != held.pivot) for c in held.languages])
     apparent = float(np.nanmax(weighted_means(held, free[None]), axis=1).mean())
     around = [selection_luck(held, w * free, rng, inner) for w in resamples(held, outer, seed)[0]]
@@ -191,13 +201,16 @@ def optimism(held: Gains, outer: int = 200, inner: int = 100, seed: int = 0) -> 
                 honest=apparent - estimate)
 
 # %% ../../nbs/paper/00_selection.ipynb #x1b974e1
-def regression_to_mean(scores: pd.DataFrame, dev: pd.DataFrame, pivot: str = 'en') -> dict:  # points: `dev_gain`, `test_gain` in the pivot; `targets` counted
-    "What the chosen intermediate tasks gain in the pivot: on the development set that chose them, and on the test."
+def regression_to_mean(scores: pd.DataFrame,  # a checked tidy table
+                       dev: pd.DataFrame,  # columns `DEV_COLUMNS`
+                       pivot: str = 'en',  # the training language
+                      ) -> dict:  # `dev_gain` and `test_gain` in the pivot, points; number of `targets`
+    "The chosen tasks' gain in the pivot: on the development set that chose them, and on the test set."
     held, home = study_gains(scores, pivot), dev[dev.language == pivot]
     best = chosen_by_dev(home, held.targets, held.intermediates).dropna()
-    table, here = home.groupby(['target',
-                                'intermediate']).score.mean(), held.languages.index(pivot) if pivot in held.languages else None
-    if here is None or best.empty: return dict(dev_gain=np.nan, test_gain=np.nan, targets=0)
+    table = home.groupby(['target', 'intermediate']).score.mean()
+    if pivot not in held.languages or best.empty: return dict(dev_gain=np.nan, test_gain=np.nan, targets=0)
+    here = held.languages.index(pivot)
     test = [held.points[held.intermediates.index(i), held.targets.index(t), here] for t, i in best.intermediate.items()]
     developed = [table[t, i] - table[t, 'none'] for t, i in best.intermediate.items()]
     return dict(dev_gain=float(np.mean(developed)), test_gain=float(np.nanmean(test)), targets=len(best))

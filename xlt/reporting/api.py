@@ -25,13 +25,13 @@ from ..common.text import for_html, for_markdown, from_spreadsheet, safe_table
 
 # %% ../../nbs/reporting/07_api.ipynb #xd2d4fda
 def measure_of(resource) -> pd.Series:  # indexed by language code; `resource`: a name, a file, or values by language
-    "The resource measure that somebody asks for."
+    "Find a resource measure by name, file or values."
     if isinstance(resource, (str, Path)): return resource_measure(str(resource))
     values = pd.Series(resource, dtype=float)
     return values.set_axis([language_code(c) or c for c in values.index]).rename(values.name or 'resource')
 
 def pivot_of(scores: pd.DataFrame, asked: str | None) -> tuple[str, list[str]]:  # a language's code; what to know
-    "The training language: what was asked for, which must be in the table, or English, which need not."
+    "The training language: the one asked for, which must be in the table, or English."
     there = set(scores.language)
     pivot = asked if asked in there else language_code(asked) if asked else 'en'
     if asked and pivot not in there:
@@ -57,7 +57,7 @@ class Analysis:
                                        else None) | {'notes': self.notes}
 
     @property
-    def primary(self) -> dict: return self.data['primary']  # low minus high: `estimate` in points, interval, p-value, groups
+    def primary(self) -> dict: return self.data['primary']  # low minus high: `estimate` (points), interval, p-value
     @property
     def level_adjusted(self) -> dict: return self.data['level_adjusted']  # the same among languages of one level
     @property
@@ -74,7 +74,9 @@ class Analysis:
         rows = {'low minus high': self.primary, 'at the same level': self.level_adjusted}
         return pd.DataFrame(rows).T[['estimate', 'ci_low', 'ci_high', 'p_value']]
     def __repr__(self): return self.summary()
-    def _repr_html_(self): return f'<p>{for_html(self.conclusion["sentence"])}</p>{self.frame().astype(float).round(3).to_html(na_rep="–")}'
+    def _repr_html_(self):
+        table = self.frame().astype(float).round(3).to_html(na_rep='–')
+        return f'<p>{for_html(self.conclusion["sentence"])}</p>{table}'
 
 # %% ../../nbs/reporting/07_api.ipynb #xae0014a
 def analyse(table: pd.DataFrame | str | Path,  # scores as people have them: a frame, a file, or `-` for standard input
@@ -83,7 +85,7 @@ def analyse(table: pd.DataFrame | str | Path,  # scores as people have them: a f
             pivot: str | None = None,  # the training language, left out; None: English
             percent: bool = False,  # take scores as percent even where they look like fractions
            ) -> Analysis:
-    "Did the low-resource languages lose more than the high-resource ones? What is wrong with the table is an `XltError`."
+    "Analyse a table: did low-resource languages lose more than high-resource ones?"
     where, study = 'the table of scores', 'table'
     if not isinstance(table, pd.DataFrame):
         table, where, study = read_as_text(table), source_name(table), Path(source_name(table)).stem
@@ -99,7 +101,8 @@ before = 'With one seed,' if len(analysis['seeds']) == 1 else ''"""
 WHAT = """from xlt.reporting.api import what_was_read
 Shown(what_was_read(scores, measure, analysis))"""
 
-def study_notebook(name: str) -> Path:
+def study_notebook(name: str,  # without suffix
+                  ) -> Path:
     "A notebook of the study."
     if found := project_file('nbs', 'study', f'{name}.ipynb'): return found
     raise XltError(f'the notebook {name}.ipynb of the study is not here: name the project\'s folder in XLT_ROOT')
@@ -114,8 +117,9 @@ def table_notebook(notebook):  # an `nbformat` notebook, changed in place
     return notebook
 
 # %% ../../nbs/reporting/07_api.ipynb #xe25aa4a
-def reopen_report(folder: Path | str) -> tuple[pd.DataFrame, pd.Series, pd.DataFrame, str, dict]:  # scores, resource measure, facts, training language, analysis
-    "What a report's notebook needs, from the files in its folder."
+def reopen_report(folder: Path | str,  # of the report
+                 ) -> tuple:  # scores, resource measure, facts, training language, analysis
+    "Read what a report's notebook needs from the files in its folder."
     folder = Path(folder)
     analysis = json.loads((folder / 'analysis.json').read_text(encoding='utf-8'))
     scores = pd.read_csv(folder / 'scores.csv', keep_default_na=False, na_values={'n': '', 'seed': ''},
@@ -126,8 +130,9 @@ def reopen_report(folder: Path | str) -> tuple[pd.DataFrame, pd.Series, pd.DataF
     return (scores, values.astype(float).rename(analysis['primary']['measure']), languages(every=True),
             analysis['pivot'], analysis)
 
-def what_was_read(scores: pd.DataFrame, measure: pd.Series, analysis: dict) -> str:  # Markdown
-    "What a report on a table is a report of."
+def what_was_read(scores: pd.DataFrame, measure: pd.Series, analysis: dict,  # as in `reopen_report`
+                 ) -> str:  # Markdown
+    "The list at the start of a report on a table: what was read."
     said = lambda names: f'{len(names)} ({", ".join(map(for_markdown, names))})'
     lines = [f'**Table** {for_markdown(analysis["study"])}: {len(scores):,} scores, '
              f'{analysis["cells_run"]} pairs of an intermediate and a target task, '
@@ -148,8 +153,10 @@ def report_tables(analysis: dict) -> dict[str, pd.DataFrame]:  # by file name
     found = {'by_task.csv': pd.DataFrame(tasks), 'language_effects.csv': pd.DataFrame(analysis['per_language'])}
     return {name: safe_table(t) for name, t in found.items()}
 
-def write_files(found: Analysis, folder: Path) -> None:
-    "Everything of a report but its page."
+def write_files(found: Analysis,  # the analysis
+                folder: Path,  # to write to
+               ) -> None:
+    "Write everything of a report but its page."
     from xlt.reporting import figures
     from xlt.reporting.drawing import figure_stamp
     from xlt.reporting.explorer import explorer
@@ -168,7 +175,7 @@ def write_files(found: Analysis, folder: Path) -> None:
 
 # %% ../../nbs/reporting/07_api.ipynb #x9a3301a
 def execute_notebook(notebook, folder: Path):  # an `nbformat` notebook
-    "Execute a report's notebook in its folder; an error in it is an `XltError`, and told in full in `report-error.txt`."
+    "Execute a report's notebook in its folder; the traceback of an error goes to `report-error.txt`."
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
     client = NotebookClient(notebook, timeout=None, kernel_name='python3', extra_arguments=['--log-level=ERROR'],

@@ -57,7 +57,7 @@ def forest_rows(analysis: dict) -> pd.DataFrame:  # `part`, `name`, `estimate`, 
 # %% ../../nbs/reporting/02_comparison_figures.ipynb #c031
 # marker and colour of a part
 PART_MARKERS = {'all': ('D', RED), 'target task': ('s', BLUE), 'intermediate task': ('o', BLUE), 'family': ('P', INK),
-         'script': ('^', INK)}
+                'script': ('^', INK)}
 
 def estimate_text(r) -> str:  # a row of `forest_rows`
     "An estimate with its interval."
@@ -65,7 +65,8 @@ def estimate_text(r) -> str:  # a row of `forest_rows`
 
 @styled
 def forest(rows: pd.DataFrame,  # from `forest_rows`, of some of its parts
-           xlabel: str = DIRECTIONS, what: str = 'Low minus high, with 95 % intervals',
+           xlabel: str = DIRECTIONS,  # label of the axis
+           what: str = 'Low minus high, with 95 % intervals',  # what is drawn, for the title
            left_out: str = 'without languages of both groups',  # why some rows are not drawn
           ) -> Figure:
     "Estimates with 95 % intervals."
@@ -79,7 +80,8 @@ def forest(rows: pd.DataFrame,  # from `forest_rows`, of some of its parts
         ax.hlines(at, r.ci_low, r.ci_high, color=INK, lw=1.2)
         ax.scatter(r.estimate, at, marker=marker, s=28, color=colour, zorder=3)
         if part != 'all': ax.text(-.01, at.iloc[0] + 1, part, ha='right', size=8, weight='bold', **beside)
-        for row, place in zip(r.itertuples(), at): ax.text(1.01, place, f'{estimate_text(row)}, n = {row.n}', size=7.5, **beside)
+        for row, place in zip(r.itertuples(), at):
+            ax.text(1.01, place, f'{estimate_text(row)}, n = {row.n}', size=7.5, **beside)
     ax.axvline(0, color=INK, lw=.6, ls=':')
     ax.set(yticks=y, yticklabels=drawn.name,
            ylim=(y.min() - .8, (y.max() if drawn.part[0] == 'all' else y.max() + 1) + .8), xlabel=xlabel,
@@ -91,8 +93,10 @@ def forest(rows: pd.DataFrame,  # from `forest_rows`, of some of its parts
     return fig
 
 # %% ../../nbs/reporting/02_comparison_figures.ipynb #c034
-def heat_map_text(table: pd.DataFrame, sure: pd.DataFrame) -> str:  # low minus high, and where it is significant
-    "What the figure of the cells shows, in words."
+def heat_map_text(table: pd.DataFrame,  # low minus high, points
+                  sure: pd.DataFrame,  # where it is significant
+                 ) -> str:
+    "Alternative text of the heat map."
     flat = table.stack().dropna()
     if flat.empty: return 'A table without a number: no cell has languages of both groups.'
     ends = [f'{" × ".join(at)}, {number(flat[at], 1)}' for at in (flat.idxmax(), flat.idxmin())]
@@ -128,8 +132,8 @@ CHOICES = ('p-value', 'measure', 'grouping', 'retrieval', 'scale', 'constant', '
 # %% ../../nbs/reporting/02_comparison_figures.ipynb #c038
 def option_shares(specs: pd.DataFrame,  # sorted `specifications` of an analysis
                   bins: int,  # of neighbouring specifications
-                 ) -> pd.DataFrame:  # indexed by (choice, option), one column per bin, share of the bin's specifications
-    "Which options gather where along the curve."
+                 ) -> pd.DataFrame:  # a row per (choice, option), a column per bin: share of its specifications
+    "How often each option occurs along the curve."
     at = np.arange(len(specs)) * bins // len(specs)
     kind = specs.assign(**{'left out': specs.left_out.str.split().str[0],
                            'p-value': np.where(specs.p_value < .05, 'below 0.05', '0.05 or more')})
@@ -140,7 +144,7 @@ def option_shares(specs: pd.DataFrame,  # sorted `specifications` of an analysis
 # %% ../../nbs/reporting/02_comparison_figures.ipynb #c039
 def draw_options(ax, specs: pd.DataFrame,  # sorted `specifications` of an analysis
                 ) -> None:
-    "The lower panel: an option a row, the darker the more of the specifications there chose it."
+    "The lower panel: one option per row, darker where more specifications chose it."
     shares = option_shares(specs, min(len(specs), 240))
     picture = np.sqrt(shares.to_numpy() / shares.to_numpy().max(1, keepdims=True))
     ax.imshow(picture, aspect='auto', cmap='Greys', vmin=0, vmax=1, extent=(0, len(specs), len(shares) - .5, -.5),

@@ -26,8 +26,9 @@ STYLE = {'axes.spines.top': False, 'axes.spines.right': False, 'axes.titlelocati
          'text.parse_math': False, 'svg.fonttype': 'none', 'svg.hashsalt': 'xlt', 'figure.dpi': 90, 'savefig.dpi': 160}
 BLUE, ORANGE, GREEN, RED = sns.color_palette('colorblind').as_hex()[:4]
 GREY, INK = '#8c8c8c', '#303030'
-GROUP_STYLES = {'low': (RED, 'v', 'low-resource'), 'middle': (GREY, 'o', 'in between'), 'high': (BLUE, '^', 'high-resource'),
-          'unseen': (INK, 'D', 'without any text'), 'unknown': (GREY, 'X', 'resource not known')}
+GROUP_STYLES = {'low': (RED, 'v', 'low-resource'), 'middle': (GREY, 'o', 'in between'),
+                'high': (BLUE, '^', 'high-resource'),
+                'unseen': (INK, 'D', 'without any text'), 'unknown': (GREY, 'X', 'resource not known')}
 
 # %% ../../nbs/reporting/00_drawing.ipynb #b88cd8ec
 DARK = {'#303030': '#e4e6ea', '#262626': '#e4e6ea', '#000000': '#e4e6ea', '#ffffff': '#16181d', '#8c8c8c': '#a3aab4',
@@ -36,8 +37,8 @@ DARK = {'#303030': '#e4e6ea', '#262626': '#e4e6ea', '#000000': '#e4e6ea', '#ffff
         '#ececec': '#3a3f48', BLUE: '#5cb0ea', RED: '#f5893f', GREEN: '#3fc796'}
 
 def with_dark_mode(svg: str,  # as Matplotlib writes it
-            ) -> str:
-    "An SVG that is dark where the reader's screen is."
+                  ) -> str:
+    "Add dark-mode colours to an SVG."
     rules = ''.join(f'[style*="{what}: {light}"]{{{what}:{dark} !important}}' for light, dark in DARK.items()
                     for what in ('fill', 'stroke'))
     style = (f'<style>@media (prefers-color-scheme: dark){{text{{fill:{DARK["#262626"]}}}image{{filter:invert(1) '
@@ -52,7 +53,8 @@ class Picture(Figure):
         with matplotlib.rc_context(STYLE):
             self.savefig(file := StringIO(), format='svg', bbox_inches='tight', pad_inches=.08, metadata={'Date': None})
         return with_dark_mode(file.getvalue())
-    def _repr_mimebundle_(self, include=None, exclude=None): return {'image/svg+xml': self.svg(), 'text/plain': repr(self)}, {'image/svg+xml': {'alt': repr(self)}}
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        return {'image/svg+xml': self.svg(), 'text/plain': repr(self)}, {'image/svg+xml': {'alt': repr(self)}}
     def __repr__(self):  # a notebook keeps it beside the picture, and the site reads it to those who do not see
         told = [f'{what}{text}' for ax in self.axes for what, text in
                 (('', ax.get_title('left')), ('Across: ', ax.get_xlabel()), ('Up: ', ax.get_ylabel())) if text]
@@ -78,17 +80,17 @@ def canvas(width: float = 7.2, height: float = 4.2,  # inches
 # %% ../../nbs/reporting/00_drawing.ipynb #c009
 @styled
 def add_stamp(fig: Figure, stamp: str,  # what made it: study, seeds, commit
-          ) -> Figure:
-    "Put the line under a figure that says what made it, once."
+             ) -> Figure:
+    "Add the stamp below a figure, once."
     if not fig.texts: fig.text(1, -.01, stamp, ha='right', va='top', size=6.5, color='#6b6b6b')
     return fig
 
 @styled
-def save_figure(fig: Figure,
-         folder: str | Path,  # made if absent
-         name: str,  # without suffix
-         stamp: str,  # what made it
-        ) -> list[Path]:  # the PNG and the SVG
+def save_figure(fig: Figure,  # the figure
+                folder: str | Path,  # made if absent
+                name: str,  # without suffix
+                stamp: str,  # what made it
+               ) -> list[Path]:  # the PNG and the SVG
     "Write a figure as PNG and SVG with its stamp; the same figure gives the same bytes."
     Path(folder).mkdir(parents=True, exist_ok=True)
     paths = [Path(folder) / f'{name}.{kind}' for kind in ('png', 'svg')]
@@ -97,19 +99,20 @@ def save_figure(fig: Figure,
     return paths
 
 # %% ../../nbs/reporting/00_drawing.ipynb #c012
-def figure_stamp(study: str,
-          seeds: list[int],
-          commit: str | None,  # hash; None: made outside git
-          dirty: bool | None = False,  # files differed from the commit
-         ) -> str:
-    "The line under a figure that says what made it."
+def figure_stamp(study: str,  # its name
+                 seeds: list[int],  # of the study
+                 commit: str | None,  # hash; None: made outside git
+                 dirty: bool | None = False,  # files differed from the commit
+                ) -> str:
+    "The line below a figure that says what made it."
     code = f'commit {commit[:10]}{", changed" if dirty else ""}' if commit else 'no commit'
     return f'{study} · seed{"s" * (len(seeds) > 1)} {", ".join(map(str, seeds))} · {code}'
 
 # %% ../../nbs/reporting/00_drawing.ipynb #c015
-LABEL_OFFSETS = [(5, 0, 'left', 'center'), (-5, 0, 'right', 'center'), (0, 5, 'center', 'bottom'), (0, -5, 'center', 'top'),
-          # offset, points; alignment
-          (4, 4, 'left', 'bottom'), (-4, 4, 'right', 'bottom'), (4, -4, 'left', 'top'), (-4, -4, 'right', 'top')]
+LABEL_OFFSETS = [(5, 0, 'left', 'center'), (-5, 0, 'right', 'center'), (0, 5, 'center', 'bottom'),
+                 (0, -5, 'center', 'top'),
+                 # offset, points; alignment
+                 (4, 4, 'left', 'bottom'), (-4, 4, 'right', 'bottom'), (4, -4, 'left', 'top'), (-4, -4, 'right', 'top')]
 
 # %% ../../nbs/reporting/00_drawing.ipynb #c016
 def overlap_area(a, b) -> float:  # of two boxes (x0, y0, x1, y1), square pixels
@@ -149,8 +152,9 @@ def fit_band(x: np.ndarray, y: np.ndarray,  # one per language
 
 # %% ../../nbs/reporting/00_drawing.ipynb #pg14f001
 def language_labels(languages: pd.DataFrame,  # indexed by code; `name`, if it is known
-           longest: int = 24) -> list[str]:
-    "What a reader calls each language: `Swahili (sw)`, or its code."
+                    longest: int = 24,  # characters; of a longer name only the code is shown
+                   ) -> list[str]:
+    "A label for each language: `Swahili (sw)`, or its code."
     names = languages['name'] if 'name' in languages else pd.Series(languages.index, languages.index)
     return [f'{name} ({code})' if isinstance(name, str) and name != code and len(name) <= longest else str(code)
             for code, name in zip(languages.index, names)]

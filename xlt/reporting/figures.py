@@ -22,11 +22,11 @@ from .language_figures import against_resource, dumbbells
 
 # %% ../../nbs/reporting/03_figures.ipynb #c043
 @styled
-def rejection_rates(table: pd.DataFrame,  # `rate`, `mc_low`, `mc_high` (0 to 1) and `studies`, one row per way to analyse
-          nominal: float = .05,  # what was promised
-          what: str = 'simulated studies called significant',
-         ) -> Figure:
-    "Rates against what was promised."
+def rejection_rates(table: pd.DataFrame,  # `rate`, `mc_low`, `mc_high` (0 to 1), `studies`; a row per test
+                    nominal: float = .05,  # the promised rate
+                    what: str = 'simulated studies called significant',  # what is counted, for the axis
+                   ) -> Figure:
+    "Rates with Monte-Carlo intervals, against the promised rate."
     fig, ax = canvas(6.4, 1.3 + .34 * len(table))
     least, most = int(table.studies.min()), int(table.studies.max())
     y, shares = np.arange(len(table))[::-1], 100 * table[['rate', 'mc_low', 'mc_high']].astype(float)
@@ -42,7 +42,7 @@ def rejection_rates(table: pd.DataFrame,  # `rate`, `mc_low`, `mc_high` (0 to 1)
 
 # %% ../../nbs/reporting/03_figures.ipynb #c045
 @styled
-def power_curves(table: pd.DataFrame,  # `n` languages, `effect` in points, `rate`, `mc_low`, `mc_high` (0 to 1), `studies`
+def power_curves(table: pd.DataFrame,  # `n` languages, `effect` (points), `rate`, `mc_low`, `mc_high`, `studies`
                 ) -> Figure:
     "Power by effect, one curve per number of languages."
     fig, ax = canvas(6.4, 3.8)
@@ -58,12 +58,14 @@ def power_curves(table: pd.DataFrame,  # `n` languages, `effect` in points, `rat
     return fig
 
 # %% ../../nbs/reporting/03_figures.ipynb #x2e010af
-KIND_MARKERS = {'sentence_pair': ('sentence pairs', 'o'), 'tagging': ('tagging', 's'), 'span': ('question answering', 'D'),
-         'retrieval': ('retrieval', '^')}
+KIND_MARKERS = {'sentence_pair': ('sentence pairs', 'o'), 'tagging': ('tagging', 's'),
+                'span': ('question answering', 'D'),
+                'retrieval': ('retrieval', '^')}
 
 # %% ../../nbs/reporting/03_figures.ipynb #xaf7e831
 def scatter_panel(ax, part: pd.DataFrame,  # rows of one `kind` of `xlt.paper.published.compare_published`
-                  unit: str) -> None:
+                  unit: str,  # of both axes
+                 ) -> None:
     "Published against ours, with the line of equality."
     fair = part.verdict != 'not comparable'
     for colour, (kind, (label, marker)) in zip(sns.color_palette('colorblind'), KIND_MARKERS.items()):
@@ -82,7 +84,7 @@ def scatter_panel(ax, part: pd.DataFrame,  # rows of one `kind` of `xlt.paper.pu
 # %% ../../nbs/reporting/03_figures.ipynb #xd225618
 @styled
 def published_against_ours(compared: pd.DataFrame,  # from `xlt.paper.published.compare_published`
-                ) -> Figure:
+                          ) -> Figure:
     "A study's scores and gains against the published ones."
     fig, axes = canvas(7.6, 4.8, columns=2)
     for ax, (kind, unit) in zip(axes, {'score': '0 to 100', 'gain': 'points'}.items()):
@@ -119,7 +121,7 @@ def gallery(analysis: dict,  # from `xlt.stats.analysis.analyse_scores`
     if (kinds.n > 1).any():
         drawn['families'] = forest(kinds, 'mean language effect (points)\n← lost less than the '
                                           'average language  ·  lost more →',
-                                          'Families and scripts, with 95 % intervals', 'with one language')
+                                   'Families and scripts, with 95 % intervals', 'with one language')
     if analysis['specifications']: drawn['specifications'] = specification_curve(analysis)
     return drawn if made_by is None else {name: add_stamp(fig, made_by) for name, fig in drawn.items()}
 

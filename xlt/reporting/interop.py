@@ -41,7 +41,10 @@ def read_result_json(path: Path):  # an object or a list
     except (ValueError, RecursionError) as e: raise XltError(f'{path}: not JSON ({e})') from None
 
 # %% ../../nbs/reporting/05_interop.ipynb #x9f715fa
-def find_metric(scores: dict, metric: str, where: str) -> float:
+def find_metric(scores: dict,  # by metric
+                metric: str,  # its name
+                where: str,  # the task, for messages
+               ) -> float:
     "A metric under any of its names; an `XltError` names what there is instead."
     for name in METRIC_NAMES.get(metric, (metric,)):
         if isinstance(scores.get(name), (int, float)) and not isinstance(scores[name], bool): return float(scores[name])
@@ -49,9 +52,9 @@ def find_metric(scores: dict, metric: str, where: str) -> float:
 
 # %% ../../nbs/reporting/05_interop.ipynb #x173c54a
 def score_row(target: str, language: str, score: float,  # percent
-        version: str,  # toolkit, task, split, revision
-        n: int | None = None,  # test examples; None: not known
-       ) -> dict:
+              version: str,  # toolkit, task, split, revision
+              n: int | None = None,  # test examples; None: not known
+             ) -> dict:
     "A score as the readers give it."
     return dict(target=target, language=language, metric=TARGET[target].metrics[0], score=score, n=n,
                 version=' '.join(version.split()))
@@ -65,19 +68,24 @@ def validation_examples(target: str, language: str) -> int | None:  # None: not 
     return TARGET_ROWS.get(target, {}).get(language)
 
 # %% ../../nbs/reporting/05_interop.ipynb #x15e8b20
-def jiant_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
+def jiant_rows(data: dict,  # what the file holds
+               where: str,  # the file, for messages
+               asked: dict,  # options of the command: `target`, `language`, `record`, …
+              ) -> Iterator[dict | str]:
     "The scores of XTREME's tasks in a `val_metrics.json`; other tasks are passed over."
     for key, value in data.items():
         target, _, rest = key.partition('_')
         language, *question = rest.split('_')
         if target not in TARGET or language not in TARGET[target].languages: continue
-        if question and question != [language]: yield f'{key}: context and question are in two languages, which XTREME does not test'; continue
+        if question and question != [language]:
+            yield f'{key}: context and question are in two languages, which XTREME does not test'
+            continue
         found = (value.get('metrics') or {}) if isinstance(value, dict) else {}
         try: score = find_metric(found.get('minor') or {}, TARGET[target].metrics[0], key)
         except XltError as e: yield str(e); continue
         yield score_row(target, language, score * (1 if TARGET[target].kind == 'span' else 100),
                         f'jiant {target} validation',
-                  validation_examples(target, language))
+                        validation_examples(target, language))
 
 # %% ../../nbs/reporting/05_interop.ipynb #xe4b7417
 def names_in(toolkit: str) -> dict[str, str]:  # a task's name there → ours
@@ -94,7 +102,10 @@ def mteb_entries(data: dict) -> dict[str, list[tuple[str, dict]]]:  # split → 
     return {split: [(pair.replace('-', ' '), e) for pair, e in of.items() if isinstance(e, dict)]
             for split, of in data.items() if isinstance(of, dict)}
 
-def mteb_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
+def mteb_rows(data: dict,  # what the file holds
+              where: str,  # the file, for messages
+              asked: dict,  # options of the command: `target`, `language`, `record`, …
+             ) -> Iterator[dict | str]:
     "The scores of one task in XTREME's languages."
     task = data.get('task_name') or data.get('mteb_dataset_name')
     if task not in MTEB: yield f'task {task!r} is none of {", ".join(MTEB)}'; return
@@ -108,13 +119,15 @@ def mteb_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
         try: score = find_metric(entry, TARGET[target].metrics[0], pair.replace(' ', '-'))
         except XltError as e: yield str(e); continue
         yield score_row(target, language, 100 * score, version, MANIFEST[test_split(target, language)]
-                  if not TARGET[target].mined else None)
+                        if not TARGET[target].mined else None)
     if not there: yield f'no test scores in a language of {target}; there is {", ".join(splits) or "nothing"}'
 
 # %% ../../nbs/reporting/05_interop.ipynb #xf1180da
 HARNESS = names_in('lm-eval')
 
-def harness_version(data: dict, key: str) -> str:
+def harness_version(data: dict,  # what the file holds
+                    key: str,  # of the task in the file
+                   ) -> str:
     "Which version of a task, with how many examples in the prompt, on which split."
     shots = (data.get('n-shot') or {}).get(key, (data.get('config') or {}).get('num_fewshot'))
     config, version = (data.get('configs') or {}).get(key) or {}, (data.get('versions') or {}).get(key)
@@ -122,27 +135,35 @@ def harness_version(data: dict, key: str) -> str:
             config.get('test_split') or config.get('validation_split')]
     return ' '.join(str(part) for part in said if part is not None)
 
-def harness_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
+def harness_rows(data: dict,  # what the file holds
+                 where: str,  # the file, for messages
+                 asked: dict,  # options of the command: `target`, `language`, `record`, …
+                ) -> Iterator[dict | str]:
     "The scores of XTREME's tasks in a `results_….json`; other tasks and groups of tasks are passed over."
     for key, scores in data['results'].items():
         task, _, rest = key.partition('_')
         language, *question = rest.split('_')
         target = HARNESS.get(task)
         if not target or language not in TARGET[target].languages: continue
-        if question and question != [language]: yield f'{key}: context and question are in two languages, which XTREME does not test'; continue
+        if question and question != [language]:
+            yield f'{key}: context and question are in two languages, which XTREME does not test'
+            continue
         plain = {name.split(',')[0]: value
                  for name, value in sorted(scores.items(), key=lambda s: s[0].endswith(',none'))}
         try: score = find_metric(plain, TARGET[target].metrics[0], key)
         except XltError as e: yield str(e); continue
         samples = (data.get('n-samples') or {}).get(key)
         yield score_row(target, language, 100 * score, harness_version(data, key),
-                  samples['effective'] if isinstance(samples, dict) else samples)
+                        samples['effective'] if isinstance(samples, dict) else samples)
 
 # %% ../../nbs/reporting/05_interop.ipynb #x66bb35a
 TRAINER = re.compile(r'(eval|predict|test)_(?:(.+)_)?(accuracy|acc|f1|F1|exact_match|em|exact)')
 
-def trainer_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
-    "The score of a file of the Trainer, of the target and in the language that are asked for."
+def trainer_rows(data: dict,  # what the file holds
+                 where: str,  # the file, for messages
+                 asked: dict,  # options of the command: `target`, `language`, `record`, …
+                ) -> Iterator[dict | str]:
+    "The scores in a file of the Trainer, for the target and language asked for."
     if not asked.get('target'): yield 'files of the Trainer name no task: say --target'; return
     target, found = asked['target'], [(m, key) for key in data if (m := TRAINER.fullmatch(key))
                                       and m[3] in METRIC_NAMES[TARGET[asked['target']].metrics[0]]]
@@ -152,16 +173,24 @@ def trainer_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
     for m, key in found:
         language = language_code(m[2]) if m[2] else asked.get('language')
         if m[1] != split or (m[2] and asked.get('language') not in (None, language)): continue
-        if language not in TARGET[target].languages: yield f'{key}: {f"{m[2]!r} is no language of {target}" if m[2] else "the file names no language: say --language"}'; continue
+        if language not in TARGET[target].languages:
+            why = f'{m[2]!r} is no language of {target}' if m[2] else 'the file names no language: say --language'
+            yield f'{key}: {why}'
+            continue
         n = data.get(f'{split}_{m[2]}_samples') if m[2] else data.get(f'{split}_samples')
         yield score_row(target, language, trainer_percent(target, data[key]), f'transformers {target} {split}', n)
 
-def trainer_percent(target: str, score: float) -> float:
-    "A score of transformers' examples in percent: they have those of answers in percent and all others as shares of one."
+def trainer_percent(target: str,  # name of the task
+                    score: float,  # as in the file
+                   ) -> float:
+    "A score of transformers' examples in percent: they give F1 of answers in percent, and all else as a fraction."
     return score if TARGET[target].kind == 'span' else 100 * score
 
 # %% ../../nbs/reporting/05_interop.ipynb #x05954aa
-def xlt_score_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
+def xlt_score_rows(data: dict,  # what `xlt score --json` printed
+                   where: str,  # the file, for messages
+                   asked: dict,  # options of the command: `target`, `language`, `record`, …
+                  ) -> Iterator[dict | str]:
     "The scores that `xlt score --json` printed."
     for target, metrics in data['detailed'].items():
         if target not in TARGET: yield f'{target} is not a task of XTREME'; continue
@@ -171,24 +200,30 @@ def xlt_score_rows(data: dict, where: str, asked: dict) -> Iterator[dict | str]:
 
 SUMEVAL = names_in('litmus')
 
-def sumeval_rows(data: list, where: str, asked: dict) -> Iterator[dict | str]:
+def sumeval_rows(data: list,  # a list of records
+                 where: str,  # the file, for messages
+                 asked: dict,  # options of the command: `target`, `language`, `record`, …
+                ) -> Iterator[dict | str]:
     "The scores of one record of SumEval."
     target = asked.get('target') or SUMEVAL.get(Path(where).name.split('_')[0])
     record = asked.get('record') or (1 if len(data) == 1 else None)
     if not target: yield 'files of SumEval name no task: say --target'; return
-    if not record or record > len(data): yield f'{len(data)} records, one for each mixture of training data: say which with --record'; return
+    if not record or record > len(data):
+        yield f'{len(data)} records, one for each mixture of training data: say which with --record'
+        return
     for language, score in data[record - 1]['eval_results'].items():
         if language in TARGET[target].languages: yield score_row(target, language, 100 * score, f'litmus {target}')
 
 # %% ../../nbs/reporting/05_interop.ipynb #x161601a
 TOOLKIT_READERS = {'jiant': jiant_rows, 'mteb': mteb_rows, 'lm-eval': harness_rows, 'transformers': trainer_rows,
-           'xlt': xlt_score_rows, 'litmus': sumeval_rows}
+                   'xlt': xlt_score_rows, 'litmus': sumeval_rows}
 SYNONYMS = {'lm-evaluation-harness': 'lm-eval', 'lm-eval-harness': 'lm-eval', 'harness': 'lm-eval',
             'hf': 'transformers', 'huggingface': 'transformers', 'trainer': 'transformers',
             'sumeval': 'litmus', 'score': 'xlt'}
 BY_HAND = 'make a table of it: one row per score, with the columns intermediate, target, language, metric, score'
 
-def toolkit_named(word: str) -> str | None:
+def toolkit_named(word: str,  # as typed
+                 ) -> str | None:
     "The toolkit of this name, or None."
     word = word.casefold().replace('_', '-')
     return SYNONYMS.get(word, word if word in TOOLKIT_READERS else None)
@@ -206,10 +241,13 @@ def detect_toolkit(data) -> str | None:  # one of `TOOLKIT_READERS`, the name of
     return 'transformers' if any(TRAINER.fullmatch(key) for key in data) else None
 
 # %% ../../nbs/reporting/05_interop.ipynb #x60f4f9a
-# where a file says which version of its toolkit made it
+# keys under which a file gives the version of its toolkit
 VERSION_KEYS = ('mteb_version', 'lm_eval_version', 'transformers_version', 'git_hash')
 
-def read_results(path: Path, toolkit: str | None, asked: dict) -> Iterator[dict | str]:
+def read_results(path: Path,  # of the file
+                 toolkit: str | None,  # one of `TOOLKIT_READERS`; None: as the file shows
+                 asked: dict,  # options of the command: `target`, `language`, `record`, …
+                ) -> Iterator[dict | str]:
     "The rows of a result file, and a sentence for each score that was left out."
     data = read_result_json(path)
     found = detect_toolkit(data)
@@ -217,7 +255,9 @@ def read_results(path: Path, toolkit: str | None, asked: dict) -> Iterator[dict 
         raise XltError(f'{path}: a file of {found}, not of {toolkit}: '
                        f'{f"xlt convert {found} {Path(path).name} …" if found in TOOLKIT_READERS else BY_HAND}')
     if not toolkit and found not in TOOLKIT_READERS:
-        raise XltError(f'{path}: {f"a file of {found}, which is not read" if found else f"of none of the toolkits that are read ({chr(44).join(TOOLKIT_READERS)})"}; {BY_HAND}')
+        known = ', '.join(TOOLKIT_READERS)
+        what = f'a file of {found}, which is not supported' if found else f'of none of the supported toolkits ({known})'
+        raise XltError(f'{path}: {what}; {BY_HAND}')
     toolkit = toolkit or found
     if not isinstance(data, list if toolkit == 'litmus' else dict):
         raise XltError(f'{path}: a JSON {"list" if toolkit == "litmus" else "object"} is wanted, '
@@ -232,13 +272,17 @@ def read_results(path: Path, toolkit: str | None, asked: dict) -> Iterator[dict 
 
 # %% ../../nbs/reporting/05_interop.ipynb #xdaf9f54
 def convert_results(toolkit: str | None,  # of `TOOLKIT_READERS`; None: as each file shows
-         paths: list[Path], study: str, intermediate: str, seed: int = 0,
-         examples: int | None = None,  # in each test set where the file does not say
-         **asked,  # `target`, `language`, `record`, for files that do not say
-        ) -> tuple[pd.DataFrame, list[str]]:  # columns `SCORE_COLUMNS`, `version` and `source`; what was left out
+                    paths: list[Path],  # result files
+                    study: str,  # name for the table
+                    intermediate: str,  # name of the intermediate task
+                    seed: int = 0,  # of the runs
+                    examples: int | None = None,  # in each test set where the file does not say
+                    **asked,  # `target`, `language`, `record`, for files that do not say
+                   ) -> tuple[pd.DataFrame, list[str]]:  # with `version` and `source`; what was left out
     "The result files of other toolkits as rows of the tidy table."
     if toolkit and not toolkit_named(toolkit):
-        raise XltError(f'toolkit {toolkit!r} is unknown{nearest(toolkit, TOOLKIT_READERS)}; choose from {", ".join(TOOLKIT_READERS)}')
+        raise XltError(f'toolkit {toolkit!r} is unknown{nearest(toolkit, TOOLKIT_READERS)}; '
+                       f'choose from {", ".join(TOOLKIT_READERS)}')
     if asked.get('target') not in (None, *TARGET):
         raise XltError(f'--target {asked["target"]} is unknown{nearest(asked["target"], TARGET)}; '
                        f'choose from {", ".join(TARGET)}')
@@ -260,10 +304,13 @@ def skipped_lines(left_out: list[tuple[Path, str]]) -> list[str]:  # of `key: re
     return [f'{path}: {named(found)}{": " if found[0] else ""}{reason}' for (path, reason), found in keys.items()]
 
 # %% ../../nbs/reporting/05_interop.ipynb #x631fdf7
-def add_scores(table: pd.DataFrame, path: Path) -> tuple[int, list[str]]:  # rows in the file then; what its reader should know
-    "Write rows of the tidy table to a file, after those that are there."
+def add_scores(table: pd.DataFrame,  # from `convert_results`
+               path: Path,  # a CSV file; made if absent
+              ) -> tuple[int, list[str]]:  # rows in the file then; remarks for the reader
+    "Append rows of the tidy table to a file."
     old = check_cells(read_as_text(path), str(path)) if Path(path).exists() else table[:0]
-    both = check_cells(pd.concat([old, table], ignore_index=True) if len(old) else table, f'{path}, with what is to be added')
+    both = check_cells(pd.concat([old, table], ignore_index=True) if len(old) else table,
+                       f'{path}, with what is to be added')
     same = both[both.duplicated(SCORE_COLUMNS[1:4] + SCORE_COLUMNS[5:6])]
     if len(same):
         raise XltError(f'{path if len(old) else "the files"}: '
@@ -288,15 +335,17 @@ configs:
 
 {sentence}
 
-Scores of an [xlt](https://github.com/xlt-study/xlt) study: a multilingual encoder, an English intermediate task, an English target task, tested
-zero-shot in every language. Made from commit {commit}; `params.yaml` is the whole study.
+Scores of an [xlt](https://github.com/xlt-study/xlt) study: a multilingual encoder, an English intermediate task,
+an English target task, evaluated zero-shot in every language.
+Made from commit {commit}; `params.yaml` is the whole study.
 
 | table | one row for each | columns |
 |---|---|---|
 | `scores` | intermediate task, target task, language, seed | {columns} |
 | `predictions` | test example | those of the score, and id, gold, prediction, correct |
 
-`intermediate` is `none` for the baseline; scores are from 0 to 100; degradation is the baseline's score less the other's.
+`intermediate` is `none` for the baseline; scores are from 0 to 100; degradation is the baseline's
+score minus the other's.
 """
 
 # %% ../../nbs/reporting/05_interop.ipynb #x7d56919
@@ -321,8 +370,9 @@ tags: [multilingual, intermediate-task-training]
 
 # {name} of {study}
 
-The encoder of the [xlt](https://github.com/xlt-study/xlt) study {study} {after}, seed {seed}: {family} of {layers} layers of {hidden}, made for
-research on transfer between languages and for nothing else. Fingerprint {fingerprint}; {steps}
+The encoder of the [xlt](https://github.com/xlt-study/xlt) study {study} {after}, seed {seed}:
+{family} of {layers} layers of {hidden}, made only for research on cross-lingual transfer.
+Fingerprint {fingerprint}; {steps}
 
 ```python
 from transformers import AutoModel, AutoTokenizer
@@ -330,15 +380,18 @@ model, tokenizer = AutoModel.from_pretrained('.'), AutoTokenizer.from_pretrained
 ```
 """
 
-def license_of(study: Study) -> str:
-    "For a card: ours for the lab's data; what is made from other people's has theirs, which differ by data set."
+def license_of(study: Study,  # that is exported
+              ) -> str:
+    "The licence for a card: ours for lab data; other data keep their own, which differ by data set."
     return 'apache-2.0' if study.source.is_made_up and study.encoder.kind == 'scratch' else 'other'
 
-def model_card(study: Study, run: Run) -> str:
-    "What a kept checkpoint is, for its README."
+def model_card(study: Study,  # the study
+               run: Run,  # with the checkpoint
+              ) -> str:
+    "The README of a kept checkpoint."
     config, history = read_result_json(run.folder / 'checkpoint' / 'config.json'), result(run).get('history') or {}
-    after = f'after the intermediate task {run.intermediate}' if run.intermediate not in (None,
-                                                                                          'none') else 'before any intermediate task'
+    trained = run.intermediate not in (None, 'none')
+    after = f'after the intermediate task {run.intermediate}' if trained else 'before any intermediate task'
     steps = (f'{history["steps"]:,} steps, the best development score {history["best"]:.1f} %.' if 'best' in history
              else 'the starting point of every run.')
     base = f'\nbase_model: {json.dumps(study.encoder.origin)}' if study.encoder.origin else ''
@@ -350,8 +403,8 @@ def model_card(study: Study, run: Run) -> str:
 
 # %% ../../nbs/reporting/05_interop.ipynb #x1a6f1c4
 def export_study(study: Study, folder: Path | str,  # a new one
-          ) -> dict[str, int]:  # rows of each table; `models`: checkpoints
-    "Write a study as a folder for the hub: tables as Parquet, a data card, and the kept checkpoints, each with its card."
+                ) -> dict[str, int]:  # rows of each table; `models`: checkpoints
+    "Write a study as a folder for the hub: Parquet tables, kept checkpoints, and a card for each."
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise XltError(f'{folder} is not an empty folder: name a new one')

@@ -13,17 +13,17 @@ import pandas as pd
 from ..languages.measures import languages, resource
 from ..tasks.cards import INTERMEDIATE, TARGET
 from .degradation import degradations, effects_of, permutation_null, split_groups
-from .robustness import contrast, freedman_lane, noise_bound_from_rows, noise_from_seeds, noise_share_of, covariate_basis
+from .robustness import contrast, covariate_basis, freedman_lane, noise_bound_from_rows, noise_from_seeds, noise_share_of
 from .comparisons import MARGIN, rate_with_interval
 from .dose import dose
 from .simulation import coverage, simulate_studies, simulation_table, truth
 
 # %% ../../nbs/stats/09_calibration.ipynb #c005
 def sample_places(n: int,  # languages beside English
-                seed: int,  # of the draw
-                complete: bool = False,  # every language in every task, instead of XTREME's coverage
-               ) -> pd.DataFrame:  # `target`, `language`
-    "XTREME's coverage, cut down to some of its languages."
+                  seed: int,  # of the draw
+                  complete: bool = False,  # every language in every task, instead of XTREME's coverage
+                 ) -> pd.DataFrame:  # `target`, `language`
+    "XTREME's coverage, restricted to a sample of its languages."
     codes = resource().drop('en').index
     kept = codes if n == len(codes) else np.random.default_rng(seed).choice(codes, n, replace=False)
     if complete: return pd.DataFrame(list(product(TARGET, kept)), columns=['target', 'language'])
@@ -31,10 +31,10 @@ def sample_places(n: int,  # languages beside English
 
 # %% ../../nbs/stats/09_calibration.ipynb #c008
 def cell_tables(values: np.ndarray,  # `(study, intermediate, place)`
-              places: pd.DataFrame,  # `target`, `language`
-              codes: list[str],  # languages wanted
-             ) -> np.ndarray:  # `(study, cell, language)`, NaN where not tested; targets vary fastest
-    "What was measured at places, as a table of cells and languages."
+                places: pd.DataFrame,  # `target`, `language`
+                codes: list[str],  # languages wanted
+               ) -> np.ndarray:  # `(study, cell, language)`, NaN where not tested; targets vary fastest
+    "Arrange values by cell and language."
     targets, at = list(places.target.unique()), {c: i for i, c in enumerate(codes)}
     kept = places.language.isin(codes).to_numpy()
     out = np.full((*values.shape[:2], len(targets), len(codes)), np.nan)
@@ -55,7 +55,8 @@ def permutation_ps(effects: np.ndarray,  # `(study, language)` of both groups, t
 
 def welch_ps(low: np.ndarray, high: np.ndarray,  # `(study, language)`
              real: float = 0.,  # the difference that is tested
-             alternative: str = 'two-sided') -> np.ndarray:  # `(study,)`
+             alternative: str = 'two-sided',  # as in SciPy
+            ) -> np.ndarray:  # `(study,)`
     "The p-values of Welch's test of many studies."
     from scipy.stats import ttest_ind
     return ttest_ind(low - real, high, axis=1, equal_var=False, nan_policy='omit', alternative=alternative).pvalue
@@ -68,14 +69,15 @@ def level_adjusted_ps(effects: np.ndarray, level: np.ndarray,  # `(study, langua
     "The level-adjusted comparison of many studies, one after the other."
     rows = []
     for y, covariate in zip(effects, level):
-        estimate, p_value = freedman_lane(y, low, covariate_basis(np.column_stack([middle, covariate]), len(y)), 0, 5000, draws)
+        estimate, p_value = freedman_lane(y, low, covariate_basis(np.column_stack([middle, covariate]), len(y)), 0,
+                                          5000, draws)
         rows.append(dict(adjusted=estimate, p_adjusted=p_value(0.), held_adjusted=p_value(real) >= .05))
     return pd.DataFrame(rows)
 
 def naive_tests(loss: np.ndarray, base: np.ndarray,  # `(study, cell, language)`
-          effects: np.ndarray, low: np.ndarray, high: np.ndarray,  # `(study, language)`; `(language,)` boolean
-         ) -> pd.DataFrame:  # p-values and differences, a row per study
-    "What a hasty analyst might have reported."
+                effects: np.ndarray, low: np.ndarray, high: np.ndarray,  # `(study, language)`; `(language,)` boolean
+               ) -> pd.DataFrame:  # p-values and differences, a row per study
+    "Tests that ignore the structure of the data, for comparison."
     rest, raw, start = loss - np.nanmean(loss, 2, keepdims=True), np.nanmean(loss, 1), effects_of(base)
     centred, flat = np.nanmean(rest, 1), lambda who: rest[:, :, who].reshape(len(rest), -1)
     both = np.r_[np.flatnonzero(low), np.flatnonzero(high)]
@@ -88,13 +90,13 @@ def naive_tests(loss: np.ndarray, base: np.ndarray,  # `(study, cell, language)`
 
 # %% ../../nbs/stats/09_calibration.ipynb #a3d1e001
 def simulate_block(studies: int,  # how many
-          seed: int,  # of the block, and of the choice of its languages
-          n: int = 39,  # languages
-          slope: float = 0., difference: float = 0.,  # the truth, as in `xlt.stats.simulation.simulate_studies`
-          complete: bool = False,  # every language in every task
-          mixed: int = 0,  # to how many of the studies the mixed model is fitted
-          **design,  # as in `xlt.stats.simulation.simulate_studies`
-         ) -> pd.DataFrame:  # one row per study
+                   seed: int,  # of the block, and of the choice of its languages
+                   n: int = 39,  # languages
+                   slope: float = 0., difference: float = 0.,  # the truth, as in `simulate_studies`
+                   complete: bool = False,  # every language in every task
+                   mixed: int = 0,  # to how many of the studies the mixed model is fitted
+                   **design,  # as in `xlt.stats.simulation.simulate_studies`
+                  ) -> pd.DataFrame:  # one row per study
     "Simulate studies of the same coverage and analyse them in every way."
     places, measure = sample_places(n, seed, complete), resource()
     score = simulate_studies(studies, slope, difference, seed=seed, places=places, **design)
@@ -109,7 +111,7 @@ def simulate_block(studies: int,  # how many
     real, a, b = truth(slope, difference, codes), effects[:, low], effects[:, high]
     share = noise_share_of(effects, low * 1 - high,
                      noise_from_seeds([cell_tables(score[:, :1, :, s], places, codes) for s in range(score.shape[3])]),
-                     noise_bound_from_rows(loss, np.tile(np.arange(places.target.nunique()), mean.shape[1] - 1)))
+                           noise_bound_from_rows(loss, np.tile(np.arange(places.target.nunique()), mean.shape[1] - 1)))
     both = np.hstack([a, b])
     out = pd.DataFrame(dict(n=n, truth=real, estimate=a.mean(1) - b.mean(1),
                             p_permutation=permutation_ps(both, a.shape[1]),
@@ -136,7 +138,8 @@ def trials(studies: int,  # how many
     "Simulate and analyse many studies, in blocks; where only some languages take part, each block draws its own."
     sizes = [min(STUDIES_PER_BLOCK, studies - at) for at in range(0, studies, STUDIES_PER_BLOCK)]
     fits = [min(max(mixed - at, 0), STUDIES_PER_BLOCK) for at in range(0, studies, STUDIES_PER_BLOCK)]
-    return pd.concat([simulate_block(size, first + k, mixed=fit, **design) for k, (size, fit) in enumerate(zip(sizes, fits))],
+    return pd.concat([simulate_block(size, first + k, mixed=fit, **design)
+                      for k, (size, fit) in enumerate(zip(sizes, fits))],
                      ignore_index=True)
 
 # %% ../../nbs/stats/09_calibration.ipynb #c016
@@ -147,7 +150,7 @@ WAYS = {'p_permutation': 'permutation of languages', 'p_adjusted': 'adjusted for
 # %% ../../nbs/stats/09_calibration.ipynb #c017
 def rejections(found: pd.DataFrame,  # from `trials`
                alpha: float = .05) -> pd.DataFrame:  # one row per way to analyse
-    "How often each way calls the difference significant."
+    "How often each test calls the difference significant."
     return pd.DataFrame({name: rate_with_interval(found[p].dropna() < alpha)
                          for p, name in WAYS.items() if p in found
                          and found[p].notna().any()}).T.astype({'studies': int})

@@ -20,13 +20,13 @@ from .dose import own_families
 from .robustness import contrast, covariate_basis
 
 # %% ../../nbs/stats/05_comparisons.ipynb #c007
-MARGIN = 1.  # points; a smaller difference between the groups is called none
+MARGIN = 1.  # points; a smaller difference between the groups counts as none
 
 # %% ../../nbs/stats/05_comparisons.ipynb #c008
 def equivalence(low, high,  # values of the languages in each group, points
                 margin: float = MARGIN,  # points
                ) -> dict:  # p-value of the larger one-sided test, 90 % interval, verdict
-    "Are the groups equal to within the margin? Two one-sided Welch tests; a group of fewer than three languages, or of equal values, has no verdict."
+    "Two one-sided Welch tests of equality to within a margin; None for fewer than three languages in a group."
     from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
     out = dict(margin=margin, p_value=None, ci_low=None, ci_high=None, equivalent=False)
     if min(len(low), len(high)) < FEW: return out
@@ -38,9 +38,10 @@ def equivalence(low, high,  # values of the languages in each group, points
 # %% ../../nbs/stats/05_comparisons.ipynb #c011
 @lru_cache
 def effect_size(k: int, m: int,  # languages in each group
-                power: float, alpha: float,
-                studies: int = 2000) -> float:  # standard deviations
-    "The true difference that the permutation test of groups so small finds with this power, from simulated normal values."
+                power: float, alpha: float,  # 0 to 1
+                studies: int = 2000,  # simulated
+               ) -> float:  # standard deviations
+    "The true difference that the permutation test detects with this power, by simulation from normal values."
     noise, within = np.random.default_rng(0).standard_normal((studies, k + m)), np.zeros((comb(k + m, k), k + m))
     for row, chosen in zip(within, combinations(range(k + m), k)): row[list(chosen)] = 1
     def found(difference):
@@ -53,9 +54,9 @@ def effect_size(k: int, m: int,  # languages in each group
     return high
 
 def minimum_detectable_effect(low, high,  # values of the languages in each group, points
-                              power: float = .8, alpha: float = .05,
+                              power: float = .8, alpha: float = .05,  # 0 to 1
                              ) -> float | None:  # points; None: no effect however large could be significant
-    "The smallest true difference that this study would probably have found."
+    "The smallest true difference that this study had the power to detect."
     from statsmodels.stats.power import TTestIndPower
     k, m = len(low), len(high)
     if min(k, m) < 2 or (1 + (k == m)) / comb(k + m, k) > alpha: return None
@@ -66,7 +67,7 @@ def minimum_detectable_effect(low, high,  # values of the languages in each grou
 
 # %% ../../nbs/stats/05_comparisons.ipynb #c022
 def adjust_p_values(rows: list[dict], column: str,  # of raw p-values; None is skipped
-          ) -> list[dict]:  # with `<column>_holm` and `<column>_bh`
+                   ) -> list[dict]:  # with `<column>_holm` and `<column>_bh`
     "Adjust p-values over all rows that have one."
     from statsmodels.stats.multitest import multipletests
     raw = [r[column] for r in rows if r[column] is not None]
@@ -79,9 +80,9 @@ def adjust_p_values(rows: list[dict], column: str,  # of raw p-values; None is s
 def by_task(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
             column: str,  # `intermediate` or `target`
             low: list[str], high: list[str],  # codes of the two groups
-            seed: int = 0,  # of the random dealings
-           ) -> list[dict]:  # one per task: `mean` raw degradation and low minus high, points; `baseline_low`, percent; p-values also adjusted over tasks
-    "The comparison, task by task."
+            seed: int = 0,  # of the random assignments
+           ) -> list[dict]:  # `mean` degradation and low minus high, points; `baseline_low`, percent; adjusted p-values
+    "Compare the groups within the cells of each task."
     rows = []
     for task, part in lost.groupby(column):
         values = language_effects(part)
@@ -120,9 +121,9 @@ def rank_correlation(x: np.ndarray, y: np.ndarray,  # resource and degradation o
 
 # %% ../../nbs/stats/05_comparisons.ipynb #c023
 def cell_tests(lost: pd.DataFrame,  # from `degradations`
-          measure: pd.Series,  # resource, indexed by language code
-          low: list[str], high: list[str],  # codes of the two groups
-         ) -> list[dict]:  # one per (intermediate, target)
+               measure: pd.Series,  # resource, indexed by language code
+               low: list[str], high: list[str],  # codes of the two groups
+              ) -> list[dict]:  # one per (intermediate, target)
     "Rank correlation, rank test and effect sizes of every cell."
     rows = []
     for (intermediate, target), part in lost.groupby(CELL):
@@ -137,19 +138,22 @@ def cell_tests(lost: pd.DataFrame,  # from `degradations`
 FAMILY_CORRELATION = .3  # correlation of the effects of two languages of one family
 
 def rate_with_interval(hits,  # boolean, one per study
-        ) -> dict:  # share with its 95 % Monte-Carlo interval
-    "How often, and how precisely we know it."
+                      ) -> dict:  # share with its 95 % Monte-Carlo interval
+    "A rate with its confidence interval (Wilson)."
     from statsmodels.stats.proportion import proportion_confint
     hits = np.asarray(hits, bool)
     low, high = proportion_confint(int(hits.sum()), len(hits), method='wilson')
     return dict(rate=float(hits.mean()), mc_low=float(low), mc_high=float(high), studies=len(hits))
 
-def family_alarms(effects: pd.Series, level: pd.Series,  # language effects of the loss and of the level, indexed by code
+def family_alarms(effects: pd.Series,  # language effects of the loss, indexed by code
+                  level: pd.Series,  # language effects of the level
                   low: list[str], high: list[str],  # codes of the two groups
                   family: pd.Series,  # by language code; a language without one is its own
-                  studies: int = 10_000, kin: float = FAMILY_CORRELATION, alpha: float = .05,
+                  studies: int = 10_000,  # simulated
+                  kin: float = FAMILY_CORRELATION,  # correlation within a family
+                  alpha: float = .05,  # level of significance
                  ) -> dict:  # `correlation`; rates of `primary` and `level_adjusted` (None: cannot be estimated)
-    "How often the comparisons of these groups find a difference where resource makes none but families are alike."
+    "How often each comparison raises a false alarm where languages of one family are alike."
     codes = [*low, *high, *(c for c in level.index if c not in low + high)]
     kind = pd.factorize(np.array(own_families(codes, family)))[0]
     rng, k, m = np.random.default_rng(0), len(low), len(high)
@@ -188,24 +192,25 @@ def by_kind(values: pd.Series,  # one per language, points
     return sorted(rows, key=lambda r: (-r['n'], r[kind.name]))
 
 # %% ../../nbs/stats/05_comparisons.ipynb #x8e5f667
-def half_width(values) -> float | None:  # None: fewer than three languages
+def half_width(values,  # one per language
+              ) -> float | None:  # None: fewer than three languages
     "Half of the 95 % interval of a mean, from the scatter of the languages (Student's t)."
     from scipy.stats import sem, t
     return float(t.ppf(.975, len(values) - 1) * sem(values)) if len(values) >= FEW else None
 
 def compare_variants(scores: pd.DataFrame,  # a checked tidy table
-                  measure: pd.Series,  # resource of each language, indexed by code
-                  how: str = 'tertiles', pivot: str = 'en', seed: int = 0,
-                 ) -> pd.DataFrame:  # one row per variant that has scores in common with its plain form; gains in points: `low`, `high` and half of their intervals, `estimate` (low minus high) with interval and p-value
-    "What each variant of an intermediate task gains over its plain form, in low- and in high-resource languages."
+                     measure: pd.Series,  # resource of each language, indexed by code
+                     how: str = 'tertiles', pivot: str = 'en', seed: int = 0,  # as in `primary`
+                    ) -> pd.DataFrame:  # a row per variant; gains in points, with intervals
+    "What each variant of an intermediate task gains over its plain form, in low- and high-resource languages."
     scores = comparable_scores(scores, measure, pivot)[0]
     rows, there = [], set(scores.intermediate)
     for name in sorted(there & set(VARIANTS)):
         plain = VARIANTS[name].base
         if name == plain or plain not in there: continue
         two = scores[scores.intermediate.isin([plain, name])]
-        two = two[two.groupby(['target',
-                               'language']).intermediate.transform('nunique') == 2].replace({'intermediate': {plain: 'none'}})
+        shared = two.groupby(['target', 'language']).intermediate.transform('nunique') == 2
+        two = two[shared].replace({'intermediate': {plain: 'none'}})
         try: found = primary(two, measure, how, pivot, seed)
         except XltError: continue  # they have too few languages in common
         kept, groups = connected(degradations(two, pivot))[0], found['groups']

@@ -12,8 +12,8 @@ from ..common.text import number, p_text, percent
 
 # %% ../../nbs/stats/06_conclusion.ipynb #c029
 def evidence_text(found: dict,  # with interval, p-value and, from `compare_groups`, numbers of languages
-            ) -> str:
-    "Interval, p-value and numbers of languages, for a bracket in prose."
+                 ) -> str:
+    "Interval, p-value and numbers of languages, for a parenthesis."
     interval = ('' if found['ci_low'] is None else f'95 % interval {number(found["ci_low"])} to '
                                                    f'{number(found["ci_high"])}, ')
     groups = f', {found["n_low"]} against {found["n_high"]} languages' if 'n_low' in found else ''
@@ -21,7 +21,7 @@ def evidence_text(found: dict,  # with interval, p-value and, from `compare_grou
 
 # %% ../../nbs/stats/06_conclusion.ipynb #c030
 def side_of_zero(found: dict,  # with `ci_low` and `ci_high`
-        ) -> int:  # 1: above zero, -1: below, 0: neither, or no interval
+                ) -> int:  # 1: above zero, -1: below, 0: neither, or no interval
     "On which side of zero an interval lies."
     return 0 if found['ci_low'] is None else int(found['ci_low'] > 0) - int(found['ci_high'] < 0)
 
@@ -34,15 +34,16 @@ def verdict(analysis: dict,  # with `primary`, `level_adjusted` and `equivalence
 
 # %% ../../nbs/stats/06_conclusion.ipynb #c031
 def loss_text(found: dict,  # with estimate, interval and p-value
-           ) -> str:
+             ) -> str:
     "How many points more or less, with the evidence."
     if found['estimate'] is None: return 'a number of points that cannot be estimated'
-    return f'{number(abs(found["estimate"]))} points {"less" if found["estimate"] < 0 else "more"} ({evidence_text(found)})'
+    return (f'{number(abs(found["estimate"]))} points {"less" if found["estimate"] < 0 else "more"} '
+            f'({evidence_text(found)})')
 
 def depends_line(raw: dict, fair: dict,  # `primary` and `level_adjusted`
-            margin: float,  # points
-           ) -> str:
-    "On what an undecided answer depends."
+                 margin: float,  # points
+                ) -> str:
+    "What an undecided answer depends on."
     if raw['ci_low'] is None: return 'With so few languages there is no interval, and nothing can be decided.'
     if fair['ci_low'] is None:
         return 'Whether that is due to the level at which they start cannot be told with so few languages.'
@@ -59,12 +60,11 @@ def depends_line(raw: dict, fair: dict,  # `primary` and `level_adjusted`
 # %% ../../nbs/stats/06_conclusion.ipynb #c032
 def power_line(smallest: float | None,  # from `minimum_detectable_effect`, points
               ) -> str:
-    "What an undecided study would have been able to see."
+    "What an undecided study had the power to detect."
     if smallest is None:
         return ('With so few languages, or where nothing varies, no difference, however large, '
                 'could have been significant.')
-    return (f'A study of this size would have found a true difference of {number(smallest)} points four times in five; '
-            'a smaller one may have escaped it.')
+    return f'A study of this size had 80 % power to detect a difference of {number(smallest)} points.'
 
 # %% ../../nbs/stats/06_conclusion.ipynb #c033
 def means_line(found: dict,  # `primary`
@@ -85,8 +85,9 @@ def seed_line(analysis: dict,  # with `seeds`
 # what a measure is of
 MEASURE_NOUNS = {'cc100_gib': 'pretraining text', 'corpus_sentences': 'pretraining text', 'wiki': 'Wikipedia'}
 
-def measure_noun(measure: str | None) -> str:
-    "What languages with none of a measure are without."
+def measure_noun(measure: str | None,  # its name; None: not known
+                ) -> str:
+    "The noun for a measure: what languages with a value of 0 lack."
     return MEASURE_NOUNS.get(measure, measure or 'text')
 
 def unseen_line(found: dict | None,  # from `of_unseen`
@@ -99,7 +100,8 @@ def unseen_line(found: dict | None,  # from `of_unseen`
     if not found['languages']: return out.strip()
     n, gaps = len(found['languages']), {k: found[k] | dict(n_low=len(found['languages']), n_high=found[k]['n'])
                                         for k in ('minus_low', 'minus_high')}
-    return (f'The {n} {"language" if n == 1 else "languages"} without any {measure_noun(measure)} are a group of their own: '
+    return (f'The {n} {"language" if n == 1 else "languages"} without any '
+            f'{measure_noun(measure)} are a group of their own: '
             f'they lost {loss_text(gaps["minus_low"])} than the low-resource ones, '
             f'{loss_text(found["same_level"])} than low-resource ones of the same level, '
             f'and {loss_text(gaps["minus_high"])} than the high-resource ones.{out}')
@@ -151,7 +153,7 @@ def undecided_sentences(analysis: dict,  # as in `conclusion`
             depends_line(raw, fair, analysis['equivalence']['margin']), *power]
 
 # %% ../../nbs/stats/06_conclusion.ipynb #con0conb
-def conclusion(analysis: dict,  # with `primary`, `level_adjusted`, `equivalence`, `minimum_detectable_effect` and, if it is known, `false_alarms`
+def conclusion(analysis: dict,  # from `xlt.stats.analysis.analyse_scores`
               ) -> dict:  # `verdict` and `sentence`
     "The answer in words, written from the numbers."
     raw, which = analysis['primary'], verdict(analysis)
@@ -164,7 +166,7 @@ def conclusion(analysis: dict,  # with `primary`, `level_adjusted`, `equivalence
 # %% ../../nbs/stats/06_conclusion.ipynb #x1891e7e
 def variant_line(row: dict,  # of `against_plain`
                 ) -> str:
-    "Whom a variant serves, in a sentence."
+    "Which languages a variant helps more, in a sentence."
     said = ('shows no clear difference between them' if row['p_value'] >= .05 else
             'serves the low-resource languages more' if row['estimate'] > 0
             else 'serves the high-resource languages more')

@@ -16,7 +16,7 @@ def cross_products(y: np.ndarray,  # `(n,)` response
                    X: np.ndarray,  # `(n, p)` fixed effects, intercept included
                    groups: list,  # for each grouping, the level of every row
                   ) -> dict:  # Z'Z, Z'[X y], [X y]'[X y] and the grouping of each column of Z
-    "What the fit needs to know of the data."
+    "The cross-products through which the data enter the fit."
     codes, sizes = zip(*((c, len(levels)) for c, levels in map(pd.factorize, groups)))
     Z = np.hstack([np.eye(k)[c] for c, k in zip(codes, sizes)])
     W = np.column_stack([X, y])
@@ -26,8 +26,8 @@ def cross_products(y: np.ndarray,  # `(n,)` response
 # %% ../../nbs/stats/03_dose.ipynb #c007
 def solve(theta: np.ndarray,  # one per grouping: s.d. of its intercepts over the residual s.d.
           data: dict,  # from `cross_products`
-         ) -> dict:  # criterion (REML deviance), its gradient by log theta², beta, its covariance, sigma (residual s.d.)
-    "Everything that follows from the relative standard deviations."
+         ) -> dict:  # REML criterion, its gradient by log theta², beta, its covariance, sigma (residual s.d.)
+    "Fit everything else, given the relative standard deviations."
     scale, which, p, n = theta[data['which']], data['which'], data['p'], data['n']
     A, ZW = scale[:, None] * data['ZZ'] * scale, scale[:, None] * data['ZW']
     big = which == np.bincount(which).argmax()
@@ -66,10 +66,10 @@ def fit_crossed(y: np.ndarray,  # `(n,)` response
     y, X = np.asarray(y, float), np.asarray(X, float)
     if not groups: return least_squares(y, X)
     data, k = cross_products(y, X, groups), len(groups)
-    def look(log):
+    def evaluate(log):
         at = solve(np.exp(log / 2), data)
         return at['criterion'], at['gradient']
-    end = minimize(look, np.zeros(k), jac=True, method='L-BFGS-B', bounds=[(-20, 20)] * k,
+    end = minimize(evaluate, np.zeros(k), jac=True, method='L-BFGS-B', bounds=[(-20, 20)] * k,
                    options=dict(ftol=1e-12, gtol=1e-6))
     theta = np.exp(end.x / 2)
     theta = np.where(theta < 1e-3, 0, theta)
@@ -80,27 +80,28 @@ def fit_crossed(y: np.ndarray,  # `(n,)` response
 def satterthwaite(theta: np.ndarray,  # one per grouping, at the minimum
                   data: dict,  # from `cross_products`
                   at: int,  # which coefficient
-                  step: float = 1e-3) -> float:  # of the logarithms, for derivatives
+                  step: float = 1e-3,  # of the logarithms, for derivatives
+                 ) -> float:
     "Degrees of freedom of a coefficient."
     live, sigma2 = np.flatnonzero(theta), solve(theta, data)['sigma'] ** 2
     size, n = len(live), data['n'] - data['p']
-    def look(log):  # changes of log theta² and of log sigma²: gradient of the deviance, variance of the coefficient
+    def evaluate(log):  # changes of log theta² and of log sigma²: gradient of the deviance, variance of the coefficient
         moved, s = theta.copy(), sigma2 * np.exp(log[-1])
         moved[live] *= np.exp(log[:-1] / 2)
         found = solve(moved, data)
         gradient = (found['trace'] - found['square'] / s)[live]
         return (np.append(gradient, n - n * found['sigma'] ** 2 / s),
                 found['covariance'][at, at] / found['sigma'] ** 2 * s)
-    ways = [(look(step * e), look(-step * e)) for e in np.eye(size + 1)]
+    ways = [(evaluate(step * e), evaluate(-step * e)) for e in np.eye(size + 1)]
     curve = np.array([(up[0] - down[0]) / (2 * step) for up, down in ways])
     slope = np.array([(up[1] - down[1]) / (2 * step) for up, down in ways])
     spread = slope @ np.linalg.pinv((curve + curve.T) / 2) @ slope * 2
-    return float(2 * look(np.zeros(size + 1))[1] ** 2 / spread) if spread > 0 else np.inf
+    return float(2 * evaluate(np.zeros(size + 1))[1] ** 2 / spread) if spread > 0 else np.inf
 
 # %% ../../nbs/stats/03_dose.ipynb #c014
 def dose_values(measure: pd.Series,  # resource by language code
-         ) -> pd.Series:  # powers of ten, or classes; of a language without text, that of the least
-    "What a slope is taken over: the logarithm of an amount, but a class as it is."
+               ) -> pd.Series:  # powers of ten, or classes; of a language without text, that of the least
+    "The regressor: the logarithm of an amount, or a class as it is."
     if is_classes(measure): return measure.astype(float)
     return np.log10(measure.clip(measure[measure > 0].min()))
 
@@ -113,9 +114,9 @@ def own_families(codes,  # language codes
     return [known.get(c, c) for c in codes]
 
 def random_intercepts(lost: pd.DataFrame,  # from `xlt.stats.degradation.degradations`
-               family: pd.Series | None,  # by language code; None: not considered
-              ) -> dict:  # name: the level of every row
-    "The random intercepts that these rows can tell apart from each other and from the residual; with one cell, none."
+                      family: pd.Series | None,  # by language code; None: not considered
+                     ) -> dict:  # name: the level of every row
+    "The random intercepts that these rows can tell apart from each other and from the residual."
     if lost.groupby(['intermediate', 'target']).ngroups == 1: return {}
     every = dict(language=lost.language, pair=lost.intermediate + '\t' + lost.target,
                  family=None if family is None else own_families(lost.language, family),
@@ -147,7 +148,7 @@ def dose(lost: pd.DataFrame,  # from `xlt.stats.degradation.degradations`
          measure: pd.Series,  # resource of each language, indexed by code
          family: pd.Series | None = None,  # by language code; None: not considered
         ) -> dict | None:  # slope with interval and p-value, standard deviations, points; None: nothing to fit
-    "Points lost per tenfold less resource, or per class less, by a mixed model; and the step to languages without any."
+    "Mixed model: points lost per tenfold (or class) less resource, and the step to languages without any."
     lost = lost[lost.language.map(measure).notna()]
     measure = measure[lost.language.unique()]
     none = without_text(measure)

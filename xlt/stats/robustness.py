@@ -29,13 +29,13 @@ def logit(score: pd.Series, n: pd.Series,  # percent, and of how many examples; 
 
 # %% ../../nbs/stats/04_robustness.ipynb #c007
 LOSS_SCALES = {'points': lambda d: d.degradation, 'relative': lambda d: 100 * d.degradation / d.baseline.clip(lower=1),
-          'logit': lambda d: logit(d.baseline, d.n) - logit(d.score, d.n)}
+               'logit': lambda d: logit(d.baseline, d.n) - logit(d.score, d.n)}
 SCALE_UNITS = {'points': 'points', 'relative': '% of the baseline', 'logit': 'log-odds'}
 
 # %% ../../nbs/stats/04_robustness.ipynb #c010
 def covariate_basis(covariates: np.ndarray | None,  # `(n, k)` to be held constant
-         n: int,
-        ) -> np.ndarray:  # `(n, r)` orthonormal columns
+                    n: int,  # number of rows, where there are no covariates
+                   ) -> np.ndarray:  # `(n, r)` orthonormal columns
     "A basis of the intercept and the covariates; dependent columns drop out."
     held = np.column_stack([np.ones(n)] + ([] if covariates is None else [covariates]))
     u, s, _ = np.linalg.svd(held, full_matrices=False)
@@ -58,7 +58,7 @@ def contrast(y: np.ndarray,  # `(n, k)` language values, k kinds of them
 
 # %% ../../nbs/stats/04_robustness.ipynb #884b7bdb
 def noise_from_seeds(base: list,  # for each seed `(…, target, language)` baseline scores, percent
-                 ) -> np.ndarray | None:  # `(…)` points squared; None: one seed
+                    ) -> np.ndarray | None:  # `(…)` points squared; None: one seed
     "Variance of a language's baseline effect, from the scatter of seeds."
     if len(base) < 2: return None
     per = np.stack([effects_of(scores) for scores in base])
@@ -69,9 +69,9 @@ def noise_from_seeds(base: list,  # for each seed `(…, target, language)` base
     return np.where(known, square, 0).sum(-1) / np.maximum(known.sum(-1), 1) if known.any() else None
 
 def noise_bound_from_rows(loss: np.ndarray,  # `(…, cell, language)` points; NaN where a language is not tested
-                 target: np.ndarray,  # `(cell,)` target task of each cell
-                ) -> np.ndarray | None:  # `(…)` points squared; None: one intermediate task
-    "An upper bound of the same, from what the rows of a target and language have in common."
+                          target: np.ndarray,  # `(cell,)` target task of each cell
+                         ) -> np.ndarray | None:  # `(…)` points squared; None: one intermediate task
+    "An upper bound of that variance, from what the rows of a target and language share."
     there = ~np.isnan(loss[(0,) * (loss.ndim - 2)])
     rest = np.where(there, loss - effects_of(loss)[..., None, :], 0)
     rest = np.where(there, rest - rest.sum(-1, keepdims=True) / np.maximum(there.sum(1)[:, None], 1), 0)
@@ -87,10 +87,11 @@ def noise_bound_from_rows(loss: np.ndarray,  # `(…, cell, language)` points; N
 
 # %% ../../nbs/stats/04_robustness.ipynb #c014
 def noise_share_of(effects: np.ndarray,  # `(…, language)` points
-             side: np.ndarray,  # `(language,)` group of each language
-             seeds: np.ndarray | None, rows: np.ndarray | None,  # `(…)` from `noise_from_seeds` and `noise_bound_from_rows`
-            ) -> np.ndarray:  # `(…)` 0 to 1
-    "The part of the variance of language effects, within groups, that is the luck of the baseline."
+                   side: np.ndarray,  # `(language,)` group of each language
+                   seeds: np.ndarray | None,  # `(…)` from `noise_from_seeds`
+                   rows: np.ndarray | None,  # `(…)` from `noise_bound_from_rows`
+                  ) -> np.ndarray:  # `(…)` 0 to 1
+    "The share of the variance of language effects, within groups, that is noise of the baseline."
     luck, most = (rows, .5) if seeds is None else (seeds, 1.)
     groups = [effects[..., side == g] for g in np.unique(side)]
     spread = sum(((v - v.mean(-1, keepdims=True)) ** 2).sum(-1) for v in groups) / max(len(side) - len(groups), 1)
@@ -98,10 +99,10 @@ def noise_share_of(effects: np.ndarray,  # `(…, language)` points
     return np.where(spread < 1e-12, .5, np.minimum(luck / np.maximum(spread, 1e-12), most))
 
 def baseline_noise_share(scores: pd.DataFrame,  # a checked tidy table, of the languages in `lost`
-               lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
-               low: list[str], high: list[str],  # codes of the two groups
-              ) -> float:  # 0 to 1
-    "The same of a table of scores."
+                         lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
+                         low: list[str], high: list[str],  # codes of the two groups
+                        ) -> float:  # 0 to 1
+    "The share of the baseline's noise in a table of scores."
     values = language_effects(lost)
     loss = lost.pivot(index=CELL, columns='language', values='degradation')[values.index]
     base = scores[(scores.intermediate == 'none') & scores.language.isin(values.index)]
@@ -115,17 +116,17 @@ def baseline_noise_share(scores: pd.DataFrame,  # a checked tidy table, of the l
 def level_of(lost: pd.DataFrame,  # from `degradations`
              share: float = .5,  # from `baseline_noise_share`
             ) -> pd.Series:  # percent
-    "How well a language does in a cell, whatever was trained in between."
+    "The level of a language in a cell, free of the baseline's noise."
     return lost.baseline - share * lost.degradation
 
 # %% ../../nbs/stats/04_robustness.ipynb #a3d1c003
 @lru_cache(2)
 def residual_orders(n: int,  # languages
-           seed: int = 0,  # of the random orders
-           limit: int = 200_000,  # at most so many are all tried
-           draws: int = 100_000,  # else so many at random
-          ) -> np.ndarray:  # `(order, n)` positions; the first is the real one
-    "The ways to deal out what is left over."
+                    seed: int = 0,  # of the random orders
+                    limit: int = 200_000,  # at most so many are all tried
+                    draws: int = 100_000,  # else so many at random
+                   ) -> np.ndarray:  # `(order, n)` positions; the first is the real one
+    "All permutations of the residuals, or random ones."
     if factorial(n) <= limit: return np.array(list(permutations(range(n))), np.int16)
     dealt = np.random.default_rng(seed).permuted(np.tile(np.arange(n, dtype=np.int16), (draws, 1)), axis=1)
     return np.vstack([np.arange(n, dtype=np.int16), dealt])
@@ -148,9 +149,10 @@ def freedman_lane(y: np.ndarray,  # `(n,)` language effects
 
 # %% ../../nbs/stats/04_robustness.ipynb #a3d1c004
 def interval_by_inversion(estimate: float, p_value,  # from `freedman_lane`
-                 step: float,  # to begin with, in the unit of the estimate; a standard error
-                 alpha: float = .05) -> tuple[float, float]:  # infinite where no difference is rejected
-    "The interval of a test, by bisection; zero is inside exactly if it is not rejected."
+                          step: float,  # to begin with, in the unit of the estimate; a standard error
+                          alpha: float = .05,  # one minus the coverage
+                         ) -> tuple[float, float]:  # infinite where no difference is rejected
+    "Invert a test by bisection; zero is inside the interval exactly if it is not rejected."
     zero, ends = p_value(0.) >= alpha, []
     for sign in (-1, 1):
         beyond = sign * -estimate > 0  # zero lies on this side
@@ -180,7 +182,8 @@ def level_adjusted(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
     if rough is None: return nothing
     if np.ptp(y) < 1e-12: return dict(estimate=0., ci_low=0., ci_high=0., p_value=1.)
     estimate, p_value = freedman_lane(y, is_low, basis, seed)
-    ends = interval_by_inversion(estimate, p_value, rough['se'].item()) if min(len(low), len(high)) >= FEW else (np.inf, np.inf)
+    ends = interval_by_inversion(estimate, p_value,
+                                 rough['se'].item()) if min(len(low), len(high)) >= FEW else (np.inf, np.inf)
     ends = ends if np.isfinite(ends).all() else (None, None)
     return dict(estimate=estimate, ci_low=ends[0], ci_high=ends[1], p_value=p_value(0.))
 
@@ -188,7 +191,7 @@ def level_adjusted(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
 def baseline_versions(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
                       low: list[str], high: list[str],  # codes of the two groups
                       share: float = .5,  # from `baseline_noise_share`
-                      seed: int = 0,  # of the random dealings
+                      seed: int = 0,  # of the random assignments
                      ) -> dict:  # for each version: estimate, interval, p-value, unit
     "The comparison in points, relative, in logits, and adjusted for the level."
     keep = ('estimate', 'ci_low', 'ci_high', 'p_value')
@@ -200,23 +203,26 @@ def baseline_versions(lost: pd.DataFrame,  # from `xlt.stats.degradation.connect
 
 # %% ../../nbs/stats/04_robustness.ipynb #c017
 def version_direction(found: dict,  # with estimate and p_value
-             alpha: float = .05) -> str:
-    "What one version says."
+                      alpha: float = .05,  # level of significance
+                     ) -> str:
+    "Whether low-resource languages lost more or less in one version, in words."
     if found['p_value'] is None: return 'cannot be estimated'
     if found['p_value'] >= alpha: return 'shows no clear difference'
     return f'says that low-resource languages lost {"more" if found["estimate"] > 0 else "less"}'
 
 # %% ../../nbs/stats/04_robustness.ipynb #c018
 VERSION_NAMES = {'points': 'the raw comparison', 'relative': 'the relative one', 'logit': 'the one in log-odds',
-         'adjusted': 'the one adjusted for the level'}
+                 'adjusted': 'the one adjusted for the level'}
 
 # %% ../../nbs/stats/04_robustness.ipynb #c019
 def agreement(found: dict,  # from `baseline_versions`
              ) -> dict:  # `agree`: all on one side, and all significant or none; and a `sentence`
-    "Whether the four versions agree, in words."
+    "Whether the four versions agree."
     says = {key: version_direction(found[key]) for key in VERSION_NAMES}
     sides = {np.sign(found[key]['estimate']) for key in VERSION_NAMES if found[key]['estimate'] is not None}
-    def size(v): return '' if v['estimate'] is None else ' (' + f'{v["estimate"]:+.2f}'.replace('-', '−') + f' {v.get("unit", "")}'.rstrip() + ')'
+    def size(v):
+        if v['estimate'] is None: return ''
+        return ' (' + f'{v["estimate"]:+.2f}'.replace('-', '−') + f' {v.get("unit", "")}'.rstrip() + ')'
     numbers = '; '.join(f'{name} {says[key]}{size(found[key])}' for key, name in VERSION_NAMES.items())
     if len(set(says.values())) == len(sides) == 1:
         return dict(agree=True, sentence='Points, relative loss, log-odds and adjustment for the level agree: '
@@ -230,12 +236,12 @@ def agreement(found: dict,  # from `baseline_versions`
 
 # %% ../../nbs/stats/04_robustness.ipynb #c022
 def study_arrays(lost: pd.DataFrame,  # from `degradations`
-           share: float = .5,  # from `baseline_noise_share`
+                 share: float = .5,  # from `baseline_noise_share`
           ) -> dict:  # `cells` index, `languages` index, and a `(cell, language)` array for each scale and the level
     "The study as arrays; NaN where a language is not tested."
     wide = lost.assign(level=level_of(lost, share),
                        **{k: f(lost) for k, f in LOSS_SCALES.items()}).pivot(index=CELL, columns='language',
-                                                                        values=[*LOSS_SCALES, 'level'])
+                                                                             values=[*LOSS_SCALES, 'level'])
     return dict(cells=wide.index, languages=wide['points'].columns,
                 **{k: wide[k].to_numpy(float) for k in (*LOSS_SCALES, 'level')})
 
@@ -257,14 +263,14 @@ def leave_out(cells: pd.MultiIndex,  # (intermediate, target)
 
 # %% ../../nbs/stats/04_robustness.ipynb #c029
 def group_splits(languages: list[str],  # codes at hand
-          measures: dict,  # name: resource by language code
-         ) -> dict:  # (measure, grouping): (low, high)
-    "Every way to call languages low or high that does not divide equals."
+                 measures: dict,  # name: resource by language code
+                ) -> dict:  # (measure, grouping): (low, high)
+    "Every split into low and high that does not separate ties."
     ways = [(m, how) for m in measures for how in ('tertiles', 'median')] + [('joshi', 'joshi')] * ('joshi' in measures)
     out = {}
     for measure, how in ways:
         try: low, high = split_groups(languages, measures[measure], how)
-        except ValueError: continue  # too few languages for this line
+        except ValueError: continue  # too few languages for this grouping
         size, rest = measures[measure], [c for c in languages if c not in low + high]
         if how != 'joshi' and max(size[low]) >= min(size[rest or high]) or max(size[rest or low]) >= min(size[high]):
             continue
@@ -273,11 +279,11 @@ def group_splits(languages: list[str],  # codes at hand
 
 # %% ../../nbs/stats/04_robustness.ipynb #c031
 def group_comparisons(codes: np.ndarray,  # all languages of the study
-                tested: np.ndarray,  # positions of those at hand
-                measures: dict,  # name: resource by language code
-                facts: pd.DataFrame | None,  # `family` and `script` by code
-               ) -> list:  # (measure, grouping, positions of both groups, which are low, {constant: basis})
-    "What to compare, for one set of languages."
+                      tested: np.ndarray,  # positions of those at hand
+                      measures: dict,  # name: resource by language code
+                      facts: pd.DataFrame | None,  # `family` and `script` by code
+                     ) -> list:  # (measure, grouping, positions of both groups, which are low, {constant: basis})
+    "The comparisons to make for one set of languages."
     at, out = {c: i for i, c in enumerate(codes)}, []
     for (measure, how), (low, high) in group_splits(list(codes[tested]), measures).items():
         both = [*low, *high]
@@ -290,10 +296,10 @@ def group_comparisons(codes: np.ndarray,  # all languages of the study
 
 # %% ../../nbs/stats/04_robustness.ipynb #c032
 def specification_block(loss: np.ndarray,  # `(language, scale)` effects
-          level: np.ndarray,  # `(language,)` effects
-          tested: np.ndarray,  # positions of the languages at hand
-          compared: list,  # from `group_comparisons`
-         ) -> list[dict]:
+                        level: np.ndarray,  # `(language,)` effects
+                        tested: np.ndarray,  # positions of the languages at hand
+                        compared: list,  # from `group_comparisons`
+                       ) -> list[dict]:
     "The specifications that share a set of cells and languages."
     rows = []
     for measure, grouping, both, low, bases in compared:
@@ -315,7 +321,7 @@ def specifications(lost: pd.DataFrame,  # from `degradations`
                    measures: dict,  # name: resource by language code
                    facts: pd.DataFrame | None = None,  # `family` and `script` by code
                    share: float = .5,  # from `baseline_noise_share`
-                  ) -> list[dict]:  # one per specification: its choices, `estimate` in the unit of its scale, `effect` in s.d.
+                  ) -> list[dict]:  # its choices, `estimate` in the unit of its scale, `effect` in s.d.
     "Every defensible analysis at once, each once; numbers to six digits."
     grid, rows, prepared, seen = study_arrays(lost, share), [], {}, set()
     codes = grid['languages'].to_numpy()
@@ -336,8 +342,10 @@ def specifications(lost: pd.DataFrame,  # from `degradations`
     return rows
 
 # %% ../../nbs/stats/04_robustness.ipynb #c036
-def count_directions(rows: list[dict], alpha: float = .05) -> dict:  # shares
-    "How many specifications point where."
+def count_directions(rows: list[dict],  # from `specifications`
+                     alpha: float = .05,  # level of significance
+                    ) -> dict:  # shares
+    "The shares of specifications with each sign, and of significant ones."
     effect, p = (np.array([r[k] for r in rows]) for k in ('effect', 'p_value'))
     return dict(n=len(rows), median_effect=float(np.median(effect)), positive=float((effect > 0).mean()),
                 significant_positive=float(((effect > 0) & (p < alpha)).mean()),
