@@ -16,8 +16,10 @@ from ..common.text import number
 from .drawing import GREY, GROUP_STYLES, INK, language_labels, canvas, fit_band, label_points, styled
 
 # %% ../../nbs/reporting/01_language_figures.ipynb #lan0seen
-def resource_text(languages: pd.DataFrame, fit: np.ndarray) -> str:  # `fit`: empty, or the line from left to right, points
-    "What the figure of languages and resource shows, in words."
+def resource_text(languages: pd.DataFrame,  # as in `against_resource`
+                  fit: np.ndarray,  # the line from left to right, points; empty: none
+                 ) -> str:
+    "Alternative text of the figure of degradation against resource."
     order = languages.sort_values('effect', ascending=False)
     line = (f' The fitted line {"rises" if fit[-1] > fit[0] else "falls"} from {number(fit[0])} points at the least '
             f'text to {number(fit[-1])} at the most.' if len(fit) else '')
@@ -28,7 +30,7 @@ def resource_text(languages: pd.DataFrame, fit: np.ndarray) -> str:  # `fit`: em
 
 # %% ../../nbs/reporting/01_language_figures.ipynb #c020
 def resource_positions(languages: pd.DataFrame,  # as in `against_resource`
-                ) -> pd.Series:  # where each stands on the axis, in the unit of the resource
+                      ) -> pd.Series:  # where each stands on the axis, in the unit of the resource
     "Languages without any text have no place on a logarithmic axis; they stand side by side, left of the least."
     none = without_text(languages.resource)
     if not none: return languages.resource
@@ -93,8 +95,8 @@ def against_resource(languages: pd.DataFrame,  # `per_language` of an analysis, 
 # %% ../../nbs/reporting/01_language_figures.ipynb #xf4099c4
 @styled
 def assigned_resource(table: pd.DataFrame,  # from `xlt.stats.randomised.stack_studies`
-             unit: str = 'corpus sentences',  # of the resource
-            ) -> Figure:
+                      unit: str = 'corpus sentences',  # of the resource
+                     ) -> Figure:
     "Degradation against assigned resource, over several studies."
     fig, ax = canvas(7.2, 4.6)
     for (study, rows), colour, marker in zip(table.groupby('study'), sns.color_palette('colorblind'), 'os^DvP*X'):
@@ -140,6 +142,7 @@ def dumbbells(languages: pd.DataFrame,  # `per_language` of an analysis, indexed
     lost = languages.degradation.sort_values()
     fig.alt = (f'Mean score of {len(languages)} languages without and with an intermediate task: '
                f'{(lost > 0).sum()} lost, {(lost < 0).sum()} gained. '
-               f'Most was lost by {language_labels(languages.loc[lost.index[-1:]])[0]}, {number(lost.iloc[-1])} points; '
+               f'Most was lost by {language_labels(languages.loc[lost.index[-1:]])[0]}, '
+               f'{number(lost.iloc[-1])} points; '
                f'least by {language_labels(languages.loc[lost.index[:1]])[0]}, {number(lost.iloc[0])}.')
     return fig
