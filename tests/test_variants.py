@@ -19,6 +19,7 @@ from xlt.runs.graph import runs
 from xlt.runs.params import Study
 from xlt.runs.planning import memory, to_read
 from xlt.runs.store import needed_again
+from xlt.runs.worker import check_device
 from xlt.tasks.cards import PROTECTIONS, Phase, find_variant
 
 FILE, PHASE = 'params/tiny.yaml', Phase(learning_rate=1e-2, batch_size=8, epochs=5, eval_steps=4)
@@ -196,3 +197,11 @@ def test_the_encoder_is_made_again_for_wise_alone(project, monkeypatch):
     monkeypatch.setattr('xlt.runs.store.result', lambda run: None if run.name in todo else {'packed': True})
     monkeypatch.setattr('xlt.runs.store.removed', lambda run: True)
     assert [r.name for r in needed_again(study)] == ['mnli--s0', 'encoder']
+
+
+def test_lora_without_peft_is_refused_before_any_run(project, monkeypatch):
+    study = Study.read(FILE, set=['intermediates=[mnli, mnli-lora]'])
+    check_device(study, runs(study))
+    monkeypatch.setattr('xlt.runs.worker.find_spec', lambda name: None if name == 'peft' else 1)
+    with pytest.raises(XltError, match=r"mnli-lora needs the package peft; .* -m pip install 'xlt\[lora\]'"): check_device(study, runs(study))
+    check_device(study, [r for r in runs(study) if r.intermediate != 'mnli-lora'])

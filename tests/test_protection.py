@@ -1,0 +1,114 @@
+"What a variant keeps and costs: right numbers, only like with like, words that follow from the intervals."
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xlt.paper.claims import Evidence, claim_6
+from xlt.paper.selection import study_gains
+from xlt.reporting.pareto import front_steps, protection_figure
+from xlt.stats.protection import advice, non_dominated, protection_table
+from xlt.stats.scores import check_scores
+
+TARGETS, LANGUAGES = ['xnli', 'panx', 'tatoeba', 'xquad'], ['en', *(f'l{k}' for k in range(1, 10))]
+SIZE = pd.Series({f'l{k}': 10. ** k for k in range(1, 10)}, name='size')
+
+
+def scores(effects: dict, seeds=(0, 1, 2), noise=.1, seed=0) -> pd.DataFrame:
+    "`effects`: intermediate → points gained by English, by l1 to l3, by l7 to l9."
+    rng, rows = np.random.default_rng(seed), []
+    for name, (home, low, high) in {'none': (0, 0, 0), **effects}.items():
+        for t, target in enumerate(TARGETS):
+            for code in LANGUAGES:
+                gain = home if code == 'en' else low if code in ('l1', 'l2', 'l3') else high if code in ('l7', 'l8', 'l9') else 0
+                rows += [(name, target, code, s, 50 + 3 * t + gain + rng.normal(0, noise)) for s in seeds]
+    return check_scores(pd.DataFrame(rows, columns=['intermediate', 'target', 'language', 'seed', 'score']).assign(metric='accuracy'))
+
+
+def pooled(table): return table[table.task == 'all'].set_index('suffix')
+
+
+def test_differences_from_the_plain_form_are_found():
+    table = protection_table(scores({'mnli': (3, -4, 1), 'mnli-frozen': (2, -1, 1.5), 'qqp': (1, -2, 0), 'qqp-frozen': (0, 1, .5)}), SIZE)
+    row = pooled(table).loc['-frozen']
+    assert [row['pivot'], row.low, row.high] == pytest.approx([-1, 3, .5], abs=.15)
+    assert [row.pivot_plain, row.low_plain, row.high_plain] == pytest.approx([2, -3, .5], abs=.15)
+    assert row.low_low < 3 < row.low_high and (row.low_n, row.high_n, row.pivot_n, row.seeds) == (3, 3, 8, 3)
+    assert set(table.task) == {'all', 'mnli', 'qqp'}
+
+
+def test_only_the_same_seeds_and_cells_are_compared():
+    whole = scores({'mnli': (3, -4, 1), 'mnli-lora': (2, -1, 1)}, noise=0)
+    odd = whole[~((whole.intermediate == 'mnli-lora') & ((whole.seed == 2) | (whole.target == 'xquad')))].copy()  # the variant lacks a seed and a target
+    odd.loc[(odd.seed == 2) | (odd.target == 'xquad'), 'score'] += 20 * (odd.intermediate == 'mnli')  # where the plain form would look far better
+    row = pooled(protection_table(odd, SIZE)).loc['-lora']
+    assert [row['pivot'], row.low, row.high] == pytest.approx([-1, 3, 0], abs=1e-9) and (row.seeds, row.pivot_n) == (2, 3)
+
+
+def test_a_variant_without_its_plain_form_is_left_out():
+    assert protection_table(scores({'mnli': (1, 0, 0), 'qqp-frozen': (1, 0, 0)}), SIZE).empty
+    assert advice(protection_table(scores({'mnli': (1, 0, 0)}), SIZE)) == ''
+
+
+@pytest.mark.parametrize('variant, said, unsaid', [
+    ((3, -1, 1), ['Take -wise', 'no cost to English is shown', 'for English it is undecided'], ['Avoid']),
+    ((1, -1, 1), ['-wise protects the low-resource languages at a price in English', 'English pays'], ['Take']),
+    ((3, -7, 1), ['Avoid -wise', 'leaves the low-resource languages worse off', 'No variant is shown to protect'], ['Take'])])
+def test_advice_follows_from_the_intervals(variant, said, unsaid):
+    text = advice(protection_table(scores({'mnli': (3, -4, 1), 'mnli-wise': variant}, noise=.02, seed=3), SIZE))
+    assert 'lose by plain intermediate training' in text and all(s in text for s in said) and not any(u in text for u in unsaid)
+
+
+def test_what_is_not_clear_is_undecided():
+    rows = scores({'mnli': (3, -4, 1), 'mnli-wise': (3, -4, 1)}, noise=4., seed=1)
+    text = advice(protection_table(rows, SIZE))
+    assert '-wise is undecided for the low-resource languages' in text and 'that is undecided here, not refuted' in text
+    few = rows[rows.language.isin(['en', 'l1', 'l9'])]  # one language a group: no interval, whatever the difference
+    row = pooled(protection_table(few, SIZE, 'median')).loc['-wise']
+    assert row.low_n == 1 and pd.isna(row.low_low) and 'undecided' in advice(protection_table(few, SIZE, 'median'))
+
+
+def points(**by): return pd.DataFrame([dict(suffix=s, task='all', low=x, pivot=y, high=0.) for s, (x, y) in by.items()])
+
+
+def test_the_front():
+    table = points(a=(3, -1), b=(1, .5), c=(.5, .2), d=(-1, -1), e=(-1, 2))
+    assert list(table[non_dominated(table)].suffix) == ['a', 'b', 'e']  # c is beaten by b, d by the plain form
+    assert front_steps(table, 'pivot') == ([-1, 1, 3], [2, .5, -1])
+    assert front_steps(points(a=(3, -1)), 'pivot') == ([0, 3], [0, -1])  # the plain form is beaten by none
+
+
+def test_the_figure_says_n_and_directions():
+    table = protection_table(scores({'mnli': (3, -4, 1), 'mnli-frozen': (2, -1, 1.5)}), SIZE)
+    fig = protection_figure(table)
+    text = ' '.join([fig.axes[0].get_title('left'), fig.axes[0].get_xlabel(), fig.axes[1].get_ylabel()])
+    assert 'mean over 4 pairs of tasks, 3 seeds' in text and 'mean over 3' in text and 'better off →' in text and 'gains →' in text
+    assert '-frozen' in fig.alt and not fig.texts  # room for the stamp
+
+
+def test_claim_6_is_not_moved_by_variants_that_protect():
+    effects = {'mnli': (3, 2, 2), 'mnli-mlm': (1, 1, 1), 'mnli-mt': (4, 3, 3)}
+    found = [{r['part']: r for r in claim_6(Evidence(study_gains(t), t.iloc[:0], draws=200))}
+             for t in (scores(effects), scores({**effects, 'mnli-frozen': (9, 9, 9), 'mnli-mlm-frozen': (9, 9, 9)}))]
+    assert (found[0]['mlm']['verdict'], found[0]['mt']['verdict']) == ('supported', 'contradicted')
+    assert [found[1][p]['verdict'] for p in ('mlm', 'mt')] == ['supported', 'contradicted']
+    assert found[0]['mlm']['estimate'] == pytest.approx(found[1]['mlm']['estimate'], abs=.1)
+
+
+@pytest.mark.parametrize('effects, shown', [({'mnli': (3, -4, 1), 'mnli-frozen': (2, -1, 1.5), 'mnli-mlm': (1, 1, 1)}, True), ({'mnli': (3, -4, 1)}, False)])
+def test_the_section_of_the_report(effects, shown, repo):
+    "The report's own cell, on made-up scores: a section where there are variants, nothing where there are none."
+    cells = json.loads((repo / 'nbs/study/report.ipynb').read_text(encoding='utf-8'))['cells']
+    cell = next(c for c in cells if c['id'] == 'pr18r001')
+    imports = next(''.join(c['source']) for c in cells if c['id'] == 'xe618d83')
+    said, names = [], {}
+    exec(imports, names)
+    names |= dict(scores=scores(effects), measure=SIZE, pivot='en', made_up=False, drawn={}, display=lambda *v: said.extend(v),
+                  analysis=dict(primary=dict(grouping='tertiles'), study='s', seeds=[0]))
+    exec(''.join(cell['source']), names)
+    text = ' '.join(str(getattr(v, 'data', v)) for v in said)
+    assert ('What protects the low-resource languages?' in text) == shown == ('protection' in names['drawn'])
+    if shown: assert 'the same with mlm' in text and 'lose by plain' in text
+    else: assert not said
