@@ -17,7 +17,7 @@ import psutil
 from filelock import FileLock, Timeout
 from ..common.errors import nearest, XltError
 from ..common.progress import WORK, show_progress, tell
-from ..tasks.cards import TASKS
+from ..tasks.cards import TASKS, find_variant
 from .graph import find_run, Run, runs
 from ..common.devices import visible_gpus
 from .params import bf16_warning, Study
@@ -153,7 +153,12 @@ def computes(study: Study, run: Run) -> bool:
 def check_device(study: Study,
                  todo: list[Run],  # about to run
                 ) -> None:
-    "Raise an `XltError` if runs need a GPU and there is none."
+    "Raise an `XltError` if runs need a GPU or a package that is missing."
+    trained = [r.intermediate for r in todo if r.phase == 'intermediate']
+    adapted = [i for i in trained if find_variant(i).protection == 'lora']
+    if adapted and find_spec('peft') is None:
+        install = f"{sys.executable} -m pip install 'xlt[lora]'"
+        raise XltError(f'{study.file}: {adapted[0]} needs the package peft; {install}')
     if study.execution()['device'] == 'gpu' and not study.has_gpu() and any(computes(study, r) for r in todo):
         raise XltError(f'{study.file}: needs a GPU (device: gpu); none found')
 
