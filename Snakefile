@@ -5,10 +5,10 @@
     snakemake --config study=params/lab-quick.yaml --dry-run     # what is missing
     snakemake --config study=params/xlmr-base.yaml --workflow-profile profiles/slurm   # on a cluster
     snakemake --config study=params/xlmr-base.yaml --resources gpu=4                   # on four GPUs of this machine
-    snakemake --config study=params/e5.yaml --resources mem_mb=16000 --cores 2          # on a processor: as many runs as fit into 16 GB
+    snakemake --config study=params/e5.yaml --resources mem_mb=16000 --cores 2   # on a processor with 16 GB
 
-What has to run, and where its result goes, is said by `xlt.runs.graph`: a result lies in a folder named by the fingerprint
-of everything that determines it. So a result that is there is up to date, and dates of files decide nothing.
+`xlt.runs.graph` defines what has to run and where its result goes: into a folder named by the fingerprint of everything
+that determines the result. So a result that exists is up to date, and modification times play no part.
 """
 import os
 import shlex
@@ -22,7 +22,7 @@ from xlt.runs.worker import FINISHED, exit_with_parent
 from xlt.runs.store import is_published, needed_again, put_aside_outdated, reopen, result
 from xlt.runs.graph import runs
 
-exit_with_parent()  # when `xlt run` started this and has died, so does this
+exit_with_parent()  # of the `xlt run` that started this
 
 if 'study' not in config:
     raise WorkflowError('which study? snakemake --config study=params/lab-quick.yaml')
@@ -30,7 +30,8 @@ if 'study' not in config:
 workdir: str(root())
 
 STUDY = Study.read(config['study'])
-NOTEBOOKS = config.get('notebooks', os.path.relpath(f'{workflow.basedir}/nbs/study', root()))  # relative: papermill writes it into the report
+# relative, because papermill writes it into the report
+NOTEBOOKS = config.get('notebooks', os.path.relpath(f'{workflow.basedir}/nbs/study', root()))
 RUNS = {run.name: run for run in runs(STUDY)}
 EARLY = config.get('report') == 'early'  # `xlt report`: of the pairs that are there
 
@@ -42,21 +43,25 @@ def verbatim(text: str) -> str:
 
 PYTHON = verbatim(sys.executable)
 PAGE = f"{PYTHON} -c 'import sys; from xlt.reporting.pages import write_page; write_page(*sys.argv[1:])'"
-# papermill's command line, without the grammar of web addresses that jsonschema would spend seconds building in every run
+FAIL = f"{PYTHON} -c 'import sys; from xlt.runs.worker import fail; fail(*sys.argv[1:])'"
+PUBLISH = f"{PYTHON} -c 'import sys; from xlt.runs.store import publish; publish(*sys.argv[1:])'"
+# papermill's command line, without the grammar of URLs that jsonschema would take seconds to build in every run
 PAPERMILL = f'{PYTHON} -c ' + shlex.quote(
     "import sys; sys.modules['rfc3987_syntax'] = None; from papermill.cli import papermill; papermill()")
 SMALL = STUDY.encoder.kind == 'scratch'  # else a published encoder, of 0.1 to 0.6 billion parameters
 LOOKS = {'-n', '--dry-run', '--dryrun', '--mode'} & set(sys.argv)  # only looks, or is one of the jobs
 if not {'--mode'} & set(sys.argv): put_aside_outdated(STUDY)
-AGAIN = {run.name for run in (needed_again if LOOKS else reopen)(STUDY)}  # done, but their checkpoint is not here and is needed again
-FOUND = {name: done for name, run in RUNS.items() if (done := result(run)) and name not in AGAIN}  # a damaged result is moved aside here, so that its run is repeated
+AGAIN = {run.name for run in (needed_again if LOOKS else reopen)(STUDY)}  # done, but a checkpoint is missing and needed
+# `result` moves damaged results aside, so that their runs are repeated
+FOUND = {name: done for name, run in RUNS.items() if (done := result(run)) and name not in AGAIN}
 DONE = set(FOUND)
 PACKED = {name for name, done in FOUND.items() if done.get('packed')}  # read where they are; there is nothing to run
 PAIRS = {name for name, run in RUNS.items() if run.phase == 'pair'}
 HTML = f'reports/{STUDY.study}/report.html'
 if not LOOKS and not is_published(STUDY): (root() / HTML).unlink(missing_ok=True)  # cut or empty
 GPU = {'gpu': 1} if STUDY.execution()['device'] == 'gpu' else {}  # for a run that trains
-THREADS = 4 if GPU else 1  # `xlt.runs.planning` has the rates; a small model's two threads were six times slower beside a busy core
+# a small model with two threads was six times slower next to a busy core
+THREADS = 4 if GPU else 1
 
 
 def doubling(small: int, large: int):
@@ -65,7 +70,7 @@ def doubling(small: int, large: int):
 
 
 def wanted(small: int, large: int, name: str | None = None):
-    "MB to ask for: of a large model on a processor what the run will hold; `xlt run` lets as many run as there is memory for."
+    "MB to ask for; of a large model on a processor what the run needs, so that only as many run as fit into memory."
     if SMALL or GPU: return doubling(small, large)
     return lambda wildcards, attempt: memory(STUDY, RUNS[name or wildcards.name]) * 2 ** (attempt - 1)
 
@@ -98,22 +103,29 @@ def shell_command(then: str = 'true') -> str:
     return """
     mkdir -p {params.folder:q} "$(dirname {params.log:q})" "$(dirname {params.executed:q})"
     rm -f {params.folder:q}/failed.json
-    export XLT_ROOT={params.root:q} XLT_EXPECT_FINGERPRINT={params.fingerprint} XLT_STARTED="$(printf %s "${{EPOCHREALTIME:-$(date +%s)}}" | tr , .)" XLT_GPUS={params.gpus}
+    export XLT_ROOT={params.root:q} XLT_EXPECT_FINGERPRINT={params.fingerprint} XLT_GPUS={params.gpus}
+    export XLT_STARTED="$(printf %s "${{EPOCHREALTIME:-$(date +%s)}}" | tr , .)"
     printf '{{"host": "%s", "pid": %s, "started": %s}}' "$HOSTNAME" $$ "$XLT_STARTED" > {params.folder:q}/running.json
-    export OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} OPENBLAS_NUM_THREADS={threads} TOKENIZERS_PARALLELISM=false
+    export OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} OPENBLAS_NUM_THREADS={threads}
+    export TOKENIZERS_PARALLELISM=false
     {{ """ + PAPERMILL + """ {params.given} --log-output --no-progress-bar --start-timeout 300 &&
       test -s {params.proof:q} && """ + then + """ ; }} > {params.log:q} 2>&1 ||
     {{ grep -q ' """ + FINISHED + """;' {params.log:q} && test -s {params.proof:q} ; }} ||
-    {{ """ + PYTHON + """ -c 'import sys; from xlt.runs.worker import fail; fail(*sys.argv[1:])' {params.folder:q} {params.log:q}; exit 1; }}
+    {{ """ + FAIL + """ {params.folder:q} {params.log:q}; exit 1; }}
     """
 
 
 def run_of(name: str | None):
     "The parameters of a rule: what `shell_command` needs to know of its run."
     def of(what): return lambda wildcards: what(RUNS[name or wildcards.name])
-    return {'gpus': lambda wildcards, resources: resources.get('gpu', 0), 'given': of(given), 'executed': of(executed), 'folder': of(lambda run: str(run.folder)), 'log': of(lambda run: str(run.log)),
+    return {'gpus': lambda wildcards, resources: resources.get('gpu', 0), 'given': of(given), 'executed': of(executed),
+            'folder': of(lambda run: str(run.folder)), 'log': of(lambda run: str(run.log)),
             'fingerprint': of(lambda run: run.fingerprint), 'root': lambda wildcards: str(root()),
             'proof': of(lambda run: executed(run) if run.phase == 'report' and PAIRS - DONE and EARLY else place(run))}
+
+
+SERVING = sorted({r.parent.name for r in RUNS.values() if r.parent and r.parent.phase == 'pair'}) or ['-']
+REPORTED = [ancient(place(r)) for r in RUNS.values() if r.phase != 'report' and r.name not in PACKED]
 
 
 if not SMALL:
@@ -155,7 +167,7 @@ rule pair:
 
 
 use rule pair as pair_first with:  # those whose model another pair waits for
-    wildcard_constraints: name='|'.join(sorted({r.parent.name for r in RUNS.values() if r.parent and r.parent.phase == 'pair'}) or ['-'])
+    wildcard_constraints: name='|'.join(SERVING)
     priority: 1
 
 
@@ -163,10 +175,10 @@ ruleorder: pair_first > pair
 
 
 rule report:
-    input: [] if EARLY or 'report' in DONE else [ancient(place(r)) for r in RUNS.values() if r.phase != 'report' and r.name not in PACKED]
+    input: [] if EARLY or 'report' in DONE else REPORTED
     output: [HTML] if EARLY and PAIRS - DONE else [place(RUNS['report']), HTML]  # an early report is no result
     params: **run_of('report')
     resources: mem_mb=doubling(2000, 4000), runtime=doubling(30, 60)
     shell:
         shell_command(PAGE + f' {{params.executed:q}} {{params.folder:q}}/report.html {verbatim(STUDY.study)}'
-                      f" && {PYTHON} -c 'import sys; from xlt.runs.store import publish; publish(*sys.argv[1:])' {{params.folder:q}} {{params.executed:q}} reports/{STUDY.study}")
+                      f' && {PUBLISH} {{params.folder:q}} {{params.executed:q}} reports/{STUDY.study}')

@@ -13,6 +13,7 @@ from machine import play
 from xlt.cli import drive, main as cli, terminal
 from xlt.runs import planning as plan
 from xlt.common.errors import XltError
+from xlt.common.text import duration
 from xlt.runs.params import Study
 from xlt.runs.graph import runs
 
@@ -77,7 +78,7 @@ def test_plan(project, capsys, monkeypatch):
     assert cli.main(['plan', FILE]) == 0
     assert 'time: every run is done' in capsys.readouterr().out
     assert cli.main(['plan', FILE, '--set', 'seeds=[0, 1]', '--cores', '3']) == 0
-    assert 'hours of runs left, by those that are done' in capsys.readouterr().out
+    assert 'to go with' in capsys.readouterr().out
 
 
 E5, LARGE = ({'kind': 'pretrained', 'name': name, 'revision': '0' * 40} for name in ('intfloat/multilingual-e5-small', 'FacebookAI/xlm-roberta-large'))
@@ -119,7 +120,7 @@ def test_plan_counts_disk(project, monkeypatch):
 
 def test_an_unknown_profile(project, capsys):
     assert cli.main(['run', FILE, '--profile', 'slurn']) == 2
-    assert "there is no profile 'slurn'; there is default, kubernetes, slurm" in capsys.readouterr().err
+    assert "no profile 'slurn'; choose from default, kubernetes, slurm" in capsys.readouterr().err
 
 
 def test_tasks_and_languages(capsys):
@@ -169,17 +170,18 @@ def test_analyse(scores, tmp_path, capsys):
 
 
 def test_time_left_needs_something_to_judge_by():
-    waiting = [row('a', 'waiting', target='panx'), row('b', 'running', 10.)]
-    assert terminal.time_left(waiting, 2) is None and 'time left' not in terminal.progress_line(waiting, 2)
-    done = [row('c', 'done', 30.), row('d', 'done', 60., target='panx')]
-    assert terminal.time_left(waiting + done, 1) == 60 + 20
-    assert terminal.time_left(waiting + done, 8) == 40
-    assert terminal.progress_line(waiting + done, 1).index('time left') < terminal.progress_line(waiting + done, 1).index('running'), 'a narrow terminal cuts off the end'
-    assert terminal.time_left(done + [row('e', 'running', 100.)], 1) == 0
+    waiting = [row('a', 'waiting'), row('b', 'running', 10.)]
+    assert plan.time_left(waiting, {'a': (60., 'alike')}, 2) is None, 'nothing is known of b'
+    assert 'to go' not in terminal.progress_line(waiting, None)
+    known = {'a': (60., 'alike'), 'b': (30., 'rates')}
+    assert plan.time_left(waiting, known, 1) == 60 + 20 and plan.time_left(waiting, known, 8) == 40
+    line = terminal.progress_line(waiting, 80.)
+    assert line.index('to go') < line.index('running'), 'a narrow terminal cuts off the end'
+    assert plan.time_left([row('b', 'running', 100.)], known, 1) == 0
 
 
 def test_durations():
-    assert [terminal.duration(s) for s in (4.4, 89, 90, 600, 5400, 90000)] == ['4 s', '89 s', '2 min', '10 min', '1 h 30 min', '25 h 0 min']
+    assert [duration(s) for s in (4.4, 89, 90, 600, 5400, 90000)] == ['4 s', '89 s', '2 min', '10 min', '1 h 30 min', '25 h 0 min']
 
 
 def test_failures_name_log_and_reason():
@@ -206,7 +208,7 @@ def test_status_without_the_data(project, capsys, monkeypatch, tmp_path):
         assert cli.main(['status', FILE]) == 0
         said = capsys.readouterr()
         assert '8 of 9 runs' in said.out and 'report waiting' in ' '.join(said.out.split())
-        assert said.err.count('\n') == 1 and 'not-' in said.err and 'runs/tiny is shown' in said.err
+        assert said.err.count('\n') == 1 and 'not-' in said.err and 'Showing whatever is in runs/tiny' in said.err
         assert cli.main(['status', FILE, '--json']) == 0
         rows = json.loads(capsys.readouterr().out)
         assert [r['state'] for r in rows] == ['done'] * 8 + ['waiting'] and all(r['fingerprint'] and r['seconds'] is not None for r in rows[:-1])

@@ -82,7 +82,7 @@ def test_slurm_stopped(six, slurm):
         time.sleep(1)
     driver.send_signal(signal.SIGINT)
     said = driver.communicate(timeout=90)[0]
-    assert driver.returncode == 130 and 'what is done is kept' in said, said
+    assert driver.returncode == 130 and 'stopped. Run the same command to resume' in said, said
     assert not {'RUNNING', 'PENDING'} & set(queue('%T')) and 'CANCELLED' in queue('%T')
 
 

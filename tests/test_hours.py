@@ -1,4 +1,6 @@
 "xlt plan knows how long a study takes from what this machine has done, and says so when it does not."
+import os
+import re
 import json
 from pathlib import Path
 
@@ -101,7 +103,7 @@ def test_a_study_like_one_already_run(small, capsys):
     (small / 'params' / 'again.yaml').write_text((small / FILE).read_text().replace('study: tiny', 'study: again').replace('seeds: [0]', 'seeds: [7]'))
     assert cli.main(['plan', 'again', '--cores', '2']) == 0
     said = capsys.readouterr().out
-    assert 'again: 9 runs, 0 of them done' in said and '8 runs like some that are done)' in said and 'reckoned' not in said
+    assert 'again: 9 runs, 0 of them done' in said and '(8 runs like finished ones)' in said and 'estimated' not in said
     table = plan.phases(Study.read('params/again.yaml'))
     took = {phase: sum(result(r)['seconds']['total'] for r in runs(Study.read(FILE)) if r.phase == phase) for phase in ('encoder', 'intermediate', 'pair')}
     assert {phase: 3600 * table['hours left'][phase] for phase in took} == pytest.approx(took)
@@ -112,7 +114,7 @@ def test_other_encoders_machines_and_resumed_runs_tell_nothing(small, monkeypatc
     pretend('pair', 'none', 'xnli', training=(10_000, 100.), evaluation=(10_000, 20.))
     study = Study.read(FILE)
     assert len(done_here(study)) == 2
-    monkeypatch.setattr(plan, 'machine', lambda: {'processor': 'another'})
+    monkeypatch.setattr(plan, 'this_machine', lambda: {'processor': 'another'})
     assert done_here(study) == []
     monkeypatch.undo()
     monkeypatch.chdir(small); monkeypatch.setenv('XLT_ROOT', str(small))
@@ -143,3 +145,21 @@ def test_the_amount_of_a_test_set(small):
     assert kept and json.loads(kept[0].read_text())
     for path in kept: path.write_text('damaged')
     assert data_size(study, 'xnli', 'test', 'qab') == (n, size)
+
+
+def test_plan_and_status_state_the_same_time(small, capsys):
+    "By runs like finished ones, by rates, and not at all: never one number in one command and another in the other."
+    def stated(file):
+        found = []
+        for command in (['plan', file, '--cores', str(os.cpu_count())], ['status', file]):
+            assert cli.main(command) == 0
+            found.append(re.findall('~(.+?) to go', capsys.readouterr().out))
+        assert found[0] == found[1], file
+        return found[0]
+    assert stated(FILE) == [], 'nothing was measured'
+    pretend('encoder')
+    pretend('pair', 'none', 'xnli', training=(10_000, 100.), evaluation=(10_000, 20.))
+    rates = stated(FILE)
+    play('encoder', 'intermediate', 'pair')
+    (small / 'params' / 'again.yaml').write_text((small / FILE).read_text().replace('study: tiny', 'study: again'))
+    assert len(rates) == len(stated('params/again.yaml')) == 1

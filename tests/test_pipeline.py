@@ -171,7 +171,7 @@ def loses_nothing(process, by):
     family = children(process.pid)
     process.send_signal(by)
     said = process.communicate(timeout=30)[0]
-    assert process.returncode == 130 and 'what is done is kept' in said and 'Traceback' not in said
+    assert process.returncode == 130 and 'stopped. Run the same command to resume' in said and 'Traceback' not in said
     assert not psutil.wait_procs(family, timeout=5)[1]
     assert states() == {'encoder': 'done', 'mnli--s0': 'done', 'none--tatoeba--s0': 'waiting', 'mnli--tatoeba--s0': 'waiting',
                         'report': 'waiting'}
@@ -205,7 +205,7 @@ def test_the_parameters_tag_removed_is_refused(undone):
     notebook.cells[0].metadata.pop('tags')
     nbformat.write(notebook, path)
     said = xlt('run', FILE)
-    assert said.returncode == 1 and 'does the cell with its defaults still carry the tag `parameters`?' in said.stdout
+    assert said.returncode == 1 and 'does the cell with its defaults still have the tag `parameters`?' in said.stdout
     assert {states()[f'{i}--tatoeba--s0'] for i in ('none', 'mnli')} == {'failed'}
 
 
@@ -239,6 +239,6 @@ def test_snakemake_killed_alone(undone):
     family = children(process.pid)
     next(p for p in family if 'snakemake' in p.cmdline() and '--mode' not in p.cmdline()).kill()
     said = process.communicate(timeout=120)[0]
-    assert process.returncode == 1 and 'Snakemake was killed (signal 9), so its runs were ended' in said and 'Traceback' not in said, said
+    assert process.returncode == 1 and 'Snakemake was killed (signal 9), and its runs with it' in said and 'Traceback' not in said, said
     assert not psutil.wait_procs(family, timeout=10)[1]
     assert xlt('run', FILE).returncode == 0

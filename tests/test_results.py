@@ -181,7 +181,7 @@ BEGIN = "run = begin(study, 'pair')\nstudy = run.study"
     (['', ASKED.replace('mnli', 'none').replace('mlqa', 'xquad'), DEFAULTS, BEGIN], ('none', 'xquad', 0), 'tag `parameters`'),
     (['', ASKED, DEFAULTS + '\n' + BEGIN], ('none', 'xquad', 0), "intermediate='mnli'"),
     (['', DEFAULTS, ASKED, 'seed = 1', BEGIN], ('mnli', 'mlqa', 1), 'seed=0'),
-    (['', DEFAULTS, ASKED + 'taget = "xnli"\n', BEGIN], ('mnli', 'mlqa', 0), "takes no 'taget'")])
+    (['', DEFAULTS, ASKED + 'taget = "xnli"\n', BEGIN], ('mnli', 'mlqa', 0), "has no parameter 'taget'")])
 def test_history(project, history, values, error):
     values = dict(zip(('study', 'intermediate', 'target', 'seed'), (FILE, *values)))
     if error is None:
@@ -244,7 +244,7 @@ def test_a_run_waits_until_it_is_alone(study, project, capsys):
         time.sleep(.05)
     killer = subprocess.Popen([sys.executable, '-c', f'import os, time; time.sleep(1); os.kill({other.pid}, {int(signal.SIGKILL)})'])
     play(study, 'encoder')
-    assert 'another process is at work' in capsys.readouterr().out
+    assert 'another process is working on' in capsys.readouterr().out
     killer.wait()
     other.join()
     assert other.exitcode == -signal.SIGKILL and result(find_run(study, 'encoder'))
@@ -328,7 +328,7 @@ def test_a_gpu_that_is_not_there_is_missed_only_by_what_runs(project, monkeypatc
     monkeypatch.setenv('XLT_DEVICES', '')
     study = Study.read(FILE, set=['device=gpu'])
     assert {row['state'] for row in study_status(study)} == {'waiting'}
-    with pytest.raises(XltError, match='device is gpu, but there is none here'): begin(study, 'encoder')
+    with pytest.raises(XltError, match='needs a GPU .device: gpu.; none found'): begin(study, 'encoder')
     assert not (find_run(study, 'encoder').folder).exists(), 'nothing is written'
 
 
@@ -532,7 +532,7 @@ def test_locks_of_gpus_lie_in_a_folder_of_ones_own(tmp_path, monkeypatch, capsys
     waiting.join(1.2)
     lock.release()
     waiting.join(10)
-    assert not waiting.is_alive() and capsys.readouterr().out.count('every GPU (0) is in use') == 1, 'said once'
+    assert not waiting.is_alive() and capsys.readouterr().out.count('all GPUs (0) are in use') == 1, 'said once'
     shutil.rmtree(place)
     for prepare in (lambda: place.symlink_to(tmp_path), lambda: place.write_text(''), lambda: (place.mkdir(), place.chmod(0o777))):
         prepare()

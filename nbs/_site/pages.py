@@ -346,10 +346,12 @@ def toctree(caption: str, names: list[str]) -> str:
 
 
 LANDING = {
-    'tutorials/index': ('Tutorials', 'Each begins where you are and ends with something that ran.', [
-        'tutorials/laptop', 'tutorials/real_languages', 'tutorials/own_results', 'tutorials/one_gpu', 'tutorials/cluster', 'tutorials/add_a_task', 'tutorials/add_a_measure']),
-    'explanations/index': ('Explanations', 'Why things are as they are.', [
-        'data/lab', 'explanations/lab_and_paper', 'models/metrics', 'stats/degradation', 'stats/dose', 'stats/robustness', 'explanations/validation', 'data/leakage', 'explanations/e5_settings', 'explanations/performance', 'explanations/gpu', 'explanations/architecture'])}
+    'tutorials/index': ('Tutorials', 'Step by step, each with a result in the end.', [
+        f'tutorials/{n}' for n in ('laptop', 'real_languages', 'own_results', 'one_gpu', 'cluster', 'add_a_task', 'add_a_measure')]),
+    'explanations/index': ('Explanations', 'How the study works, and why.', [
+        'explanations/glossary', 'data/lab', 'explanations/lab_and_paper', 'models/metrics', 'stats/degradation', 'stats/dose',
+        'stats/robustness', 'explanations/validation', 'data/leakage', 'explanations/e5_settings', 'explanations/performance',
+        'explanations/gpu', 'explanations/architecture'])}
 
 
 def groups(pages: dict[str, Path]) -> dict[str, list[str]]:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMULA', 'for_html', 'for_markdown', 'for_spreadsheet', 'from_spreadsheet', 'safe_table', 'number', 'percent',
-           'p_text']
+           'p_text', 'duration']
 
 # %% ../../nbs/common/02_text.ipynb #x6ae788a
 import re
@@ -54,3 +54,9 @@ def percent(share: float,  # 0 to 1
 def p_text(p: float) -> str:  # such as `p = 0.03`
     "A p-value for prose: two significant digits, never 0."
     return 'p < 0.0001' if p < 1e-4 else f'p = {float(f"{p:.2g}"):.4f}'.rstrip('0').rstrip('.')
+
+# %% ../../nbs/common/02_text.ipynb #durexp01
+def duration(seconds: float) -> str:
+    "A length of time for messages, such as `7 h 48 min`."
+    if seconds < 90: return f'{seconds:.0f} s'
+    return f'{seconds / 60:.0f} min' if seconds < 5400 else f'{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min'

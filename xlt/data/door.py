@@ -91,7 +91,7 @@ def no_translation_reason(source: Lab | Files | Hub, task: str) -> str | None:  
 def load_translated(source: Lab | Files | Hub, task: str,  # an intermediate task
           noise: float = 0.,  # share of wrong words, in the lab
          ) -> Dataset:  # canonical columns; ids begin with the language
-    "A training set dealt out over the languages that it is translated into."
+    "A training set divided among the languages that it is translated into."
     if why := no_translation_reason(source, task): raise XltError(f'{task}: {why}')
     codes = source.translations(task)
     parts = [source.translated(task, code, slice(j, None, len(codes)), *[noise] * bool(noise)) for j, code in enumerate(codes)]

@@ -138,7 +138,7 @@ PIVOT = 'qaa'
 # %% ../../nbs/data/01_lab_speech.ipynb #c031
 @lru_cache(maxsize=8)
 def invent(seed: int, n: int, largest: int, smallest: int) -> dict[str, Language]:
-    "The pivot and `n` other languages, resource level assigned by lot and balanced over script and order."
+    "The pivot and `n` other languages, resource level assigned at random and balanced over script and order."
     rng, sizes = draw(seed, 'languages'), np.geomspace(largest, smallest, n).round().astype(int)
     codes = rng.sample([f'qa{chr(ord("b") + i)}' for i in range(n)], n)
     found = {PIVOT: Language(PIVOT, 'SVO', True, 'Latin', 2 * largest)}

@@ -206,7 +206,7 @@ def spoken_answer(speaker: Speaker, meaning: dict) -> dict:
 
 # %% ../../nbs/data/02_lab_tasks.ipynb #c078
 def multiple_choice(rng, right, wrong: list, **rest) -> dict:
-    "A multiple-choice example: the right choice is put among the wrong ones by lot."
+    "A multiple-choice example: the right choice is put among the wrong ones at random."
     at = rng.randrange(len(wrong) + 1)
     return dict(rest, choices=wrong[:at] + [right] + wrong[at:], label=at)
 

@@ -24,10 +24,11 @@ from .project import root, short_path
 
 # %% ../../nbs/runs/01_config.ipynb #c011
 class Loader(yaml.SafeLoader):
-    "Safe YAML in which `1e-5` and `010` are numbers, `no` and dates are words, a key may be given once, and nothing has an alias."
+    "Safe YAML in which `1e-5` and `010` are numbers, `no` and dates are text, and aliases are errors."
     def compose_node(self, parent, index):
         if not self.check_event(yaml.AliasEvent): return super().compose_node(parent, index)
-        raise yaml.MarkedYAMLError(problem='an alias (*name); write out what it stands for', problem_mark=self.peek_event().start_mark)
+        problem = 'an alias (*name); write out what it stands for'
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=self.peek_event().start_mark)
 
     def construct_object(self, node, deep=False):
         try: return super().construct_object(node, deep)
@@ -41,7 +42,8 @@ Loader.yaml_implicit_resolvers = {first: [(tag, form) for tag, form in forms if 
 Loader.add_implicit_resolver('tag:yaml.org,2002:bool', re.compile('^(true|True|TRUE|false|False|FALSE)$'), list('tTfF'))
 Loader.add_implicit_resolver('tag:yaml.org,2002:int', re.compile('^[-+]?(0|[1-9][0-9_]*)$'), list('-+0123456789'))
 Loader.add_implicit_resolver('tag:yaml.org,2002:float', re.compile(
-    r'^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$'), list('-+.0123456789'))
+    r'^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$'),
+    list('-+.0123456789'))
 
 # %% ../../nbs/runs/01_config.ipynb #c013
 def mapping(loader: Loader, node: yaml.MappingNode) -> dict:
@@ -197,14 +199,15 @@ def read_cards(paths: list[Path]) -> dict[str, Task]:  # by name
 def members(kind) -> list:  # without Annotated and Union
     "The plain types that a type hint stands for."
     if get_origin(kind) is Annotated: return members(get_args(kind)[0])
-    if get_origin(kind) is Union or type(kind).__name__ == 'UnionType': return [m for k in get_args(kind) for m in members(k)]
-    return [kind]
+    union = get_origin(kind) is Union or type(kind).__name__ == 'UnionType'
+    return [m for k in get_args(kind) for m in members(k)] if union else [kind]
 
 # %% ../../nbs/runs/01_config.ipynb #c033
 def keys(kind) -> dict:  # name → type hint
-    "The keys that a mapping type allows; none when they are free."
+    "The keys that a mapping type allows; empty if any key is allowed."
     if is_typeddict(kind): return get_type_hints(kind, include_extras=True)
-    return {n: f.annotation for n, f in kind.model_fields.items()} if isinstance(kind, type) and issubclass(kind, BaseModel) else {}
+    model = isinstance(kind, type) and issubclass(kind, BaseModel)
+    return {n: f.annotation for n, f in kind.model_fields.items()} if model else {}
 
 # %% ../../nbs/runs/01_config.ipynb #c034
 def step_into(kind, step,  # a key, an index, or the `kind` of a record, as pydantic's locations have it
@@ -227,21 +230,26 @@ def locate(kind, loc: tuple) -> tuple[str, list[str]]:
     return '.'.join(path), beside
 
 # %% ../../nbs/runs/01_config.ipynb #c037
-def explain(kind, error: dict,  # one of pydantic's
+def explain(kind,  # the type of the whole, such as `Study`
+            error: dict,  # one of pydantic's
            ) -> str:
     "One mistake in plain words: the key, what is wrong, what is allowed."
     key, beside = locate(kind, error['loc'])
     what, given = error['type'], error['input']
-    if what == 'extra_forbidden': return f'{key} is unknown{did_you_mean(error["loc"][-1], beside)}; choose from {", ".join(beside)}'
+    if what == 'extra_forbidden':
+        return f'{key} is unknown{did_you_mean(error["loc"][-1], beside)}; choose from {", ".join(beside)}'
     if what == 'missing': return f'{key} is missing'
-    if what == 'too_short': return f'{key} is empty; at least one is wanted'
-    if key == 'study': return f"study is {brief(given)}; a plain name is allowed: a-z, 0-9, '.', '_' and '-', at most 64, a letter or digit first"
+    if what == 'too_short': return f'{key} is empty; it needs at least one value'
+    if key == 'study':
+        return (f"study is {brief(given)}; a name has a-z, 0-9, '.', '_' and '-', at most 64 characters, "
+                'and begins with a letter or digit')
     if what in ('union_tag_invalid', 'literal_error'):
         allowed = re.findall("'([^']*)'", error['ctx'].get('expected_tags') or error['ctx']['expected'])
         given, dot = (given['kind'], '.kind') if isinstance(given, dict) else (given, '')
         return f'{key}{dot} is {brief(given)}{did_you_mean(given, allowed)}; choose from {", ".join(allowed)}'
     if what == 'union_tag_not_found': return f'{key}.kind is missing; choose from {", ".join(kinds(kind, key))}'
-    return f'{key} is {brief(given)}, but {error["msg"].replace("Input should", "it should").replace("String should", "it should")}'
+    message = re.sub('^(Input|String) should', 'it should', error['msg'])
+    return f'{key} is {brief(given)}, but {message}'
 
 # %% ../../nbs/runs/01_config.ipynb #c038
 def kinds(kind, key: str) -> list[str]:
@@ -250,9 +258,9 @@ def kinds(kind, key: str) -> list[str]:
 
 # %% ../../nbs/runs/01_config.ipynb #c040
 def oddities(data, key: str = '') -> list[str]:
-    "Values that would pass for numbers and are none."
+    "Values that pydantic takes for numbers and that are not: true, false, infinite."
     if isinstance(data, (dict, list)):
         items = data.items() if isinstance(data, dict) else enumerate(data)
         return [o for k, v in items for o in oddities(v, f'{key}.{k}'.lstrip('.'))]
     odd = isinstance(data, bool) or isinstance(data, float) and not math.isfinite(data)
-    return [f'{key} is {str(data).lower()}, but a number or a name is wanted'] if odd else []
+    return [f'{key} is {str(data).lower()}, but it should be a number or a name'] if odd else []

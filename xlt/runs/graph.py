@@ -44,7 +44,7 @@ class Run:
     def name(self) -> str: return run_name(self.phase, self.intermediate, self.target, self.seed)
     @property
     def starts_from(self) -> 'tuple[Run, ...]':
-        "The runs whose checkpoints it reads: its parent's, and where weights before and after training are mixed, those before."
+        "The runs whose checkpoints it reads: its parent, and for a mixture of weights the run from before training."
         mixes = self.phase == 'intermediate' and self.parent.phase == 'intermediate'
         return (self.parent, *([self.parent.parent] if mixes else [])) if self.parent else ()
     @property
@@ -55,7 +55,8 @@ class Run:
 # %% ../../nbs/runs/05_graph.ipynb #c012
 def run_name(phase: str, intermediate: str | None, target: str | None, seed: int) -> str:
     "A run's name, as in `mnli--xnli--s0`."
-    return phase if phase in ('encoder', 'report') else '--'.join([t for t in (intermediate, target) if t] + [f's{seed}'])
+    if phase in ('encoder', 'report'): return phase
+    return '--'.join([t for t in (intermediate, target) if t] + [f's{seed}'])
 
 # %% ../../nbs/runs/05_graph.ipynb #c013
 def make_run(study: Study,
@@ -145,11 +146,11 @@ def runs(study: Study) -> list[Run]:
     removed = removed_tests(study, others or tests)  # from what intermediate training reads
     encoder = make_run(study, 'encoder', **pretraining, recipe=study.encoder.identity())
     mixtures = {i: study.mixture(i) for i in study.intermediates}
-    specs = {i: dict(recipe=m.spec(), source=data, execution=how, **removed) | ({'unread': unread} if m.masked_lm else {})
-             | own_cards(study, *m.tasks)
-             for i, m in mixtures.items()}
-    trained, plain_of = {}, {i: v.unprotected for i in study.intermediates if (v := find_variant(i)).protection == 'wise'}
-    for s, i in [(s, i) for last in (False, True) for s in study.seeds for i in study.intermediates if last == (i in plain_of)]:
+    specs = {i: dict(recipe=m.spec(), source=data, execution=how, **removed) for i, m in mixtures.items()}
+    for i, m in mixtures.items(): specs[i] |= ({'unread': unread} if m.masked_lm else {}) | own_cards(study, *m.tasks)
+    variants, trained = {i: find_variant(i) for i in study.intermediates}, {}
+    plain_of = {i: v.unprotected for i, v in variants.items() if v.protection == 'wise'}
+    for s, i in [(s, i) for last in (False, True) for s in study.seeds for i in variants if last == (i in plain_of)]:
         start = trained[plain_of[i], s] if i in plain_of else encoder
         trained[i, s] = make_run(study, 'intermediate', start, i, None, s, **specs[i])
     scored = pairs(study, encoder, trained, tests)

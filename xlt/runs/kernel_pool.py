@@ -20,8 +20,9 @@ from pathlib import Path
 from ..common.arithmetic import prepare
 
 # %% ../../nbs/runs/11_kernel_pool.ipynb #xfa129e5
-IMPORTS = ('ipykernel.kernelapp', 'pandas.io.formats.style', 'transformers.trainer', 'transformers.models.xlm_roberta.modeling_xlm_roberta',
-           'xlt.models.evaluation', 'xlt.data.leakage', 'xlt.runs.worker', 'xlt.models.training')
+IMPORTS = ('ipykernel.kernelapp', 'pandas.io.formats.style', 'transformers.trainer',
+           'transformers.models.xlm_roberta.modeling_xlm_roberta', 'xlt.models.evaluation', 'xlt.data.leakage',
+           'xlt.runs.worker', 'xlt.models.training')
 LIMITS = sorted({getattr(resource, name) for name in dir(resource) if name.startswith('RLIMIT_')})
 
 # %% ../../nbs/runs/11_kernel_pool.ipynb #x3cd2b7f
@@ -29,7 +30,8 @@ def request(argv: list[str],  # of the kernel: -f and its connection file
            ) -> bytes:
     "What has to be known to become a kernel, as JSON."
     limits = {limit: resource.getrlimit(limit) for limit in LIMITS}
-    return json.dumps({'argv': ['ipykernel_launcher', *argv], 'env': dict(os.environ), 'folder': os.getcwd(), 'limits': limits}).encode()
+    wanted = {'argv': ['ipykernel_launcher', *argv], 'env': dict(os.environ), 'folder': os.getcwd(), 'limits': limits}
+    return json.dumps(wanted).encode()
 
 # %% ../../nbs/runs/11_kernel_pool.ipynb #x4cc698d
 def stand_for(argv: list[str],  # of the kernel
@@ -61,7 +63,8 @@ def become(wanted: dict,  # as `request` has it
     os.environ.update(wanted['env'])
     os.chdir(wanted['folder'])
     sys.argv = [*wanted['argv'], '--IPKernelApp.parent_handle=1']  # the server watches over it
-    if torch := sys.modules.get('torch'): torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS') or torch.get_num_threads()))
+    if torch := sys.modules.get('torch'):
+        torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS') or torch.get_num_threads()))
     from ipykernel.kernelapp import launch_new_instance
     launch_new_instance()
 
@@ -109,17 +112,19 @@ if __name__ == '__main__' and '__file__' in globals():  # as `python -m xlt.runs
 
 # %% ../../nbs/runs/11_kernel_pool.ipynb #x474c089
 @contextmanager
-def warm_kernels(folder: Path | str,  # an empty one; its name must be short, for a socket's address has at most 100 characters
+def warm_kernels(folder: Path | str,  # an empty one with a short path: a socket's address has at most 100 characters
                  imports: Iterable[str],  # modules, `IMPORTS` for the study's notebooks
                  env: dict[str, str] = {},  # of the process that is copied, besides this one's
                 ) -> Iterator[dict[str, str]]:  # for the environment of whoever starts kernels
     "For as long as this lasts, `python3` kernels that see its environment start as copies of one process."
-    command, address, spec = [sys.executable, '-m', 'xlt.runs.kernel_pool'], str(Path(folder) / 'socket'), Path(folder) / 'kernels' / 'python3' / 'kernel.json'
+    command, address = [sys.executable, '-m', 'xlt.runs.kernel_pool'], str(Path(folder) / 'socket')
+    spec = Path(folder) / 'kernels' / 'python3' / 'kernel.json'
     if len(os.fsencode(address)) > 100: yield {}; return  # kernels start as usual
     from ipykernel.kernelspec import get_kernel_dict
     spec.parent.mkdir(parents=True)
     spec.write_text(json.dumps(get_kernel_dict() | {'argv': [*command, 'kernel', address, '-f', '{connection_file}']}))
-    server = subprocess.Popen([*command, 'serve', address, *imports], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, env=os.environ | env)
+    server = subprocess.Popen([*command, 'serve', address, *imports], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              start_new_session=True, env=os.environ | env)
     try:
         server.stdout.readline()
         yield {'JUPYTER_PATH': os.pathsep.join(filter(None, [str(folder), os.environ.get('JUPYTER_PATH')]))}

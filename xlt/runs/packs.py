@@ -17,9 +17,9 @@ from ..common.io import canonical_json
 
 # %% ../../nbs/runs/03_packs.ipynb #s14
 def shared_examples(rows: pd.DataFrame,  # predictions
-           kind: str,  # of the task
-          ) -> pd.DataFrame:
-    "The examples that every run of a target has: of mined sentence pairs only the true ones, for each run proposes others."
+                    kind: str,  # of the task
+                   ) -> pd.DataFrame:
+    "The examples that all runs of a target have in common: of mined sentence pairs, the true ones."
     return rows[rows.gold != ''] if kind == 'retrieval' else rows
 
 # %% ../../nbs/runs/03_packs.ipynb #s15
@@ -29,12 +29,15 @@ def array_bytes(values: np.ndarray) -> bytes:
     np.lib.format.write_array(out, np.ascontiguousarray(values), allow_pickle=False)
     return out.getvalue()
 
-def pack_graded(rows: pd.DataFrame) -> tuple[bytes, bytes, bytes]:  # the examples; the different values of `correct`; each example's
+def pack_graded(rows: pd.DataFrame,  # predictions
+               ) -> tuple[bytes, bytes, bytes]:  # examples; distinct values of `correct`; index of each example's value
     "How right each prediction was, in little space."
     examples = rows[['language', 'id']].astype(str)
-    if examples.apply(lambda column: column.str.contains('[\\t\\n\\r]')).to_numpy().any(): raise ValueError('an id or a language holds a tab or a line break')
+    if examples.apply(lambda column: column.str.contains('[\\t\\n\\r]')).to_numpy().any():
+        raise ValueError('an id or a language contains a tab or a line break')
     values, which = np.unique(rows.correct.to_numpy(float), return_inverse=True)
-    return examples.to_csv(sep='\t', index=False, lineterminator='\n', quoting=3).encode(), array_bytes(values), array_bytes(which.astype(np.min_scalar_type(len(values))))
+    text = examples.to_csv(sep='\t', index=False, lineterminator='\n', quoting=3).encode()
+    return text, array_bytes(values), array_bytes(which.astype(np.min_scalar_type(len(values))))
 
 # %% ../../nbs/runs/03_packs.ipynb #s16
 def unpack_graded(examples: bytes, values: bytes, which: bytes) -> pd.DataFrame:  # columns language, id, correct
@@ -58,24 +61,28 @@ def pack_bytes(members: dict[str, bytes]) -> bytes:
     return lzma.compress(out.getvalue(), preset=9)
 
 # %% ../../nbs/runs/03_packs.ipynb #s20
-MOST = 500_000_000  # bytes that a pack may unfold to
+MOST = 500_000_000  # bytes to which a pack may decompress
 
 def unpack_bytes(content: bytes) -> dict[str, bytes]:  # members by name
-    "The members of a pack; `ValueError` for whatever is not as it was written."
+    "The members of a pack; a `ValueError` if anything is not as it was written."
     try:
         opened = lzma.LZMADecompressor(memlimit=200_000_000)
         unfolded = opened.decompress(content, MOST)
-        if not opened.eof or opened.unused_data: raise ValueError('it ends too early' if len(unfolded) < MOST else 'it is too large')
-        with tarfile.open(fileobj=io.BytesIO(unfolded)) as tar: members = {m.name: tar.extractfile(m).read() for m in tar if m.isfile()}
+        if not opened.eof or opened.unused_data:
+            raise ValueError('it ends too early' if len(unfolded) < MOST else 'it is too large')
+        with tarfile.open(fileobj=io.BytesIO(unfolded)) as tar:
+            members = {m.name: tar.extractfile(m).read() for m in tar if m.isfile()}
         listing = json.loads(members.pop(LISTING))
     except (lzma.LZMAError, tarfile.TarError, KeyError, EOFError) as e: raise ValueError(str(e)) from None
-    if listing != {name: hashlib.sha256(c).hexdigest() for name, c in members.items()}: raise ValueError('its members are not those of its list')
+    if listing != {name: hashlib.sha256(c).hexdigest() for name, c in members.items()}:
+        raise ValueError('its members do not match its list')
     return members
 
 # %% ../../nbs/runs/03_packs.ipynb #s21
 @lru_cache(maxsize=8)
 def read_pack(path: Path, stamp: tuple) -> dict[str, bytes]:
-    "The members of a pack, read once for each state (`stamp`) of the file; a damaged one is an `XltError`."
+    "The members of a pack, read once for each state (`stamp`) of the file; an `XltError` if it is damaged."
     try: return unpack_bytes(path.read_bytes())
-    except ValueError as e: raise XltError(f'{path.parent.name}/{path.name}: this pack is damaged ({e}), so none of it is used; '
-                                           'restore it (git checkout), or move it away to go on without it') from None
+    except ValueError as e:
+        raise XltError(f'{path.parent.name}/{path.name}: this pack is damaged ({e}), so none of it is used; '
+                       'restore it (git checkout), or move it away to continue without it') from None

@@ -24,7 +24,8 @@ from ..tasks.cards import TASKS, VARIANTS, find_task, find_variant, MaskedText, 
 from ..data.door import why_missing, Source, no_translation_reason
 from ..data.hub import CHECKPOINT_SHAPES
 from ..models.encoders import AnyEncoder
-from .config import AnalysisSettings, Mixing, Phases, Retrieval, TaskOverrides, explain, oddities, override, parse, read_cards, resolve_card_paths, resolve_encoder_path, resolve_source_folders
+from .config import (AnalysisSettings, explain, Mixing, oddities, override, parse, Phases, read_cards,
+                             resolve_card_paths, resolve_encoder_path, resolve_source_folders, Retrieval, TaskOverrides)
 from .project import find_params, short_path
 
 # %% ../../nbs/runs/02_params.ipynb #xcff8e6d
@@ -99,8 +100,8 @@ def bf16_warning(study: Study) -> str | None:  # None: there is nothing to warn 
     "A warning that a study will compute in bf16 on a processor that only emulates it."
     how = study.execution()
     if (how['device'], how['precision']) != ('cpu', 'bf16') or bf16_on_cpu(): return None
-    return (f'{study.file}: precision is bf16, but this processor has no bf16 instructions and will be many times slower '
-            'than with precision: fp32 (a GPU, or a processor with avx512_bf16 or amx_bf16, is faster in bf16)')
+    return (f'{study.file}: precision is bf16, but this processor has no bf16 instructions and will be many times '
+            'slower than with precision: fp32 (a GPU, or a processor with avx512_bf16 or amx_bf16, is faster in bf16)')
 
 # %% ../../nbs/runs/02_params.ipynb #e1000001
 def encoder_shape(study: Study) -> tuple[int, int] | None:  # layers, sub-words; None: not known yet
@@ -254,8 +255,9 @@ def check_names(study: Study) -> list[str]:  # what is wrong
               ('leave_out', study.leave_out, lambda name: check_task(study, name, 'target')),
               ('tasks', study.tasks, find_trained)]
     wrong = [f'{key}: {message}' for key, names, check in checks for name in names for message in error_of(check, name)]
-    wrong += [f'intermediates: {name}: its weights are made from those of {whole}, which is not in the study; add {whole}'
-              for name in study.intermediates if not error_of(find_variant, name) and find_variant(name).protection == 'wise'
+    wrong += [f'intermediates: {name}: its weights are made from those of {whole}, which the study lacks; add {whole}'
+              for name in study.intermediates
+              if not error_of(find_variant, name) and find_variant(name).protection == 'wise'
               and (whole := find_variant(name).unprotected) not in study.intermediates]
     for key in ('intermediates', 'targets', 'leave_out', 'languages', 'seeds'):
         values = getattr(study, key) or []
@@ -296,8 +298,8 @@ def check_groups(study: Study,
         found = f'low: {", ".join(low) or "none"}; high: {", ".join(high) or "none"}'
         return [f'languages: {codes} make no two groups by {how} ({found}); add languages, or change analysis.groups']
     if how != 'joshi' and measure[low].max() >= measure[high].min():
-        return [f'analysis.resource: {measure.name} is {measure[low].max():g} for languages of both groups, so it does not '
-                'separate low from high; add languages, or choose another measure']
+        return [f'analysis.resource: {measure.name} is {measure[low].max():g} for languages of both groups, so it does '
+                'not separate low from high; add languages, or choose another measure']
     return []
 
 # %% ../../nbs/runs/02_params.ipynb #c048
@@ -326,7 +328,7 @@ def without_absent(study: Study) -> Study:  # a copy; its `absent` says why
     lacks = {i: missing_tasks(study, find_variant(i)) for i in study.intermediates}
     absent = {i: '; '.join(dict.fromkeys(why.values())) for i, why in lacks.items()
               if len(why) == len(find_variant(i).tasks)}
-    own = {t: why for t in study.targets if study.source.is_remote and (why := why_missing(study.source, t))}  # only on disk
+    own = {t: why for t in study.targets if study.source.is_remote and (why := why_missing(study.source, t))}
     for key, names, out in (('intermediates', study.intermediates, absent), ('targets', study.targets, own)):
         if out and len(out) == len(names): raise XltError('; '.join(f'{key}: {t}: {why}' for t, why in out.items()))
     kept = study.model_copy(update={'intermediates': [i for i in study.intermediates if i not in absent],

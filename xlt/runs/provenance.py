@@ -23,7 +23,8 @@ from .project import project_file
 from ..common.io import canonical_json, write
 
 # %% ../../nbs/runs/04_provenance.ipynb #p04
-PACKAGES = 'xlt torch transformers tokenizers datasets numpy pandas scipy scikit-learn statsmodels faiss-cpu papermill snakemake'.split()
+PACKAGES = ('xlt torch transformers tokenizers datasets numpy pandas scipy scikit-learn statsmodels faiss-cpu '
+            'papermill snakemake').split()
 
 # %% ../../nbs/runs/04_provenance.ipynb #p05
 def versions() -> dict[str, str]:
@@ -37,24 +38,31 @@ def versions() -> dict[str, str]:
 # %% ../../nbs/runs/04_provenance.ipynb #p06
 def commit() -> dict:  # commit (None outside git), and dirty: code or parameters differ from it
     "The git commit of the code."
-    if not (Path(str(files('xlt'))).parent / 'settings.ini').is_file(): return {'commit': None, 'dirty': None}  # installed, perhaps inside a repository of something else
-    code, parts = Path(str(files('xlt'))).parent, ('nbs', 'xlt', 'params', 'Snakefile', 'settings.ini')
-    def git(*args): return subprocess.run(['git', '-C', code, *args], capture_output=True, text=True, check=True).stdout.strip()
-    try: return {'commit': git('rev-parse', 'HEAD'), 'dirty': bool(git('status', '--porcelain', '--', *parts))}
-    except (OSError, subprocess.CalledProcessError): return {'commit': None, 'dirty': None}
+    unknown, code = {'commit': None, 'dirty': None}, Path(str(files('xlt'))).parent
+    if not (code / 'settings.ini').is_file(): return unknown  # installed, perhaps inside another repository
+    def git(*args):
+        told = subprocess.run(['git', '-C', code, *args], capture_output=True, text=True, check=True)
+        return told.stdout.strip()
+    changed = 'status', '--porcelain', '--', 'nbs', 'xlt', 'params', 'Snakefile', 'settings.ini'
+    try: return {'commit': git('rev-parse', 'HEAD'), 'dirty': bool(git(*changed))}
+    except (OSError, subprocess.CalledProcessError): return unknown
 
 # %% ../../nbs/runs/04_provenance.ipynb #p07
-DIGIT_SETTINGS = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'ATEN_CPU_CAPABILITY', 'MKL_CBWR', 'ONEDNN_MAX_CPU_ISA', 'OPENBLAS_CORETYPE', 'NPY_DISABLE_CPU_FEATURES')  # on which the last digits depend
+# environment variables on which the last digits depend
+DIGIT_SETTINGS = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'ATEN_CPU_CAPABILITY', 'MKL_CBWR',
+                  'ONEDNN_MAX_CPU_ISA', 'OPENBLAS_CORETYPE', 'NPY_DISABLE_CPU_FEATURES')
 
 def processor() -> str:
-    "The processor's name and, where the system tells them, its maker, family and model."
-    try: told = dict(re.findall(r'^(\w[\w ]*?)\s*:[ ]*(.*)$', Path('/proc/cpuinfo').read_text(encoding='utf-8').partition('\n\n')[0], re.M))
-    except OSError: told = {}
+    "The processor's name and, where known, its maker, family and model."
+    try: text = Path('/proc/cpuinfo').read_text(encoding='utf-8').partition('\n\n')[0]
+    except OSError: text = ''
+    told = dict(re.findall(r'^(\w[\w ]*?)\s*:[ ]*(.*)$', text, re.M))
     name = told.get('model name') or platform.processor() or platform.machine()
-    return name + (f' ({told["vendor_id"]} {told.get("cpu family")}/{told.get("model")})' if 'vendor_id' in told else '')
+    if 'vendor_id' not in told: return name
+    return f'{name} ({told["vendor_id"]} {told.get("cpu family")}/{told.get("model")})'
 
 def this_machine() -> dict:  # processor, system, instructions, arithmetic, gpu, settings
-    "What of this machine the last digits of a result depend on."
+    "What the last digits of a result depend on, of this machine."
     torch = sys.modules.get('torch')  # a run that has not loaded it has not computed with it
     return {'processor': processor(), 'system': f'{platform.system()} {platform.machine()}',
             'instructions': torch.backends.cpu.get_cpu_capability() if torch else None, 'arithmetic': arithmetic(),
@@ -65,11 +73,12 @@ def this_machine() -> dict:  # processor, system, instructions, arithmetic, gpu,
 DOCUMENTED = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 def meaning(node):
-    "A syntax tree as nested tuples, the same in every version of Python: without docstrings, positions and what is empty."
+    "A syntax tree as nested tuples, equal in all versions of Python; without docstrings, positions, empty fields."
     if isinstance(node, list): return tuple(meaning(n) for n in node)
     if not isinstance(node, ast.AST): return repr(node)
     parts = [(name, getattr(node, name, None)) for name in node._fields]
-    if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None: parts = [(n, v[1:] if n == 'body' else v) for n, v in parts]
+    if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+        parts = [(n, v[1:] if n == 'body' else v) for n, v in parts]
     return (type(node).__name__, *((n, meaning(v)) for n, v in parts if v is not None and v != []))
 
 # %% ../../nbs/runs/04_provenance.ipynb #p11
@@ -101,11 +110,12 @@ def read_module(path: Path, stamp: tuple, name: str) -> tuple[str, frozenset]:  
     return code_digest(text), frozenset(imported(ast.parse(text), name))
 
 def module_file(name: str) -> Path | None:  # None: no module of this package
-    "Where a module of this package lies; a folder's `__init__.py` counts if there is something in it."
+    "The file of a module of this package; a package's `__init__.py` if it is not empty."
     package, *parts = name.split('.')
     if package != 'xlt' or not parts: return None
     place = Path(str(files('xlt'))).joinpath(*parts)
-    return next((p for p in (place.with_suffix('.py'), place / '__init__.py') if p.is_file() and p.stat().st_size), None)
+    options = place.with_suffix('.py'), place / '__init__.py'
+    return next((p for p in options if p.is_file() and p.stat().st_size), None)
 
 # %% ../../nbs/runs/04_provenance.ipynb #p16
 def modules(names: Iterable[str],  # full names
@@ -122,7 +132,8 @@ def modules(names: Iterable[str],  # full names
     return found
 
 # %% ../../nbs/runs/04_provenance.ipynb #p18
-BOOKKEEPING = frozenset(f'runs.{m}' for m in 'project config params packs provenance graph store worker status'.split())  # what they decide of a score is in the run's spec
+# all that these modules decide about a score is in the run's spec
+BOOKKEEPING = frozenset(f'runs.{m}' for m in 'project config params packs provenance graph store worker status'.split())
 
 def notebook_file(phase: str) -> Path | None:
     "The notebook of a phase."
@@ -131,9 +142,9 @@ def notebook_file(phase: str) -> Path | None:
 # %% ../../nbs/runs/04_provenance.ipynb #p19
 @lru_cache(maxsize=100)
 def read_notebook(path: Path, stamp: tuple) -> tuple[str, frozenset]:  # digest of its code, and what it imports
-    "A notebook, but for the cell of defaults that parameters replace; read once for each state (`stamp`) of the file."
-    cells = [c for c in json.loads(path.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code' and 'parameters' not in c['metadata'].get('tags', [])]
-    texts = [''.join(c['source']) for c in cells]
+    "A notebook, except the cell of default parameters; read once for each state (`stamp`) of the file."
+    cells = [c for c in json.loads(path.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code']
+    texts = [''.join(c['source']) for c in cells if 'parameters' not in c['metadata'].get('tags', [])]
     def names(text):
         try: return imported(ast.parse(text), '')
         except SyntaxError: return set()  # a magic command
@@ -146,35 +157,40 @@ def module_hashes() -> dict[str, bytes]:  # by path
 
 LOADED = module_hashes()  # copies of a process that has imported this module inherit it
 
-def code(phase: str) -> dict[str, str | None]:  # digests by module, and of the `notebook`; None: edited since this process began
-    "The code that a run of a phase uses; of a report, which judges everything, also the book-keeping and the tables of facts."
+def code(phase: str) -> dict[str, str | None]:  # digests by module, and of the `notebook`
+    "The code that a run of a phase uses; of a report also `BOOKKEEPING` and the tables of facts."
     path = notebook_file(phase)
     if path is None: return {}
     text, names = read_notebook(path, file_stamp(path.stat()))
     found = modules(names, frozenset() if phase == 'report' else BOOKKEEPING)
-    if phase == 'report': found['tables'] = hashlib.sha256(b''.join(p.read_bytes() for p in sorted(Path(str(files('xlt'))).glob('tables/*.csv')))).hexdigest()[:10]
+    if phase == 'report':
+        tables = b''.join(p.read_bytes() for p in sorted(Path(str(files('xlt'))).glob('tables/*.csv')))
+        found['tables'] = hashlib.sha256(tables).hexdigest()[:10]
     return {'notebook': text, **dict(sorted(found.items()))}
 
 # %% ../../nbs/runs/04_provenance.ipynb #p21
 def code_in_use(phase: str) -> dict[str, str | None]:
-    "`code`, with None for a module that was edited after this process loaded it: what ran is not what is on disk."
+    "`code`, with None for a module that was edited after this process loaded it."
     now = module_hashes()
     def edited(name): return (path := str(module_file(f'xlt.{name}'))) in now and now[path] != LOADED.get(path)
     return {name: None if edited(name) else digest for name, digest in code(phase).items()}
 
 def differences(made: dict,  # a result's `code`
-                today: dict) -> list[str]:  # modules, `notebook`, `tables`
-    "What of the code is not what made a result; a result that says nothing of its code was made by other code."
-    return sorted(name for name in made.keys() | today.keys() if made.get(name) != today.get(name) or made.get(name) is None)
+                today: dict,  # of `code`
+               ) -> list[str]:  # modules, `notebook`, `tables`
+    "The parts of the code that differ from what made a result, or are not recorded in it."
+    names = made.keys() | today.keys()
+    return sorted(name for name in names if made.get(name) != today.get(name) or made.get(name) is None)
 
 # %% ../../nbs/runs/04_provenance.ipynb #p24
 def maker(data: dict,  # a result
          ) -> dict[str, str]:
     "What made a result, by the names under which a report lists it."
     there, git = data.get('machine') or {}, data.get('git') or {}
-    seen = {'processor': there.get('processor'), 'instructions': there.get('instructions'), 'arithmetic': there.get('arithmetic'), 'GPU': there.get('gpu') or 'none',
-            'settings': ' '.join(f'{k}={v}' for k, v in sorted((there.get('settings') or {}).items())) or 'none',
-            'commit': (git.get('commit') or 'none')[:10] + ' with changes' * bool(git.get('dirty'))}
+    settings = ' '.join(f'{k}={v}' for k, v in sorted((there.get('settings') or {}).items()))
+    seen = {k: there.get(k) for k in ('processor', 'instructions', 'arithmetic')}
+    seen |= {'GPU': there.get('gpu') or 'none', 'settings': settings or 'none',
+             'commit': (git.get('commit') or 'none')[:10] + ' with changes' * bool(git.get('dirty'))}
     return {k: v or 'not recorded' for k, v in seen.items()} | data.get('packages', {})
 
 # %% ../../nbs/runs/04_provenance.ipynb #p25
@@ -182,8 +198,8 @@ def makers(results: dict[str, dict],  # by the run's name
           ) -> pd.DataFrame:  # what, value, runs (how many), example; only where values differ
     "In what the makers of a study's results differ."
     table = pd.DataFrame({name: maker(data) for name, data in results.items()}).T.fillna('not installed')
-    rows = [dict(what=what, value=value, runs=len(part), example=part.index[0]) for what in table if table[what].nunique() > 1
-            for value, part in table.groupby(what)]
+    rows = [dict(what=what, value=value, runs=len(part), example=part.index[0])
+            for what in table if table[what].nunique() > 1 for value, part in table.groupby(what)]
     return pd.DataFrame(rows, columns=['what', 'value', 'runs', 'example'])
 
 # %% ../../nbs/runs/04_provenance.ipynb #ar17pr02
@@ -208,26 +224,31 @@ PICTURE = rb'data:image/(svg\+xml|png);base64,([\w+/=]*)'
 
 def without_pictures(cell: dict) -> list[dict]:
     "A cell's outputs; the pictures lie beside the report and are compared there."
-    return [o | {'data': {k: v for k, v in o['data'].items() if not k.startswith('image/')}} if 'data' in o else o for o in cell.get('outputs', [])]
+    def other(data): return {k: v for k, v in data.items() if not k.startswith('image/')}
+    return [o | {'data': other(o['data'])} if 'data' in o else o for o in cell.get('outputs', [])]
 
 def content_said(path: Path, content: bytes):
-    "What a file of a report says, whatever made it and when; cells with the tag `provenance` say nothing else."
+    "The content of a file of a report, without what made it and when (cells with the tag `provenance`)."
     content = STAMP.sub(b'', content) if path.suffix in ('.svg', '.html', '.ipynb') else content
     if path.suffix == '.svg': return content
     if path.suffix == '.html':
-        content = re.sub(PICTURE, lambda found: STAMP.sub(b'', b64decode(found[2])) if found[1] == b'svg+xml' else b'', content)
+        def unstamped(found): return STAMP.sub(b'', b64decode(found[2])) if found[1] == b'svg+xml' else b''
+        content = re.sub(PICTURE, unstamped, content)
         return re.sub(rb'<!--provenance-->.*?<!--/provenance-->', b'', content, flags=re.S)
     if path.suffix == '.ipynb':
-        return [(''.join(c['source']), 'provenance' in c['metadata'].get('tags', []) or without_pictures(c)) for c in json.loads(content)['cells']]
-    return rounded({k: v for k, v in json.loads(content).items() if k not in MADE}) if path.suffix == '.json' else content
+        return [(''.join(c['source']), 'provenance' in c['metadata'].get('tags', []) or without_pictures(c))
+                for c in json.loads(content)['cells']]
+    if path.suffix != '.json': return content
+    return rounded({k: v for k, v in json.loads(content).items() if k not in MADE})
 
 # %% ../../nbs/runs/04_provenance.ipynb #ar17pr04
 def keep_committed(paths: Iterable[Path]) -> list[Path]:  # those that were put back
-    "Put back what is committed of a report wherever the new file says the same; of a figure, the SVG decides for the PNG."
+    "Restore committed files of a report whose content has not changed; for a figure, the SVG decides about the PNG."
     kept = []
     for path in paths:
         old, deciding = committed(path), path.with_suffix('.svg') if path.suffix == '.png' else path
-        try: same = old is not None and content_said(deciding, committed(deciding) or b'') == content_said(deciding, deciding.read_bytes())
+        def said(content): return content_said(deciding, content)
+        try: same = old is not None and said(committed(deciding) or b'') == said(deciding.read_bytes())
         except (ValueError, KeyError, TypeError, AttributeError): same = False  # what is committed is no report
         if not same: continue
         if path.read_bytes() != old: write(path, old)
@@ -235,9 +256,14 @@ def keep_committed(paths: Iterable[Path]) -> list[Path]:  # those that were put 
     return kept
 
 # %% ../../nbs/runs/04_provenance.ipynb #ar17pr06
-def what_made(results: Iterable[dict], parameters: dict) -> dict[str, list[str]]:  # what → every value that it had
-    "What made a study's results, so that another who gets others can see what differs."
-    told = [{k: v for k, v in maker(r).items() if k != 'commit'} | {f'code of {m}': d or 'edited meanwhile' for m, d in (r.get('code') or {}).items()} for r in results]
+def what_made(results: Iterable[dict],
+              parameters: dict,  # of the study
+             ) -> dict[str, list[str]]:  # what → every value that it had
+    "What made a study's results, so that somebody who gets others can see what differs."
+    told = []
+    for r in results:
+        told.append({k: v for k, v in maker(r).items() if k != 'commit'})
+        told[-1] |= {f'code of {m}': d or 'edited meanwhile' for m, d in (r.get('code') or {}).items()}
     values = {what: sorted({t[what] for t in told if what in t}) for what in dict.fromkeys(w for t in told for w in t)}
     return values | {'parameters': [hashlib.sha256(canonical_json(parameters).encode()).hexdigest()[:10]]}
 
@@ -245,7 +271,9 @@ def what_differs(was: dict | None, now: dict | None) -> str:  # each as of `what
     "Why two reports may differ, in words."
     if not was or not now: return 'what made one of them is not on record'
     differ = [what for what in {**was, **now} if was.get(what) != now.get(what)]
-    def all_of(values): return ' and '.join(values or ['none'])
-    said = [what if what == 'parameters' else f'{what} {all_of(now.get(what))} instead of {all_of(was.get(what))}' for what in differ if not what.startswith('code of ')]
     modules = [what.removeprefix('code of ') for what in differ if what.startswith('code of ')]
-    return '; '.join(said + ([f'the code of {", ".join(modules)}'] if modules else [])) or 'nothing that is on record'
+    def all_of(values): return ' and '.join(values or ['none'])
+    def said(what):
+        return what if what == 'parameters' else f'{what} {all_of(now.get(what))} instead of {all_of(was.get(what))}'
+    parts = [said(what) for what in differ if not what.startswith('code of ')]
+    return '; '.join(parts + ([f'the code of {", ".join(modules)}'] if modules else [])) or 'nothing that is on record'

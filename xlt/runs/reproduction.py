@@ -27,18 +27,19 @@ def keep_old_report(study: Study) -> None:
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copy)
 
-def report_before(study: Study) -> tuple[list[bytes], str] | None:  # its `COMPARED_FILES`, and what to call it; None: there is none
+def report_before(study: Study) -> tuple[list[bytes], str] | None:  # its `COMPARED_FILES`; what to call it
     "The report to compare with."
     places = [root() / 'reports' / study.study / name for name in COMPARED_FILES]
     found = [committed(p) for p in places]
     if None not in found: return found, 'the committed report'
     copies = [root() / 'runs' / study.study / 'before' / name for name in COMPARED_FILES]
-    return ([p.read_bytes() for p in copies], 'the report that was here before') if all(p.is_file() for p in copies) else None
+    if not all(p.is_file() for p in copies): return None
+    return [p.read_bytes() for p in copies], 'the report that was here before'
 
 # %% ../../nbs/runs/12_reproduction.ipynb #rp170008
 HEADLINES = {'primary': 'low minus high', 'level_adjusted': 'at the same level'}
 
-def scores_differ(was: bytes, now: bytes) -> tuple[int, int]:  # how many scores of either table have no equal in the other; all
+def scores_differ(was: bytes, now: bytes) -> tuple[int, int]:  # scores that are not the same in both; all
     "Compare two tables of scores."
     tables = [pd.read_csv(io.BytesIO(content)) for content in (was, now)]
     keys = [t.set_index([c for c in t.columns if c not in ('score', 'n')]).score for t in tables]
@@ -49,16 +50,22 @@ def compared(was: dict, now: dict) -> list[str]:  # of `HEADLINES`
     "Each headline number of a summary, and how it differs from another's."
     estimates = {words: [(s.get(key) or {}).get('estimate') for s in (was, now)] for key, words in HEADLINES.items()}
     def said(value): return 'none' if value is None else number(value)
-    return [f'{words} {said(b)}' + ('' if rounded(a) == rounded(b) else f' instead of {said(a)}')
-            + (f' ({b - a:+.2g})' if None not in (a, b) and rounded(a) != rounded(b) and said(a) == said(b) else '')
-            for words, (a, b) in estimates.items()]
+    lines = []
+    for words, (a, b) in estimates.items():
+        lines.append(f'{words} {said(b)}')
+        if rounded(a) == rounded(b): continue
+        close = None not in (a, b) and said(a) == said(b)
+        lines[-1] += f' instead of {said(a)}' + (f' ({b - a:+.2g})' if close else '')
+    return lines
 
 def reproduction(study: Study) -> str | None:  # None: there is nothing to compare
-    "Whether a study's report is the one that was there before, in a line."
+    "Does a study's report reproduce the one before? In a line."
     before, places = report_before(study), [root() / 'reports' / study.study / name for name in COMPARED_FILES]
     if before is None or not all(p.is_file() for p in places): return None
     (summary, scores), called = before
-    try: was, now, (differ, total) = json.loads(summary), json.loads(places[0].read_bytes()), scores_differ(scores, places[1].read_bytes())
+    try:
+        was, now = json.loads(summary), json.loads(places[0].read_bytes())
+        differ, total = scores_differ(scores, places[1].read_bytes())
     except (ValueError, KeyError, AttributeError): return f'{called} cannot be read, so nothing was compared'
     headlines = compared(was, now)
     if not differ and not any('instead' in line for line in headlines):

@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import PreTrainedModel, TrainerCallback, XLMRobertaConfig, XLMRobertaForQuestionAnswering, XLMRobertaForSequenceClassification
-from ..models.evaluation import model_logits
+from transformers import (PreTrainedModel, TrainerCallback, XLMRobertaConfig, XLMRobertaForQuestionAnswering,
+                          XLMRobertaForSequenceClassification)
 from ..models.features import train_tokenizer
 from ..models.heads import device
 from .project import root
@@ -24,14 +24,16 @@ from .provenance import commit, versions
 from .worker import peak_memory
 from ..common.io import write
 from ..models.retrieval import embed_block
-from ..models.tokenised import features_table
 from ..models.checkpoints import ResumableTrainer
 from ..models.training import collator, model_inputs, training_arguments
+from ..models.evaluation import model_logits
+from ..models.tokenised import features_table
 
 # %% ../../nbs/runs/09_speed.ipynb #270e82a7
 VOCABULARY = 250_002  # sub-words of XLM-R
 SIZES = {'base': dict(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072),
-         'large': dict(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)}  # Conneau et al. 2020, Table 5
+         'large': dict(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)}
+# Conneau et al. 2020, Table 5
 
 # %% ../../nbs/runs/09_speed.ipynb #48bfe5bd
 def configuration(size: str, vocabulary: int = VOCABULARY) -> XLMRobertaConfig:
@@ -40,7 +42,8 @@ def configuration(size: str, vocabulary: int = VOCABULARY) -> XLMRobertaConfig:
                             bos_token_id=0, pad_token_id=1, eos_token_id=2, **SIZES[size])
 
 # %% ../../nbs/runs/09_speed.ipynb #94699479
-DECILES = {'pair': (6, 15, 19, 22, 25, 27, 30, 33, 36, 40, 54), 'paragraph': (26, 85, 97, 105, 113, 123, 134, 148, 164, 197, 651)}  # words
+DECILES = {'pair': (6, 15, 19, 22, 25, 27, 30, 33, 36, 40, 54),
+           'paragraph': (26, 85, 97, 105, 113, 123, 134, 148, 164, 197, 651)}  # words
 PER_WORD = 1.35  # sub-words of XLM-R in an English word
 
 # %% ../../nbs/runs/09_speed.ipynb #2a8b010e
@@ -53,12 +56,15 @@ def lengths(kind: str,  # `pair` or `paragraph`
 
 # %% ../../nbs/runs/09_speed.ipynb #596aff33
 def made_up(sizes: np.ndarray,  # sub-words of each text
-            kind: str, vocabulary: int = VOCABULARY, seed: int = 0) -> Dataset:  # features as `xlt.models.tokenised` has them
+            kind: str,  # `pair` or `paragraph`
+            vocabulary: int = VOCABULARY, seed: int = 0) -> Dataset:  # features as of `xlt.models.tokenised`
     "Features of random sub-words."
     rng, span = np.random.default_rng(seed), kind == 'paragraph'
     rows = [{'input_ids': rng.integers(5, vocabulary, n).tolist(), 'attention_mask': [1] * int(n)} for n in sizes]
-    rest = [{'example': i, 'offsets': [], 'start_positions': 1, 'end_positions': 2} if span else {'labels': i % 3} for i in range(len(rows))]
+    def answer(i): return {'example': i, 'offsets': [], 'start_positions': 1, 'end_positions': 2}
+    rest = [answer(i) if span else {'labels': i % 3} for i in range(len(rows))]
     return features_table('span' if span else 'sentence_pair', [a | b for a, b in zip(rows, rest)], 0)
+
 
 # %% ../../nbs/runs/09_speed.ipynb #1ca7d20e
 def operations(config: XLMRobertaConfig, sizes: np.ndarray) -> float:  # of one pass forward
@@ -95,7 +101,7 @@ def precision() -> str:
     return 'bf16' if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else 'fp32'
 
 def peak_gb() -> float:  # GB
-    "The most memory held since `reset`: of the GPU, without one of this process."
+    "The most memory used: on the GPU since `random_model`, without a GPU by this process."
     return torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else peak_memory() * 2 ** 20 / 1e9
 
 def random_model(config: XLMRobertaConfig, kind: str) -> PreTrainedModel:
@@ -103,74 +109,111 @@ def random_model(config: XLMRobertaConfig, kind: str) -> PreTrainedModel:
     torch.manual_seed(0)
     config.num_labels = 2 if kind == 'paragraph' else 3
     if torch.cuda.is_available(): torch.cuda.empty_cache(); torch.cuda.reset_peak_memory_stats()
-    return (XLMRobertaForQuestionAnswering if kind == 'paragraph' else XLMRobertaForSequenceClassification)(config).to(device())
+    with_head = XLMRobertaForQuestionAnswering if kind == 'paragraph' else XLMRobertaForSequenceClassification
+    return with_head(config).to(device())
 
 # %% ../../nbs/runs/09_speed.ipynb #d68ef48a
-def train_once(model: PreTrainedModel, kind: str, features: Dataset, batch_size: int, compile: bool) -> float:  # seconds
+def train_once(model: PreTrainedModel,
+               kind: str,  # `pair` or `paragraph`
+               features: Dataset, batch_size: int, compile: bool) -> float:  # seconds
     "One pass over features."
     clock, tokenizer = Clock(), train_tokenizer({'a': ['a b c']}, 300, 1.)
     with TemporaryDirectory() as folder:
-        args = training_arguments(folder, 0, batch_size, 1e-5, num_train_epochs=1, warmup_steps=.1, save_strategy='no', precision=precision(), compile=compile)
-        ResumableTrainer(model, args, train_dataset=model_inputs(features), data_collator=collator('span' if kind == 'paragraph' else 'sentence_pair', tokenizer),
-               lengths=list(features['length']), callbacks=[clock]).train_or_resume()
+        args = training_arguments(folder, 0, batch_size, 1e-5, num_train_epochs=1, warmup_steps=.1,
+                                  save_strategy='no', precision=precision(), compile=compile)
+        task = 'span' if kind == 'paragraph' else 'sentence_pair'
+        trainer = ResumableTrainer(model, args, train_dataset=model_inputs(features),
+                                   data_collator=collator(task, tokenizer), lengths=list(features['length']),
+                                   callbacks=[clock])
+        trainer.train_or_resume()
     return clock.seconds
 
 # %% ../../nbs/runs/09_speed.ipynb #7f6cd71e
-def speed_row(what: str, config: XLMRobertaConfig, sizes: np.ndarray, seconds: float, times: int, matrices: float, **more) -> dict:
+def speed_row(what: str,  # `training`, `testing` or `embedding`
+              config: XLMRobertaConfig,
+              sizes: np.ndarray,  # sub-words of each text
+              seconds: float,
+              times: int,  # forward passes that this costs, per text
+              matrices: float,  # of `matrix_rate`
+              **more,  # further columns
+             ) -> dict:
     "One row of the table."
-    return dict(what=what, **more, examples_per_second=len(sizes) / seconds, subwords_per_second=float(sizes.sum() / seconds),
-                utilisation=times * operations(config, sizes) / seconds / matrices, peak_gb=peak_gb(), examples=len(sizes), seconds=seconds)
+    return dict(what=what, **more, examples_per_second=len(sizes) / seconds,
+                subwords_per_second=float(sizes.sum() / seconds),
+                utilisation=times * operations(config, sizes) / seconds / matrices, peak_gb=peak_gb(),
+                examples=len(sizes), seconds=seconds)
 
-def training_rate(config: XLMRobertaConfig, kind: str, limit: int, batch_size: int, steps: int, matrices: float, compile: bool = False) -> dict:
-    "How fast a model trains on texts of a kind, `batch_size` at a time."
+def training_rate(config: XLMRobertaConfig,
+                  kind: str,  # `pair` or `paragraph`
+                  limit: int,  # maximum length, sub-words
+                  batch_size: int, steps: int,
+                  matrices: float,  # of `matrix_rate`
+                  compile: bool = False) -> dict:  # a row
+    "How fast a model trains on texts of a kind."
     model, sizes = random_model(config, kind), lengths(kind, batch_size * steps, limit)
-    train_once(model, kind, made_up(sizes[:batch_size * max(1, steps // 10)], kind, config.vocab_size), batch_size, compile)
+    warm_up = sizes[:batch_size * max(1, steps // 10)]
+    train_once(model, kind, made_up(warm_up, kind, config.vocab_size), batch_size, compile)
     seconds = train_once(model, kind, made_up(sizes, kind, config.vocab_size), batch_size, compile)
-    return speed_row('training', config, sizes, seconds, 3, matrices, kind=kind, limit=limit, batch_size=batch_size, compile=compile)
+    return speed_row('training', config, sizes, seconds, 3, matrices, kind=kind, limit=limit, batch_size=batch_size,
+                     compile=compile)
 
 # %% ../../nbs/runs/09_speed.ipynb #849911a0
 def reading_rate(what: str,  # `testing` or `embedding`
-                 config: XLMRobertaConfig, kind: str, limit: int, n: int, matrices: float, batch_size: int = 64) -> dict:
-    "How fast a model is tested on texts of a kind, or turns them into vectors of a middle layer."
-    model, sizes, tokenizer = random_model(config, kind).eval(), lengths(kind, n, limit), train_tokenizer({'a': ['a b c']}, 300, 1.)
-    features = made_up(sizes, kind, config.vocab_size)
+                 config: XLMRobertaConfig,
+                 kind: str,  # `pair` or `paragraph`
+                 limit: int,  # maximum length, sub-words
+                 n: int,  # texts
+                 matrices: float,  # of `matrix_rate`
+                 batch_size: int = 64) -> dict:  # a row
+    "How fast a model is tested on texts of a kind, or embeds them with a middle layer."
+    model, sizes = random_model(config, kind).eval(), lengths(kind, n, limit)
+    tokenizer, features = train_tokenizer({'a': ['a b c']}, 300, 1.), made_up(sizes, kind, config.vocab_size)
+    task, layer = 'span' if kind == 'paragraph' else 'sentence_pair', config.num_hidden_layers // 2
     def work(data):
-        if what == 'testing': model_logits(model, tokenizer, 'span' if kind == 'paragraph' else 'sentence_pair', data, batch_size, precision())
-        else: embed_block(model.base_model, tokenizer, data['input_ids'][:], config.num_hidden_layers // 2, batch_size, precision())
+        if what == 'testing': model_logits(model, tokenizer, task, data, batch_size, precision())
+        else: embed_block(model.base_model, tokenizer, data['input_ids'][:], layer, batch_size, precision())
     work(features.select(range(min(n, batch_size))))
     synchronise()
     begun = time.perf_counter()
     work(features)
     synchronise()
-    return speed_row(what, config, sizes, time.perf_counter() - begun, 1, matrices, kind=kind, limit=limit, batch_size=batch_size, compile=False)
+    return speed_row(what, config, sizes, time.perf_counter() - begun, 1, matrices, kind=kind, limit=limit,
+                     batch_size=batch_size, compile=False)
 
 # %% ../../nbs/runs/09_speed.ipynb #9958eabd
-PLAN = [('pair', 128, (4, 24, 32, 128, 256)), ('paragraph', 384, (8, 16, 32, 64))]  # kind, longest, batch sizes: the paper's, XTREME's, larger ones
+PLAN = [('pair', 128, (4, 24, 32, 128, 256)), ('paragraph', 384, (8, 16, 32, 64))]  # kind, maximum length, batch sizes
 
-def measure_speed(config: XLMRobertaConfig, steps: int, n: int, matrices: float,  # steps of training; examples tested and embedded
-            plan: list = PLAN) -> list[dict]:
-    "Everything that a study's hours are made of, for one size of model; the largest batch also compiled."
+def measure_speed(config: XLMRobertaConfig,
+                  steps: int,  # of training
+                  n: int,  # texts tested and embedded
+                  matrices: float,  # of `matrix_rate`
+                  plan: list = PLAN) -> list[dict]:  # rows
+    "All rates that a study's hours depend on, for one size of model; the largest batch also compiled."
     rows = [training_rate(config, kind, limit, size, steps, matrices) for kind, limit, sizes in plan for size in sizes]
-    rows += [training_rate(config, kind, limit, max(sizes), steps, matrices, compile=True) for kind, limit, sizes in plan if torch.cuda.is_available()]
+    if torch.cuda.is_available():
+        rows += [training_rate(config, kind, limit, max(sizes), steps, matrices, compile=True)
+                 for kind, limit, sizes in plan]
     rows += [reading_rate('testing', config, kind, limit, n, matrices) for kind, limit, _ in plan]
     return rows + [reading_rate('embedding', config, 'pair', 128, n, matrices)]
 
 # %% ../../nbs/runs/09_speed.ipynb #6801f773
-def speed_file(name: str) -> Path:
-    "Where a device's measurements lie."
+def speed_file(name: str,  # of a device
+              ) -> Path:
+    "The file of a device's measurements."
     return root() / 'reports' / 'speed' / f'{re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")}.json'
 
 def keep_speeds(name: str,  # of the device
-         matrices: float,  # operations per second
-         rows: dict[str, list[dict]],  # from `measure_speed`, by size
-        ) -> Path:
+                matrices: float,  # operations per second
+                rows: dict[str, list[dict]],  # of `measure_speed`, by size
+               ) -> Path:
     "Write what was measured on a device."
     made = commit() | {'packages': versions(), 'date': datetime.now(timezone.utc).date().isoformat()}
-    write(speed_file(name), json.dumps({'device': name, 'matrix_operations_per_second': matrices, 'rows': rows} | made, indent=1) + '\n')
+    data = {'device': name, 'matrix_operations_per_second': matrices, 'rows': rows} | made
+    write(speed_file(name), json.dumps(data, indent=1) + '\n')
     return speed_file(name)
 
 # %% ../../nbs/runs/09_speed.ipynb #9e74aca1
-def newest_speeds() -> dict | None:  # as `keep_speeds` wrote it; None: no device has been measured
-    "The newest measurements."
-    found = sorted((root() / 'reports' / 'speed').glob('*.json'), key=lambda p: json.loads(p.read_text(encoding='utf-8'))['date'])
-    return json.loads(found[-1].read_text(encoding='utf-8')) if found else None
+def newest_speeds() -> dict | None:  # as of `keep_speeds`; None: no device has been measured
+    "The newest measurements of a device."
+    found = [json.loads(p.read_text(encoding='utf-8')) for p in (root() / 'reports' / 'speed').glob('*.json')]
+    return max(found, key=lambda data: data['date'], default=None)

@@ -24,7 +24,7 @@ NOTES = {'running.json': {'host': str, 'pid': int, 'started': (int, float)}, 'fa
          'progress.json': {'phase': str, 'time': (int, float)}}
 
 def note(run: Run, name: str) -> dict | None:  # None: there is none, or it is damaged
-    "The note `running.json`, `progress.json` or `failed.json` of a run; a damaged note of a failure still says that it failed."
+    "The note `running.json`, `progress.json` or `failed.json` of a run; a damaged `failed.json` still means failed."
     path = run.folder / name
     try: data = json.loads(path.read_text(encoding='utf-8'))
     except OSError: return None
@@ -39,62 +39,70 @@ def age(path: Path) -> float:  # seconds; 0 for a file that is gone, or from the
     except OSError: return 0.
 
 # %% ../../nbs/runs/08_status.ipynb #x11pr001
-def doing(run: Run, since: float,  # when the run began, seconds since 1970: what was told before is another attempt's
+def doing(run: Run,
+          since: float,  # when the run began, seconds since 1970; older notes are of another attempt
          ) -> dict | None:  # as `xlt.common.progress.progress_report`; None: nothing was told yet
     "What a run is doing at the moment."
     found = note(run, 'progress.json')
     numbers = [(found or {}).get(k) for k in ('step', 'steps', 'number', 'languages', 'loss', 'left')]
     whole = found and found['time'] >= since and all(v is None or isinstance(v, (int, float)) for v in numbers)
-    return found if whole and ('language' in found) == ('languages' in found) and ('step' in found) == ('steps' in found) else None
+    pairs = ('language', 'languages'), ('step', 'steps')
+    return found if whole and all((one in found) == (many in found) for one, many in pairs) else None
 
 # %% ../../nbs/runs/08_status.ipynb #c062
-def run_state(run: Run) -> dict:  # state, seconds, last (lines of a failure's log), code (what of it has changed since)
-    "How a run stands: done, packed, running, failed or waiting."
-    done = result(run)
-    if done and not done.get('packed'): return {'state': 'done', 'seconds': done['seconds']['total'], 'last': [], 'code': code_changed(run)}
+def run_state(run: Run) -> dict:  # state, seconds, last (lines of a failed run's log), code (what has changed since)
+    "The state of a run: done, packed, running, failed or waiting."
+    done, nothing = result(run), {'seconds': None, 'last': [], 'code': []}
+    finished = done and {'seconds': done['seconds']['total'], 'last': [], 'code': code_changed(run)}
+    if done and not done.get('packed'): return {'state': 'done', **finished}
     if (busy := note(run, 'running.json')) and is_alive(busy, age(run.folder / 'running.json')):
-        return {'state': 'running', 'seconds': max(0., time.time() - busy['started']), 'last': [], 'code': [], 'progress': doing(run, busy['started'])}
-    if failed := note(run, 'failed.json'): return {'state': 'failed', 'seconds': None, 'last': failed['last'], 'code': []}
-    if done: return {'state': 'packed', 'seconds': done['seconds']['total'], 'last': [], 'code': code_changed(run)}
-    return {'state': 'waiting', 'seconds': None, 'last': [], 'code': []}
+        since = busy['started']
+        return {'state': 'running', **nothing, 'seconds': max(0., time.time() - since), 'progress': doing(run, since)}
+    if failed := note(run, 'failed.json'): return {'state': 'failed', **nothing, 'last': failed['last']}
+    return {'state': 'packed', **finished} if done else {'state': 'waiting', **nothing}
 
 # %% ../../nbs/runs/08_status.ipynb #c063
 def study_status(study: Study) -> list[dict]:
-    "How each run of a study stands, from files alone; one that is needed again for its checkpoint is waiting."
+    "The state of each run of a study, from files alone; a run whose checkpoint is needed again is waiting."
     again, rows = {r.name for r in needed_again(study)}, []
     for r in runs(study):
         how = run_state(r)
         if r.name in again and how['state'] in ('done', 'packed'): how |= {'state': 'waiting', 'seconds': None}
-        rows.append({'run': r.name, 'phase': r.phase, 'intermediate': r.intermediate, 'target': r.target, 'seed': r.seed, 'fingerprint': r.fingerprint, **how})
+        about = {k: getattr(r, k) for k in ('phase', 'intermediate', 'target', 'seed', 'fingerprint')}
+        rows.append({'run': r.name, **about, **how})
     return rows
 
 # %% ../../nbs/runs/08_status.ipynb #x11ly002
 def grid(study: Study) -> list[tuple]:  # phase, intermediate, target, seed
     "The runs that a study's file names, in the order of `runs`."
     trained = [('intermediate', i, None, s) for s in study.seeds for i in study.intermediates]
-    scored = [('pair', i, t, s) for s in study.seeds for i in ('none', *study.intermediates) for t in TASKS if t in study.targets]
+    scored = [('pair', i, t, s) for s in study.seeds for i in ('none', *study.intermediates)
+              for t in TASKS if t in study.targets]
     return [('encoder', None, None, 0), *trained, *scored, ('report', None, None, 0)]
 
-def newest(run: Run) -> dict | None:  # None: there is none that is whole
-    "The last result in a folder that is called like a run's, or else the last in the study's pack, whatever fingerprint it has."
+def newest(run: Run) -> dict | None:  # None: there is no valid one
+    "The last result in a folder of a run's name, or else in the study's pack, whatever its fingerprint."
     files = sorted(run.folder.parent.glob('*/result.json'), key=lambda p: p.stat().st_mtime)
     found = [data for p in files if (data := verified(p, file_stamp(p.stat())))]
     if found or not (path := pack_file(run.study)).is_file(): return found[-1] if found else None
-    held = [data for name in read_pack(path, file_stamp(path.stat())) if name.startswith(f'{run.name}/') and (data := in_pack(path, file_stamp(path.stat()), name))]
+    state = file_stamp(path.stat())
+    held = [data for name in read_pack(path, state)
+            if name.startswith(f'{run.name}/') and (data := in_pack(path, state, name))]
     return dict(max(held, key=lambda d: d['finished']), packed=True) if held else None
 
 # %% ../../nbs/runs/08_status.ipynb #x11ly003
-def status_by_name(study: Study) -> list[dict]:  # as from `study_status`
-    "How each run of a study stands by what lies in its folders; no fingerprint is checked."
+def status_by_name(study: Study) -> list[dict]:  # as of `study_status`
+    "The state of each run of a study by what is in its folders, without checking fingerprints."
     rows = []
     for phase, intermediate, target, seed in grid(study):
         place = root() / 'runs' / study.study / phase / run_name(phase, intermediate, target, seed)
-        known = [Run(phase, intermediate, target, seed, {}, p.name, p, None) for p in sorted(place.glob('*')) if p.is_dir()]
-        any_of = known[0] if known else Run(phase, intermediate, target, seed, {}, '', place / '-', None)
-        how = {'state': 'waiting', 'seconds': None, 'last': [], 'code': []}
-        if done := newest(any_of): how |= {'state': 'packed' if done.get('packed') else 'done', 'seconds': done['seconds']['total']}
+        def at(folder): return Run(phase, intermediate, target, seed, {}, folder.name, folder, None)
+        known = [at(p) for p in sorted(place.glob('*')) if p.is_dir()]
+        run, how = known[0] if known else at(place / '-'), {'state': 'waiting', 'seconds': None, 'last': [], 'code': []}
+        if done := newest(run):
+            how |= {'state': 'packed' if done.get('packed') else 'done', 'seconds': done['seconds']['total']}
         else: how = next((s for r in known if (s := run_state(r))['state'] in ('running', 'failed')), how)
-        rows.append({'run': any_of.name, 'phase': phase, 'intermediate': intermediate, 'target': target, 'seed': seed,
+        rows.append({'run': run.name, 'phase': phase, 'intermediate': intermediate, 'target': target, 'seed': seed,
                      'fingerprint': done['fingerprint'] if done else '', **how})
     return rows
 
@@ -105,10 +113,13 @@ SCORE_COLUMNS = ['study', 'intermediate', 'target', 'language', 'metric', 'seed'
 def collect_scores(study: Study) -> tuple[pd.DataFrame, pd.DataFrame, list[Run]]:
     "The scores, the other metrics, and the pairs that have no result yet."
     done = {r: result(r) for r in runs(study) if r.phase == 'pair'}
-    rows = pd.DataFrame([{'study': study.study, 'intermediate': r.intermediate, 'target': r.target, 'seed': r.seed, **score}
-                         for r, data in done.items() if data for score in data['scores']], columns=SCORE_COLUMNS)
-    main = rows.metric == rows.target.map(lambda t: TASKS[t].metrics[0])
-    return rows[main].reset_index(drop=True), rows[~main].reset_index(drop=True), [r for r, data in done.items() if not data]
+    def row(r, score):
+        return {'study': study.study, 'intermediate': r.intermediate, 'target': r.target, 'seed': r.seed, **score}
+    rows = [row(r, score) for r, data in done.items() if data for score in data['scores']]
+    table = pd.DataFrame(rows, columns=SCORE_COLUMNS)
+    main = table.metric == table.target.map(lambda t: TASKS[t].metrics[0])
+    missing = [r for r, data in done.items() if not data]
+    return table[main].reset_index(drop=True), table[~main].reset_index(drop=True), missing
 
 # %% ../../nbs/runs/08_status.ipynb #x7ec3e55
 def restarts(study: Study) -> pd.DataFrame:  # two rows for each run that was tried twice
@@ -118,7 +129,8 @@ def restarts(study: Study) -> pd.DataFrame:  # two rows for each run that was tr
         done = result(run) or {}
         history = done.get('history') or done.get('summary') or {}
         rows += [{'run': run.name, 'seed': a['seed'], 'dev score, %': a.get('best'), 'chance, %': a['chance'],
-                  'diverged': a['diverged'] or 'no', 'counts': a['seed'] == history['seed']} for a in history.get('attempts', [])]
+                  'diverged': a['diverged'] or 'no', 'counts': a['seed'] == history['seed']}
+                 for a in history.get('attempts', [])]
     return pd.DataFrame(rows, columns=['run', 'seed', 'dev score, %', 'chance, %', 'diverged', 'counts'])
 
 # %% ../../nbs/runs/08_status.ipynb #learnt002

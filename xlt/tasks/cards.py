@@ -49,7 +49,7 @@ class Variant(NamedTuple):
     def unprotected(self) -> str: return self.name.removesuffix(f'-{self.protection}')  # the same training without it
     @property
     def recipe(self) -> Phase:
-        "What its tasks share: learning rate, passes, looks at the development sets."
+        "What its tasks share: learning rate, epochs, evaluations on the development sets."
         own = TASKS[self.base].recipe if self.base in TASKS else Phase(learning_rate=1e-5, batch_size=24, epochs=3)
         return own.model_copy(update={'learning_rate': own.learning_rate / 2}) if self.mlm else own
 
