@@ -356,7 +356,7 @@ def test_a_card_of_its_own_is_read_from_a_repository(client, world, tmp_path, mo
     monkeypatch.setattr(cards, 'TASKS', cards.TASKS)
     monkeypatch.setitem(cards.TASKS, 'topics', task)
     source = Hub(dev_share=.2)
-    assert missing(source, 'topics') is None and source.languages('topics') == ['en', 'sw']
+    assert why_missing(source, 'topics') is None and source.languages('topics') == ['en', 'sw']
     assert [(r['id'], r['label']) for r in load(source, 'topics', 'test', 'sw')] == [('100', 'sports'), ('101', 'travel'), ('102', 'sports'), ('103', 'travel')]
     train, dev = (load(source, 'topics', split, 'en')['id'] for split in ('train', 'dev'))
     assert (len(train), len(dev)) == (8, 2) and not set(train) & set(dev)
@@ -365,4 +365,4 @@ def test_a_card_of_its_own_is_read_from_a_repository(client, world, tmp_path, mo
     assert decides(other) != decides(task)
     nowhere = own_task(OwnCard(**asked | {'hub': None, 'files': dict(format='tsv', path='{language}/{split}', columns=dict(text='a', label='b'))}), 'topics.yaml')
     monkeypatch.setitem(cards.TASKS, 'topics', nowhere)
-    assert missing(source, 'topics') == 'topics.yaml names no repository of the hub' and source.languages('topics') == []
+    assert why_missing(source, 'topics') == 'topics.yaml names no repository of the hub' and source.languages('topics') == []

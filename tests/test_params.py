@@ -72,10 +72,10 @@ def edit(project, **changes):
     ('tasks.mnli.test_examples=5', ['tasks.mnli.test_examples', 'trained on, not tested']),
     ('tasks.bucc2018.test_examples=5', ['tasks.bucc2018.test_examples', 'mined whole']),
     ('phases.target.test_examples=5', ['phases.target.test_examples is unknown']),
-    ('study=../../etc', ['study is', 'plain name']),
-    ('study=/tmp/x', ['study is', 'plain name']),
-    ('study=..', ['study is', 'plain name']),
-    ('study=Quick', ['study is', 'plain name']),
+    ('study=../../etc', ['study is', 'begins with a letter or digit']),
+    ('study=/tmp/x', ['study is', 'begins with a letter or digit']),
+    ('study=..', ['study is', 'begins with a letter or digit']),
+    ('study=Quick', ['study is', 'begins with a letter or digit']),
     ('study=' + 'a' * 65, ['study is', 'at most 64']),
 ])
 def test_one_message_names_file_key_and_remedy(project, setting, parts):

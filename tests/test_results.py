@@ -162,7 +162,7 @@ def test_begin_refuses_what_is_not_in_the_study(study):
 
 def test_begin_refuses_another_fingerprint(study, monkeypatch):
     monkeypatch.setenv('XLT_EXPECT_FINGERPRINT', '0123456789')
-    with pytest.raises(XltError, match='the parameters or the data have changed since'):
+    with pytest.raises(XltError, match='the parameters or the data have changed meanwhile'):
         begin(study, 'encoder')
 
 
@@ -376,7 +376,7 @@ def test_a_language_that_is_gone_is_said(filed, capsys):
         from xlt.data.layout import ISO3
         for file in folder.glob(f'tatoeba/**/*.{ISO3[lost]}-eng.*'): file.unlink()
     assert lost not in now.evaluated('tatoeba') and lost_languages(now) == {'tatoeba': [lost]}
-    assert cli.main(['status', FILE]) == 0 and f'tatoeba is without {lost}, which it had when tiny last ran' in capsys.readouterr().err
+    assert cli.main(['status', FILE]) == 0 and f'tatoeba is now without {lost}, which it had when tiny last ran' in capsys.readouterr().err
     note_languages(now)
     assert lost_languages(now) == {'tatoeba': [lost]}, 'said until the file is back, or the study says which languages it wants'
     assert not lost_languages(Study.read(FILE, [f'languages=[{", ".join(["en", *now.evaluated("tatoeba")])}]']))
