@@ -62,12 +62,14 @@ run.finish()"""
 
 INTERMEDIATE = """\
 import os, time
+from xlt.runs.worker import begin
 run = begin(study, 'intermediate', intermediate, seed=seed, history=In)
 run.finish()"""
 
 PAIR = """\
 import json, os, signal, time, zlib
 from pathlib import Path
+from xlt.runs.worker import begin
 from xlt.tasks.cards import TASKS
 run = begin(study, 'pair', intermediate, target, seed, history=In)
 fault = json.loads(Path('faults.json').read_text()).get(run.run.name) if Path('faults.json').exists() else None
@@ -94,6 +96,7 @@ import json
 from xlt.runs.project import root
 from xlt.runs.status import collect_scores
 from xlt.common.io import write
+from xlt.runs.worker import begin
 run = begin(study, 'report', history=In)
 scores, metrics, missing = collect_scores(run.study)
 folder = root() / 'reports' / run.study.study

@@ -41,7 +41,7 @@ def test_analyse_without_a_clone(table_report):
 
 def test_a_profile_comes_with_the_package(installed, tmp_path):
     said = installed('run', 'lab-quick', '--profile', 'nonsense', folder=tmp_path)
-    assert said.returncode == 2 and 'there is default, kubernetes, slurm' in said.stderr
+    assert said.returncode == 2 and 'choose from default, kubernetes, slurm' in said.stderr
 
 
 def test_files_of_others_are_not_taken_for_the_projects(tmp_path, monkeypatch):
