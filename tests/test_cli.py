@@ -240,7 +240,7 @@ def test_one_driver(project):
 
 
 def test_without_a_report_the_headline_says_so(project):
-    with pytest.raises(XltError, match='reports/tiny/summary.json: there is no report'):
+    with pytest.raises(XltError, match='reports/tiny/summary.json: no report with a headline'):
         drive.report_headline(Study.read(FILE))
 
 

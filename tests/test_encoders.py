@@ -121,7 +121,7 @@ def test_a_file_cut_short_is_said(own, study):
 
 @pytest.mark.parametrize('kind', HEADS)
 def test_every_head_fits_and_none_is_handed_on(own, tokenizer, kind):
-    labels = {'sentence_pair': ['no', 'yes', 'perhaps'], 'tagging': ['A', 'B', 'C', 'D']}.get(kind, [])
+    labels = {'sentence_pair': ['no', 'yes', 'perhaps'], 'tagging': ['A', 'B', 'C', 'D'], 'classification': ['sports', 'travel', 'health']}.get(kind, [])
     first = with_head(own, kind, labels, 0)
     batch = tokenizer(['the dog', 'the cat'], return_tensors='pt')
     out = first(**({k: v[None] for k, v in batch.items()} if kind == 'multiple_choice' else batch))
@@ -206,7 +206,7 @@ def test_a_variant_without_its_head_is_refused(study):
     Study.read(study, set=setting)
     change(held, lambda w: [w.pop(k) for k in list(w) if k.startswith(('cls.', 'lm_head.'))])
     for encoder in ([], ['encoder={kind: packaged}']):
-        with pytest.raises(XltError, match='mnli-mlm: the encoder comes without a head for masked language modelling'): Study.read(study, set=setting + encoder)
+        with pytest.raises(XltError, match='mnli-mlm: the encoder has no head for masked language modelling'): Study.read(study, set=setting + encoder)
 
 
 # ---- the packaged encoder

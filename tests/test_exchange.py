@@ -148,7 +148,7 @@ def test_whose_file_it_is_need_not_be_said(tmp_path, capsys):
     path = str(written(tmp_path / 'x.json', {'results': {'xnli_sw': {'acc': .4}}}))
     for words in ([path], ['lm-eval', path], ['lm_evaluation_harness', path]):
         assert main(['convert', *words, '--intermediate', 'none', '--out', str(tmp_path / f'{len(words[0])}.csv')]) == 0
-    assert main(['convert', 'lm-evla', path, '--intermediate', 'none', '--out', str(tmp_path / 'o.csv')]) == 2 and "lm-evla: there is no such file (did you mean 'lm-eval'?)" in capsys.readouterr().err
+    assert main(['convert', 'lm-evla', path, '--intermediate', 'none', '--out', str(tmp_path / 'o.csv')]) == 2 and "lm-evla: no such file (did you mean 'lm-eval'?)" in capsys.readouterr().err
 
 
 def test_the_same_file_twice_is_said(tmp_path, capsys):

@@ -127,7 +127,7 @@ def test_wikipedia_without_what_is_tested(client, monkeypatch):
         folder = client.folder / 'datasets' / repository.name / repository.revision / f'20231101.{code}'
         folder.mkdir(parents=True, exist_ok=True)
         Dataset.from_list([dict(id='1', text=f'The dog sat on the mat. A {code} dog.\nA {code} dog. Another.')]).to_parquet(str(folder / 'train-00000-of-00002.parquet'))
-    monkeypatch.setattr(module, 'languages', lambda: language_table().loc[['en', 'sw']])
+    monkeypatch.setattr(module, 'language_table', lambda: language_table().loc[['en', 'sw']])
     assert Hub().corpus(('xquad',)) == {c: [f'A {c} dog.', 'Another.'] for c in ('en', 'sw')}
     assert Hub().sizes()['en'] > Hub().sizes()['sw'] > 0
 
@@ -282,7 +282,7 @@ def test_tatoebas_counts_are_the_files(sample, language):
 
 CODE = """
 import json, sys
-import xlt.data.hub
+from xlt.data.hub import MANIFEST, Hub
 MANIFEST.update({s: 6 for s in MANIFEST})
 print(json.dumps(list(Hub().load('xnli', 'test', 'sw')['label'])))
 if sys.argv[1:]:

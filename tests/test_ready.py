@@ -80,7 +80,7 @@ def test_doctor_never_dies(project, monkeypatch, capsys, tmp_path):
     said = json.loads(capsys.readouterr().out)
     assert {f['what']: f['says'] for f in said['found']}['hub'] == "could not be checked (KeyError: 'hub')"
     assert len(said['studies']) == 9 and all(said['studies'][f'params/{n}.yaml'] for n in ('folder', 'absent', 'files', 'noise', 'null', 'binary', 'dir'))
-    monkeypatch.setattr(ready, 'hindrance', lambda *args: {}['x'])
+    monkeypatch.setattr(ready, 'why_not_runnable', lambda *args: {}['x'])
     assert set(ready.examine_setup()[1].values()) == {"it cannot be checked (KeyError: 'x')"}
     monkeypatch.setattr(ready, 'root', lambda: (_ for _ in ()).throw(XltError('no settings.ini')))
     found, studies = ready.examine_setup()
@@ -89,7 +89,7 @@ def test_doctor_never_dies(project, monkeypatch, capsys, tmp_path):
 
 def test_packages_missing_old_or_untested(monkeypatch):
     assert ready.check_packages()['state'] == 'ok'
-    monkeypatch.setattr(ready, 'tested', lambda: {'pandas': '0.1'})
+    monkeypatch.setattr(ready, 'tested_versions', lambda: {'pandas': '0.1'})
     assert ready.check_packages()['state'] == 'note' and 'pandas' in ready.check_packages()['says'] and 'tested: 0.1' in ready.check_packages()['says']
     monkeypatch.setattr(ready, 'requires', lambda name: ['pandas>=999', 'no-such-package', "pytest; extra == 'dev'"])
     assert ready.check_packages()['state'] == 'wrong'
