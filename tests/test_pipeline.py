@@ -141,7 +141,7 @@ def test_a_killed_kernel_fails_its_pair_alone(undone, finished):
     assert states() == {'encoder': 'done', 'mnli--s0': 'done', 'none--tatoeba--s0': 'done', 'mnli--tatoeba--s0': 'failed',
                         'report': 'waiting'}
     early = xlt('report', FILE)  # a report of what is there is no result
-    assert early.returncode == 0 and 'without them: mnli--tatoeba--s0' in early.stdout, early.stdout + early.stderr
+    assert early.returncode == 0 and 'omits 1 pair without a result: mnli--tatoeba--s0' in early.stdout, early.stdout + early.stderr
     assert (undone / 'reports' / 'tiny' / 'report.html').is_file() and states()['report'] == 'waiting'
     before = written()
     assert xlt('run', FILE).returncode == 0
