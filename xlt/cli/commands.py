@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['read_study', 'check_start', 'resolved', 'check_hardware', 'check_profile', 'run_command', 'pack_command',
-           'changed_lines', 'overview', 'study_without_data', 'plan_command', 'status_command', 'tasks_command',
-           'languages_command', 'new_command', 'doctor_command', 'score_command', 'replicate_command', 'printed',
-           'replicate_xlmr', 'replicate_packaged', 'submission_command', 'pins_command', 'export_command',
+           'changed_lines', 'overview', 'study_without_data', 'plan_command', 'report_command', 'status_command',
+           'tasks_command', 'languages_command', 'new_command', 'doctor_command', 'score_command', 'replicate_command',
+           'printed', 'replicate_xlmr', 'replicate_packaged', 'submission_command', 'pins_command', 'export_command',
            'convert_command', 'analyse_command']
 
 # %% ../../nbs/cli/02_commands.ipynb #comimp
@@ -164,7 +164,7 @@ def report_command(args) -> int:
     scores, _, missing = collect_scores(study)
     if scores.empty: raise XltError(f'{study.file}: no pair has a result yet; xlt run {study.file}')
     if missing:
-        print(f'The report omits {len(missing)} pair{'s' * (len(missing) > 1)} without a result: {few((r.name for r in missing), 3)}. '
+        print(f'The report omits {len(missing)} pair{"s" * (len(missing) > 1)} without a result: {few((r.name for r in missing), 3)}. '
               f'xlt status {study.file} lists all')
     return conclude(study, drive(study, 1, 'report', '--config', 'report=early', '--forcerun', 'report'))
 
