@@ -127,7 +127,7 @@ def watch_progress(process: subprocess.Popen, study, cores: int) -> int:  # its 
             print(*(lines if now == before else lines[:1]), sep='\n', flush=True)
             said = begun
         before, looked = now, time.monotonic() - begun
-        with suppress(subprocess.TimeoutExpired): process.wait(max(1, 20 * looked))  # use at most a twentieth of a core
+        with suppress(subprocess.TimeoutExpired): process.wait(min(15, max(1, 20 * looked)))  # use at most a twentieth of a core, but be up to date
     return process.returncode
 
 # %% ../../nbs/cli/01_drive.ipynb #x1orphan
