@@ -10,7 +10,7 @@ __all__ = ['WIKIPEDIA_PIN', 'REPOSITORIES', 'CHECKPOINTS', 'CHECKPOINT_SHAPES', 
            'row_reader', 'schema', 'canonical_dataset', 'drop_unlabelled', 'translations_of', 'read_auto', 'ccg_rows',
            'Hub', 'own_folder', 'why_unavailable', 'language_rows', 'hold_out', 'hash_order', 'join_splits',
            'places_of', 'share_of', 'hub_training', 'load_hub', 'load_bucc', 'wiki_sentences', 'wikipedia_corpus',
-           'facts', 'hub_identity', 'hub_notes', 'compare_pins']
+           'hub_identity', 'hub_notes', 'compare_pins']
 
 # %% ../../nbs/data/09_hub.ipynb #c003
 import re
@@ -23,11 +23,11 @@ from pydantic import Field
 from .examples import FEATURES, text_digest, key, sentences, texts, dataset as rows_as_dataset
 from .layout import ISO3, find
 from .readers import answer_at, choice_row, full, known, numbered
-from .files import folder_digest
+from .files import folder_digest, known_facts
 from .corpora import read_bucc, read_ccg, two_sides
 from ..common.io import read_lines, expand_path
 from ..common.errors import XltError
-from ..languages.measures import MEASURES, language_table, resource
+from ..languages.measures import language_table, resource
 from ..tasks.card import Repository, Task
 from ..tasks.cards import TASKS, find_task
 from ..common.text import percent
@@ -269,7 +269,7 @@ class Hub(DataSource):
     def translated(self, task: str, language: str, part: slice = slice(None)): return canonical_dataset(task, TRANSLATED_SPLITS[task][language], part)
     def corpus(self, targets=()) -> dict: return wikipedia_corpus(self, targets)
     def sizes(self) -> dict: return resource('wiki').to_dict()
-    def facts(self, targets=None) -> pd.DataFrame: return facts()
+    def facts(self, targets=None) -> pd.DataFrame: return known_facts()
     def identity(self) -> dict: return hub_identity(self)
     def notes(self, task: str) -> list[str]: return hub_notes(self, find_task(task))
 
@@ -389,12 +389,6 @@ def wikipedia_corpus(hub: Hub, targets) -> dict[str, list[str]]:  # sentences by
     tested = {text for t, c in tests for row in hub.load(t, 'test', c) for text in texts(row, c)}
     banned = {key(s) for text in tested for s in (text, *sentences(text))} | {''}
     return {c: wiki_sentences(c, banned) for c in language_table().index}
-
-# %% ../../nbs/data/09_hub.ipynb #c072
-def facts() -> pd.DataFrame:  # indexed by code: name, family, script and the measures
-    "What is known of each language."
-    table = language_table(every=True)
-    return table[['name', 'family', 'script']].assign(**{m: table[column].astype(float) for m, (column, _) in MEASURES.items()})
 
 # %% ../../nbs/data/09_hub.ipynb #c073
 def hub_identity(hub: Hub) -> dict:

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FILE_SIGNATURES', 'CELL', 'OPTIONAL_COLUMNS', 'COLUMN_ALIASES', 'NO_SCORE', 'LOWER_IS_BETTER', 'BASELINES',
-           'reject_rows', 'line_numbers', 'decode_table', 'find_separator', 'csv_rows', 'excel_rows', 'read_as_text',
-           'source_name', 'rename_columns', 'long_form', 'fill_columns', 'parse_numbers', 'check_cells',
+           'reject_rows', 'line_numbers', 'decode_table', 'find_separator', 'delimited_rows', 'excel_rows',
+           'read_as_text', 'source_name', 'rename_columns', 'long_form', 'fill_columns', 'parse_numbers', 'check_cells',
            'lower_is_better', 'check_rows', 'check_versions', 'check_scores', 'check_scale', 'convert_language_codes',
            'rename_baseline', 'identical_runs', 'identical_sentence', 'unequal_seeds', 'outlying_scores', 'open_scores',
            'read_scores']
@@ -76,7 +76,7 @@ def find_separator(text: str) -> tuple[str, int]:  # the separator; how many lin
     found = max(',;\t|', key=lines[before].count)
     return found, before
 
-def csv_rows(text: str, where: str) -> list[tuple[int, list[str]]]:  # line number and fields; the header first
+def delimited_rows(text: str, where: str) -> list[tuple[int, list[str]]]:  # line number and fields; the header first
     "Split the lines of a table into fields."
     by, skip = find_separator(text)
     body = io.StringIO(''.join(text.splitlines(keepends=True)[skip:]), newline='')
@@ -119,7 +119,7 @@ def read_as_text(path: str | Path,  # CSV, TSV or Excel; `-`: standard input
     if Path(path).is_dir(): raise XltError(f'{path}: a folder, not a table')
     data = sys.stdin.buffer.read() if str(path) == '-' else Path(path).read_bytes()
     if data[:4] == b'PAR1': return pd.read_parquet(io.BytesIO(data)).astype(object).fillna('').astype(str)
-    rows = excel_rows(data, where) if data[:4] == b'PK\3\4' else csv_rows(decode_table(data, where), where)
+    rows = excel_rows(data, where) if data[:4] == b'PK\3\4' else delimited_rows(decode_table(data, where), where)
     while len(rows) > 1 and not any(rows[-1][1]): rows.pop()
     (_, header), *rows = rows
     table = pd.DataFrame([row for _, row in rows], columns=[name.strip() for name in header], dtype=str)
