@@ -53,12 +53,22 @@ def test_a_variant_without_its_plain_form_is_left_out():
 
 
 @pytest.mark.parametrize('variant, said, unsaid', [
-    ((3, -1, 1), ['Take -wise', 'no cost to English is shown', 'for English it is undecided'], ['Avoid']),
+    ((3, -1, 1), ['Take -wise', 'English loses less than 1 point', 'for English it is undecided', 'rests on one intermediate task, mnli'], ['Avoid', 'pays for it']),
     ((1, -1, 1), ['-wise protects the low-resource languages at a price in English', 'English pays'], ['Take']),
     ((3, -7, 1), ['Avoid -wise', 'leaves the low-resource languages worse off', 'No variant is shown to protect'], ['Take'])])
 def test_advice_follows_from_the_intervals(variant, said, unsaid):
     text = advice(protection_table(scores({'mnli': (3, -4, 1), 'mnli-wise': variant}, noise=.02, seed=3), SIZE))
     assert 'lose by plain intermediate training' in text and all(s in text for s in said) and not any(u in text for u in unsaid)
+
+
+def test_a_price_that_is_not_excluded_is_not_denied():
+    "An interval from a loss of eight points to a gain of one shows no price, and excludes none."
+    row = dict(suffix='-mt', task='all', tasks='mnli, qqp', pivot=-3.4, pivot_low=-8.2, pivot_high=1.3, high=5, high_low=2, high_high=7, low=2.3, low_low=1.4, low_high=3.2,
+               low_plain=-1.3, low_plain_low=-2.5, low_plain_high=-.1)
+    text = advice(pd.DataFrame([row]))
+    assert 'whether English pays for it is undecided' in text and 'Take' not in text and 'rests on one' not in text
+    assert 'Take -mt' in advice(pd.DataFrame([row | dict(pivot=-.3, pivot_low=-.8, pivot_high=.1)]))
+    assert 'Take' not in advice(pd.DataFrame([row | dict(pivot_low=float('nan'), pivot_high=float('nan'))]))  # no interval: nothing is excluded
 
 
 def test_what_is_not_clear_is_undecided():

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['GAINERS', 'suffix_of', 'variants_in', 'matched_forms', 'gains_by_language', 'gains_in_pivot', 'spread_of',
            'gains_of_forms', 'protection_table', 'sign_of', 'interval_of', 'non_dominated', 'need_sentence',
-           'variant_sentence', 'advice']
+           'variant_sentence', 'price_of', 'advice']
 
 # %% ../../nbs/stats/12_protection.ipynb #s12c0001
 import pandas as pd
 from ..common.text import number
-from .comparisons import half_width
+from .comparisons import half_width, MARGIN
 from .degradation import average_loss, comparable_scores, connected, degradations, language_effects, split_groups
 from ..tasks.cards import VARIANTS
 
@@ -132,16 +132,26 @@ def variant_sentence(row,  # a row of `protection_table`
     cost = {1: f'{pivot} gains', -1: f'{pivot} pays', 0: f'for {pivot} it is undecided'}[home]
     return f'{row["suffix"]} {said} ({interval_of(row, "low")} points against the plain form); {cost} ({interval_of(row, "pivot")}).'
 
+def price_of(row,  # a row of `protection_table`
+            ) -> str:  # `some`: the training language loses; `none`: it loses less than the margin; `unknown`: neither is shown
+    "What a variant costs the training language, as far as its interval says."
+    if sign_of(row, 'pivot') < 0: return 'some'
+    return 'none' if row['pivot_low'] > -MARGIN else 'unknown'
+
 def advice(table: pd.DataFrame,  # from `protection_table`
            pivot: str = 'English') -> str:  # empty: there are no variants
     "What someone who must fine-tune an encoder, and cares about its low-resource languages, can take from the numbers."
     if not len(table): return ''
     rows = [r for _, r in table[table.task == 'all'].sort_values('low', ascending=False).iterrows()]
     helps = [r for r in rows if sign_of(r, 'low') > 0]
-    free, paid = ([r['suffix'] for r in helps if (sign_of(r, 'pivot') < 0) == costs] for costs in (False, True))
+    priced = {r['suffix']: price_of(r) for r in helps}
+    free, paid, unsure = ([suffix for suffix, price in priced.items() if price == kind] for kind in ('none', 'some', 'unknown'))
     harms = [r['suffix'] for r in rows if sign_of(r, 'low') < 0]
-    told = [f'Take {" or ".join(free)}: the low-resource languages are clearly better off, and no cost to {pivot} is shown.'] if free else []
+    told = [f'Take {" or ".join(free)}: the low-resource languages are clearly better off, and {pivot} loses less than {MARGIN:g} point.'] if free else []
+    told += [f'{" and ".join(unsure)} protect{"s" * (len(unsure) == 1)} the low-resource languages; whether {pivot} pays for it is undecided.'] if unsure else []
     told += [f'{" and ".join(paid)} protect{"s" * (len(paid) == 1)} the low-resource languages at a price in {pivot}.'] if paid else []
     told += [f'Avoid {" and ".join(harms)}: the low-resource languages are clearly worse off.'] if harms else []
     if not helps: told += ['No variant is shown to protect the low-resource languages: that is undecided here, not refuted.']
+    tasks = list(dict.fromkeys(t for r in rows for t in r['tasks'].split(', ')))
+    if len(tasks) == 1: told += [f'All this rests on one intermediate task, {tasks[0]}.']
     return ' '.join([need_sentence(rows[0]), *told, *(variant_sentence(r, pivot) for r in rows)])
