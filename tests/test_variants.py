@@ -153,8 +153,8 @@ def test_names(project):
 @pytest.mark.parametrize('setting, message', [
     ('protection.frozen_layers=1', 'protection.frozen_layers'), ('protection.lora_rank=0', 'protection.lora_rank'), ('protection.short_steps=0', 'protection.short_steps'),
     ('protection.wise_weight=1.5', 'protection.wise_weight'), ('protection.rank=8', 'protection.rank'),
-    ('intermediates=[mnli-wise]', 'intermediates: mnli-wise: its weights are made from those of mnli, which is not in the study; add mnli'),
-    ('intermediates=[mnli, mnli-mt-wise]', 'those of mnli-mt, which is not in the study')])
+    ('intermediates=[mnli-wise]', 'intermediates: mnli-wise: its weights are made from those of mnli, which the study lacks; add mnli'),
+    ('intermediates=[mnli, mnli-mt-wise]', 'those of mnli-mt, which the study lacks')])
 def test_what_cannot_be(project, setting, message):
     with pytest.raises(XltError, match=message): Study.read(FILE, set=[setting])
 
@@ -195,7 +195,7 @@ def test_the_encoder_is_made_again_for_wise_alone(project, monkeypatch):
     study = Study.read(FILE, set=['intermediates=[mnli, mnli-wise]', 'targets=[tatoeba]'])
     todo = {'mnli-wise--s0', 'mnli-wise--tatoeba--s0', 'report'}
     monkeypatch.setattr('xlt.runs.store.result', lambda run: None if run.name in todo else {'packed': True})
-    monkeypatch.setattr('xlt.runs.store.removed', lambda run: True)
+    monkeypatch.setattr('xlt.runs.store.checkpoint_removed', lambda run: True)
     assert [r.name for r in needed_again(study)] == ['mnli--s0', 'encoder']
 
 
