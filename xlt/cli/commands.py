@@ -122,7 +122,8 @@ def overview(study,
     "The state of each run, what failed and why, and what had to be trained twice."
     import pandas as pd
     from xlt.runs.params import absent_data
-    from xlt.runs.planning import at_a_time, quick_expectations, time_left
+    from xlt.runs.footprint import at_a_time
+    from xlt.runs.planning import quick_expectations, time_left
     from xlt.runs.status import restarts
     table, twice, left = pd.DataFrame(rows)[['run', 'phase', 'state', 'seconds', 'fingerprint']], pd.DataFrame(), None
     if not absent_data(study):
@@ -150,7 +151,8 @@ def study_without_data(args):  # with `params` and `set`
 # %% ../../nbs/cli/02_commands.ipynb #xdc2b48d
 def plan_command(args) -> int:
     "count the runs of a study, and estimate its disk space and hours"
-    from xlt.runs.planning import at_a_time, plan_lines
+    from xlt.runs.footprint import at_a_time
+    from xlt.runs.planning import plan_lines
     study = read_study(args)
     check_start(study)
     print(*plan_lines(study, at_a_time(study, args.cores), args.price), sep='\n')
@@ -301,7 +303,7 @@ def pins_command(args) -> int:
 # %% ../../nbs/cli/02_commands.ipynb #x2555d24
 def export_command(args) -> int:
     "write a study as a folder for the Hugging Face hub: tables, card, checkpoints"
-    from xlt.reporting.interop import export_study
+    from xlt.reporting.export import export_study
     done = export_study(read_study(args), args.out)
     print(f'{args.out}: ' + ', '.join(f'{n:,} {what}' for what, n in done.items()))
     return 0

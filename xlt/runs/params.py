@@ -4,10 +4,9 @@
 
 # %% auto #0
 __all__ = ['Code', 'Seed', 'PROTECTED_BY', 'OWN', 'Study', 'bf16_warning', 'encoder_shape', 'setting_names', 'protective',
-           'Mixture', 'missing_tasks', 'is_mined', 'find_trained', 'check_task', 'check_intermediate', 'error_of',
+           'Mixture', 'missing_tasks', 'is_mined', 'find_trained', 'check_task', 'check_intermediate',
            'check_overrides', 'check_names', 'check_source', 'check_groups', 'check_resource', 'without_absent',
-           'trainings', 'set_by', 'check_masked', 'check_encoder', 'check_windows', 'read_data', 'read_and_check',
-           'absent_data']
+           'trainings', 'set_by', 'check_masked', 'check_encoder', 'check_windows', 'read_and_check', 'absent_data']
 
 # %% ../../nbs/runs/02_params.ipynb #x6ae51c9
 from collections.abc import Iterable
@@ -24,8 +23,8 @@ from ..tasks.cards import TASKS, VARIANTS, find_task, find_variant, MaskedText, 
 from ..data.door import why_missing, Source, no_translation_reason
 from ..data.hub import CHECKPOINT_SHAPES
 from ..models.encoders import AnyEncoder
-from .config import (AnalysisSettings, explain, Mixing, oddities, override, parse, Phases, read_cards,
-                             resolve_card_paths, resolve_encoder_path, resolve_source_folders, Retrieval, TaskOverrides)
+from .config import (AnalysisSettings, error_of, explain, Mixing, oddities, Phases, read_cards, read_data,
+                             Retrieval, TaskOverrides)
 from .project import find_params, short_path
 
 # %% ../../nbs/runs/02_params.ipynb #xcff8e6d
@@ -227,13 +226,6 @@ def check_intermediate(study: Study, name: str) -> None:
     if name == 'none': raise XltError("intermediate 'none' is the baseline, which always runs: leave it out")
     for task in find_variant(name).tasks: check_task(study, task, 'intermediate')
 
-# %% ../../nbs/runs/02_params.ipynb #c044
-def error_of(f, *args) -> list[str]:  # empty, or the message
-    "The message of the `XltError` that a call raises."
-    try: f(*args)
-    except XltError as e: return [str(e)]
-    return []
-
 # %% ../../nbs/runs/02_params.ipynb #x15c0b04
 def check_overrides(name: str,  # a task or variant
                     asked: dict,  # what the study sets for it
@@ -387,22 +379,6 @@ def check_windows(study: Study) -> list[str]:  # what is wrong
     recipes |= {t: study.recipe('target', t) for t in study.targets}
     return [f'tasks.{t}.doc_stride is {r.doc_stride}, but it should be less than max_length, {r.max_length}'
             for t, r in recipes.items() if r and r.doc_stride >= r.max_length]
-
-# %% ../../nbs/runs/02_params.ipynb #xba3a6b0
-def read_data(path: Path,  # a study's file
-              settings: list[str],  # `key=value`
-             ) -> dict:
-    "Read a study's file and apply settings, with the paths in it made absolute."
-    file = short_path(path)
-    try: data = parse(path.read_text(encoding='utf-8'), file)
-    except UnicodeDecodeError as e: raise XltError(f'{file}: not UTF-8 text ({e.reason})') from None
-    if not isinstance(data, dict):
-        raise XltError(f'{file}: a study is a mapping of keys to values, as in `study: my-study`')
-    for place in (path.parent, Path.cwd()):
-        resolve_encoder_path(data, place); resolve_source_folders(data, place); resolve_card_paths(data, place)
-        if place == path.parent:
-            for setting in settings: override(data, setting)
-    return data
 
 # %% ../../nbs/runs/02_params.ipynb #readchk1
 def read_and_check(kind: type,  # `Study`
