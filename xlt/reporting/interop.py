@@ -22,7 +22,8 @@ from ..languages.measures import language_code
 from ..tasks.cards import TARGET
 from ..data.hub import DEV_IN, DEV_SPLITS, MANIFEST, TARGET_ROWS, test_split
 from ..runs.status import SCORE_COLUMNS
-from ..stats.scores import check_cells, check_versions, identical_runs, read_as_text
+from ..stats.scores import check_cells, check_versions, identical_runs
+from ..common.tables import read_as_text
 
 # %% ../../nbs/reporting/05_interop.ipynb #x94ee6e9
 # a metric's names elsewhere

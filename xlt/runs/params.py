@@ -6,7 +6,7 @@
 __all__ = ['Code', 'Seed', 'PROTECTED_BY', 'OWN', 'Study', 'bf16_warning', 'encoder_shape', 'setting_names', 'protective',
            'Mixture', 'missing_tasks', 'is_mined', 'find_trained', 'check_task', 'check_intermediate',
            'check_overrides', 'check_names', 'check_source', 'check_groups', 'check_resource', 'without_absent',
-           'trainings', 'set_by', 'check_masked', 'check_encoder', 'check_windows', 'read_and_check', 'absent_data']
+           'trainings', 'set_by', 'check_masked', 'check_encoder', 'check_windows', 'read_and_check']
 
 # %% ../../nbs/runs/02_params.ipynb #x6ae51c9
 from collections.abc import Iterable
@@ -123,7 +123,6 @@ def protective(study: 'Study', name: str,
     if kind == 'lora': return {'learning_rate': min(1., float(f'{given["learning_rate"] * how.lora_rate:.6g}'))}
     return {'epochs': float(f'{given["epochs"] * how.short_steps:.6g}')} if kind == 'short' else {}
 
-
 # %% ../../nbs/runs/02_params.ipynb #c027
 @patch
 def recipe(self: Study,
@@ -167,7 +166,6 @@ class Mixture(Strict):
                     **self.model_dump(include={'cap', 'masked_lm', 'noise'}),
                     **({'protection': self.protection} if self.protection else {}))
 
-
 # %% ../../nbs/runs/02_params.ipynb #xacd82e3
 def missing_tasks(study: Study, variant: Variant) -> dict[str, str]:  # task → why
     "The tasks of a variant that the source does not have, or has no translation of."
@@ -188,7 +186,6 @@ def mixture(self: Study, intermediate: str) -> Mixture:
                    tasks={t: self.recipe('intermediate', intermediate, t) for t in tasks},
                    masked_lm=how.masked_lm if variant.mlm else None, noise=how.noise if variant.translated else None,
                    protection={option: getattr(self.protection, option)} if option else {})
-
 
 # %% ../../nbs/runs/02_params.ipynb #c029
 @patch
@@ -401,11 +398,3 @@ def read_and_check(kind: type,  # `Study`
     if wrong: raise XltError('\n'.join(f'{file}: {w}' for w in wrong))
     study._path = path
     return study
-
-# %% ../../nbs/runs/02_params.ipynb #x10ab002
-def absent_data(study: Study) -> str | None:  # None: they are here
-    "Why the folder of a study's data, or its encoder, is not on this machine."
-    try: getattr(study.source, 'root', None)
-    except XltError as e: return str(e)
-    wrong = error_of(study.encoder.check) if study.encoder.kind in ('folder', 'packaged') else []
-    return wrong[0] if wrong else None
