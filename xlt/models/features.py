@@ -75,11 +75,13 @@ def text_features(data: Dataset, tokenizer: PreTrainedTokenizerFast, max_length:
             for i, m, l in zip(read['input_ids'], read['attention_mask'], label_ids(data['label'], labels))]
 
 # %% ../../nbs/models/00_features.ipynb #c018
-def choice_features(data: Dataset, tokenizer: PreTrainedTokenizerFast, max_length: int) -> list[dict]:
+def choice_features(data: Dataset, tokenizer: PreTrainedTokenizerFast, max_length: int,
+                    wording: dict[str, str] = {},  # what stands for a question
+                   ) -> list[dict]:
     "One feature for each example: `input_ids` holds one sequence for each choice."
     features = []
     for row in data:
-        before = f'{row["context"]} {row["question"]}'.strip()
+        before = f'{row["context"]} {wording.get(row["question"], row["question"])}'.strip()
         read = tokenizer([before] * len(row['choices']), row['choices'], truncation='longest_first', max_length=max_length)
         features.append(dict(input_ids=read['input_ids'], attention_mask=read['attention_mask'], labels=row['label']))
     return features
@@ -171,7 +173,7 @@ def span_features(data: Dataset, tokenizer: PreTrainedTokenizerFast, max_length:
 def features(task: Task, data: Dataset, tokenizer: PreTrainedTokenizerFast, max_length: int, stride: int, labels: list[str]) -> list[dict]:
     "The features of any trainable task."
     if task.kind == 'span': return span_features(data, tokenizer, max_length, stride)
-    if task.kind == 'multiple_choice': return choice_features(data, tokenizer, max_length)
+    if task.kind == 'multiple_choice': return choice_features(data, tokenizer, max_length, task.wording)
     if task.kind == 'tagging': return tag_features(data, tokenizer, max_length, labels, closed=bool(task.labels))
     if task.kind == 'classification': return text_features(data, tokenizer, max_length, labels)
     return pair_features(data, tokenizer, max_length, labels)

@@ -103,7 +103,8 @@ def tokenised(task: Task, data: Dataset,  # canonical examples
         parts = ((i, data.select(range(i, min(i + chunk, len(data))))) for i in range(0, len(data), chunk))
         return concatenate_datasets([features_table(task.kind, features(task, part, tokenizer, recipe.max_length, recipe.doc_stride, labels), i) for i, part in parts])
     if folder is None: return make()
-    return cached_dataset(folder, cache_key(kind=task.kind, examples=content_digest(data), tokenizer=tokenizer_digest(tokenizer), lengths=[recipe.max_length, recipe.doc_stride], labels=labels), make)
+    said = {'wording': task.wording} if task.wording else {}
+    return cached_dataset(folder, cache_key(**said, kind=task.kind, examples=content_digest(data), tokenizer=tokenizer_digest(tokenizer), lengths=[recipe.max_length, recipe.doc_stride], labels=labels), make)
 
 # %% ../../nbs/models/01_tokenised.ipynb #49474cbc
 def tokenised_texts(texts: list[str], tokenizer: PreTrainedTokenizerFast, max_length: int,
