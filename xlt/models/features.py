@@ -101,11 +101,12 @@ def text_features(data: Dataset,  # with `text` and `label`
 def choice_features(data: Dataset,  # with `context`, `question`, `choices` and `label`
                     tokenizer: PreTrainedTokenizerFast,  # the encoder's
                     max_length: int,  # sub-words, special ones included
+                    wording: dict[str, str] = {},  # text that replaces a question
                    ) -> list[dict]:  # `input_ids` and `attention_mask` of each choice; `labels`: the right one
     "One feature for each question; `input_ids` holds one sequence for each choice."
     features = []
     for row in data:
-        before = f'{row["context"]} {row["question"]}'.strip()
+        before = f'{row["context"]} {wording.get(row["question"], row["question"])}'.strip()
         read = tokenizer([before] * len(row['choices']), row['choices'], truncation='longest_first',
                          max_length=max_length)
         features.append(dict(input_ids=read['input_ids'], attention_mask=read['attention_mask'], labels=row['label']))
@@ -232,7 +233,7 @@ def features(task: Task,  # decides which function above is used
             ) -> list[dict]:  # columns depend on the kind
     "The features of a task of any kind."
     if task.kind == 'span': return span_features(data, tokenizer, max_length, stride)
-    if task.kind == 'multiple_choice': return choice_features(data, tokenizer, max_length)
+    if task.kind == 'multiple_choice': return choice_features(data, tokenizer, max_length, task.wording)
     if task.kind == 'tagging': return tag_features(data, tokenizer, max_length, labels, closed=bool(task.labels))
     if task.kind == 'classification': return text_features(data, tokenizer, max_length, labels)
     return pair_features(data, tokenizer, max_length, labels)

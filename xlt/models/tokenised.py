@@ -41,7 +41,7 @@ def tokenizer_digest(tokenizer: PreTrainedTokenizerFast,  # the encoder's
     return content_digest([state, tokenizers.__version__])
 
 # %% ../../nbs/models/01_tokenised.ipynb #f0051a06
-def cache_key(**what  # everything that the features depend on
+def cache_key(**what,  # everything that the features depend on
              ) -> str:  # 32 hexadecimal digits
     "The cache key of some features."
     return content_digest([what | {'form': FEATURES_VERSION}])[:32]
@@ -121,7 +121,8 @@ def tokenised(task: Task,  # decides the columns
         made = (features(task, part, tokenizer, *lengths, labels) for part in parts)
         return concatenate_datasets([features_table(task.kind, rows, i) for i, rows in zip(starts, made)])
     if folder is None: return make()
-    key = cache_key(kind=task.kind, examples=content_digest(data), tokenizer=tokenizer_digest(tokenizer),
+    wording = {'wording': task.wording} if task.wording else {}
+    key = cache_key(**wording, kind=task.kind, examples=content_digest(data), tokenizer=tokenizer_digest(tokenizer),
                     lengths=lengths, labels=labels)
     return cached_dataset(folder, key, make)
 
