@@ -132,6 +132,8 @@ def every_split(N: int):
         elif r == 'csqa':
             yield split, [dict(id=f's{i}', question='Q?', question_concept='q', choices={'label': list('ABCDE'), 'text': list('vwxyz')}, answerKey='ABCDE'[i % 5])
                           for i in range(N)], None
+        elif r == 'xcopa':
+            yield split, [dict(premise=f'Premise {i}.', choice1='a', choice2='b', question=('cause', 'effect')[i % 2], label=i % 2, idx=i, changed=False) for i in range(N)], None
         elif c == 'tydiqa': yield split, [span(f'{name}-{i}', f'The dog sat on mat {i} in {name}.') for name in TYDI.values() for i in range(N)], Features(**squad)
         elif c.startswith('XQuAD'): yield split, [span(str(i), title=False) for i in range(N)], Features(**{k: v for k, v in squad.items() if k != 'title'})
         elif s == 'validation' and r.startswith('squad'):

@@ -65,10 +65,12 @@ def read_json(path: Path):  # whatever it holds
     except ValueError as e: raise XltError(f'{path}: not JSON that can be read ({e})') from None
 
 # %% ../../nbs/common/04_io.ipynb #c014
-def read_jsonl(path: Path) -> list[dict]:
+def read_jsonl(path: Path,
+               crlf: bool = False,  # may every line end the Windows way?
+              ) -> list[dict]:
     "A file with one JSON object per line."
     rows = []
-    for n, line in enumerate(read_lines(path), 1):
+    for n, line in enumerate(read_lines(path, crlf), 1):
         try: rows.append(from_json(line))
         except ValueError as e: raise XltError(f'{path}:{n}: not JSON ({getattr(e, "msg", e)})') from None
         if not isinstance(rows[-1], dict): raise XltError(f'{path}:{n}: not a JSON object')

@@ -155,7 +155,7 @@ def evaluation_rows(root: Path, task: str, language: str) -> list[dict]:  # in t
     if find_task(task).own: return own_rows(root, find_task(task), 'test', language)
     files = evaluation_files(root, task, language)
     if not files: raise XltError(f'{root}: no labelled {task} test data in {language!r}; expected {places(task, language)}')
-    both = READERS.get(TARGET[task].files.both_sides)
+    both = READERS.get(TASKS[task].files.both_sides)
     return [r for f in files for r in (both(f) if both else read_file(root, f))]
 
 # %% ../../nbs/data/08_files.ipynb #c126
@@ -214,14 +214,14 @@ def form_notes(root: Path, files: list[Path]) -> list[str]:
 def evaluation_notes(root: Path, task: str) -> list[str]:
     "Sentences that say what a target task is tested on."
     by, files = {}, []
-    for language in TARGET[task].languages:
+    for language in TASKS[task].languages:
         pattern, found = place(root, task, language)
         if found: by.setdefault(pattern.format(code='*', iso3='*'), []).append(language)
         files += found
     said = [f'{task} is tested on {where} in {len(codes)} language{"s" * (len(codes) > 1)}: {", ".join(codes)}.'
             for where, codes in by.items()]
-    if any('dev' in where for where in by): said.append(TARGET[task].files.dev_note or DEVELOPMENT.format(task))
-    if TARGET[task].mined and any('.dev.' in where for where in by): said.append(OPTIMISTIC)
+    if any('dev' in where for where in by): said.append(TASKS[task].files.dev_note or DEVELOPMENT.format(task))
+    if TASKS[task].mined and any('.dev.' in where for where in by): said.append(OPTIMISTIC)
     return said + form_notes(root, files)
 
 # %% ../../nbs/data/08_files.ipynb #c132
@@ -364,6 +364,7 @@ def notes(source: Files, task) -> list[str]:
     "What a report must say about the data of a task."
     home = find_task(task.train_on) if task.train_on else None
     said = own_notes(source.root, task) if task.own else evaluation_notes(source.root, task.name) if task.role == 'target' else []
+    said += [task.note] * bool(task.note)
     if home is None or available(source.root, task): return said
     return said + (own_training_notes if home.own else training_notes)(source.root, home.name, source.dev_share)
 

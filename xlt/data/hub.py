@@ -29,7 +29,7 @@ from ..common.io import read_lines, expand_path
 from ..common.errors import XltError
 from ..languages.measures import language_table, resource
 from ..tasks.card import Repository, Task
-from ..tasks.cards import TASKS, find_task
+from ..tasks.cards import TASKS, XTREME_R, find_task
 from ..common.text import percent
 from .source import DataSource
 
@@ -395,14 +395,17 @@ def hub_identity(hub: Hub) -> dict:
     "What of the source determines the data."
     own = {name: folder_digest(expand_path(folder)) for name, folder in ((t, own_folder(hub, t)) for t in MISSING)
            if folder and not why_unavailable(hub, name)}
-    return dict(kind=hub.kind, dev_share=hub.dev_share, version=VERSION, own=own, revisions={r.name: r.revision for r in REPOSITORIES.values()})
+    added = {key for t in XTREME_R.values() for key in t.hub.repositories}  # in the specs of the runs that use them
+    revisions = {r.name: r.revision for key, r in REPOSITORIES.items() if key not in added}
+    return dict(kind=hub.kind, dev_share=hub.dev_share, version=VERSION, own=own, revisions=revisions)
 
 # %% ../../nbs/data/09_hub.ipynb #c076
 def hub_notes(hub: Hub, task) -> list[str]:
     "What a report must say about the data of a task."
     if why := why_unavailable(hub, task.name): return [why]
-    first = 'en' if 'en' in task.languages else task.languages[0] if task.own else 'de'
+    first = 'en' if 'en' in task.languages else 'de' if 'de' in task.languages else task.languages[0]
     said = [f'{task.name} is tested on {test_split(task.name, first)} and its sisters.'] if task.hub.test and task.role == 'target' else []
+    said += [task.note] * bool(task.note)
     if task.own: said += [text for text in (task.own.source, task.own.note) if text]
     note = TASKS[task.train_on].hub.note if task.train_on else ''
     return said + ([note.format(share=percent(hub.dev_share))] if note else [])

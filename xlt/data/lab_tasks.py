@@ -227,12 +227,14 @@ def who_did(rng, seed: int, test: bool) -> dict:
     return multiple_choice(rng, clauses[which].subject, wrong, context=clauses, question=question)
 
 # %% ../../nbs/data/02_lab_tasks.ipynb #c081
-def usual_object(rng, seed: int, test: bool) -> dict:
-    "What is this usually done to? One likely object among five nouns."
+def usual_object(rng, seed: int, test: bool,
+                 wrong: int = 4,  # nouns beside the right one
+                ) -> dict:
+    "What is this usually done to? One likely object among unlikely nouns."
     while not (c := fresh(rng, seed, test, named=0., likely=1.)).object or not fits(question := ask(rng, c, 'object'), test): pass
     likely = preferences(seed).objects[c.verb]
-    wrong = rng.sample([f'noun.{n}' for n in range(N_NOUNS) if f'noun.{n}' not in likely], 4)
-    return multiple_choice(rng, Phrase(c.object.head), [Phrase((noun,)) for noun in wrong], context='', question=question)
+    others = rng.sample([f'noun.{n}' for n in range(N_NOUNS) if f'noun.{n}' not in likely], wrong)
+    return multiple_choice(rng, Phrase(c.object.head), [Phrase((noun,)) for noun in others], context='', question=question)
 
 # %% ../../nbs/data/02_lab_tasks.ipynb #c084
 def tagged(rng, seed: int, test: bool, field: str = 'upos', named: float = .3) -> dict:

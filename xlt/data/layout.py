@@ -19,7 +19,7 @@ from ..languages.measures import language_code
 from ..tasks.card import Task
 from ..tasks.cards import NER, NLI, TARGET, TASKS
 from .corpora import read_bucc, read_ccg, read_conllu, read_gold, read_plain, read_sentences, read_tagged, read_tatoeba
-from .readers import (read_anli, read_cosmosqa, read_csqa, read_hellaswag, read_hellaswag_json, read_mnli_csv, read_nli, read_pair_table,
+from .readers import (read_anli, read_copa, read_cosmosqa, read_csqa, read_hellaswag, read_hellaswag_json, read_mnli_csv, read_nli, read_pair_table,
     read_pairs, read_qqp_csv, read_qqp_lines, read_snli, read_squad, read_stripped_lines, read_translated, read_unlabelled, split_rows)
 
 # %% ../../nbs/data/07_layout.ipynb #c077
@@ -42,7 +42,7 @@ def read_text_lines(path: Path) -> list[dict]:
 
 # %% ../../nbs/data/07_layout.ipynb #c079
 READERS = {read.__name__: read for read in (
-    read_anli, read_bucc, read_ccg, read_conllu, read_cosmosqa, read_csqa, read_genre, read_gold, read_hellaswag, read_hellaswag_json, read_mnli_csv,
+    read_anli, read_bucc, read_ccg, read_conllu, read_copa, read_cosmosqa, read_csqa, read_genre, read_gold, read_hellaswag, read_hellaswag_json, read_mnli_csv,
     read_nli, read_pair_table, read_pairs, read_plain, read_qqp_csv, read_qqp_lines, read_sentences, read_snli, read_squad, read_stripped_lines,
     read_tagged, read_tatoeba, read_translated, read_unlabelled)}
 
@@ -76,7 +76,7 @@ def read_file(root: Path, path: Path) -> list[dict]:
     raise XltError(f'{path}: no format is known by this name; the lesson on files lists those that are')
 
 # %% ../../nbs/data/07_layout.ipynb #c086
-TESTS = {t.name: t.files.tests for t in TARGET.values()}
+TESTS = {t.name: t.files.tests for t in TASKS.values() if t.role == 'target'}
 
 # %% ../../nbs/data/07_layout.ipynb #c087
 def labelled(path: Path) -> bool:

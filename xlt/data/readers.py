@@ -7,9 +7,9 @@ __all__ = ['QUOTED', 'QUORA', 'COSMOS', 'sized', 'columns', 'known', 'full', 'or
            'read_pairs', 'read_table', 'read_pair_table', 'read_csv', 'read_mnli_csv', 'read_qqp_csv', 'read_qqp_lines',
            'incomplete', 'destroyed', 'read_snli', 'nli_lines', 'disagreed', 'read_nli', 'read_anli',
            'read_stripped_lines', 'read_unlabelled', 'read_translated', 'choice_row', 'read_hellaswag_json',
-           'read_hellaswag', 'read_cosmosqa', 'read_csqa', 'answer_at', 'line_of', 'span_row', 'checked_span',
-           'numbered', 'read_squad', 'csv_rows', 'records', 'picked', 'own_label', 'own_row', 'is_incomplete',
-           'own_table', 'skipped_rows']
+           'read_hellaswag', 'read_cosmosqa', 'read_csqa', 'read_copa', 'answer_at', 'line_of', 'span_row',
+           'checked_span', 'numbered', 'read_squad', 'csv_rows', 'records', 'picked', 'own_label', 'own_row',
+           'is_incomplete', 'own_table', 'skipped_rows']
 
 # %% ../../nbs/data/05_readers.ipynb #reaimp
 import json, csv, io, re
@@ -258,6 +258,17 @@ def read_csqa(path: Path) -> list[dict]:
         except (KeyError, TypeError) as e: raise XltError(f'{where}: not in CommonsenseQA format ({e!r})') from None
     return rows
 
+# %% ../../nbs/data/05_readers.ipynb #xr10001
+def read_copa(path: Path) -> list[dict]:
+    "JSON lines of XCOPA, and of COPA as SuperGLUE has it: `premise`, `question` (cause or effect), two choices, the number of the right one."
+    rows = []
+    for n, r in enumerate(read_jsonl(path, crlf=True), 1):
+        where = f'{path}:{n}'
+        asked = known(r.get('question'), ('cause', 'effect'), f'{where}: question')
+        choices = [full(r.get(c), f'`{c}`', where) for c in ('choice1', 'choice2')]
+        rows.append(choice_row(origin(path, n), where, full(r.get('premise'), '`premise`', where), asked, choices, str(r.get('label'))))
+    return rows
+
 # %% ../../nbs/data/05_readers.ipynb #c046
 def answer_at(answer: dict, context: str, where: str) -> tuple[str, int]:  # its text and first character
     "An answer that really stands where it says."
@@ -318,7 +329,7 @@ def csv_rows(path: Path) -> list[tuple[int, list[str]]]:  # last line and fields
 
 def records(path: Path, form: OwnFiles) -> list[tuple[int, dict]]:  # line, and value by column
     "The rows of a table, by the names of its header, or by numbers from 1."
-    if form.format == 'jsonl': return list(enumerate(read_jsonl(path), 1))
+    if form.format == 'jsonl': return list(enumerate(read_jsonl(path, crlf=True), 1))
     if form.format == 'csv': rows = csv_rows(path)
     else: rows = [(n, line.split('\t')) for n, line in enumerate(read_lines(path, crlf=True, bom=True), 1)]
     if not rows: return []

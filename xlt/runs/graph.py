@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from ..common.errors import did_you_mean, XltError
-from ..tasks.cards import TASKS, find_variant
+from ..tasks.cards import TASKS, XTREME_R, find_variant
 from ..tasks.own import decides
 from .project import root
 from .params import Study
@@ -92,8 +92,8 @@ def removed_tests(study: Study,
 
 # %% ../../nbs/runs/05_graph.ipynb #own62001
 def own_cards(study: Study, *names: str | None) -> dict:
-    "A part of a run's spec: what decides of the cards of the study's own that it uses, and what is in their files."
-    own = {n: TASKS[n] for n in dict.fromkeys(names) if n and TASKS[n].own}
+    "A part of a run's spec: what decides of the cards beyond the paper's that it uses, and what is in the files of those of the study's own."
+    own = {n: TASKS[n] for n in dict.fromkeys(names) if n and (TASKS[n].own or n in XTREME_R)}
     return {'cards': {n: decides(t) | {'digest': study.source.card_digest(n)} for n, t in own.items()}} if own else {}
 
 # %% ../../nbs/runs/05_graph.ipynb #c016

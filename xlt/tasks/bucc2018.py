@@ -21,7 +21,7 @@ BUCC2018_HUB = OnHub(
             "XTREME's bucc2018 files (zh-en.dev.gold, .zh, .en, and the same with test) in source.bucc_folder")
 
 # %% ../../nbs/tasks/27_bucc2018.ipynb #c1bucc20
-BUCC2018 = target('bucc2018', 'retrieval', 'de fr ru zh', None, place=7, mined=True,
+BUCC2018 = target('bucc2018', 'retrieval', 'de fr ru zh', None, place=7, mined=True, benchmarks=('XTREME',),
     licence='research use; none is stated', citation='https://aclanthology.org/W17-2512',
     elsewhere={'mteb': ('BUCC', 'BUCC.v2')},
     hub=BUCC2018_HUB,

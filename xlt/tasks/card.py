@@ -198,6 +198,8 @@ class Task(Strict):
     labels: tuple[str, ...] | None = None  # None: not a label task, or read from the training set
     train_on: str | None = None  # None: no training (retrieval)
     languages: tuple[str, ...] = ()  # XTREME's evaluation languages, English included where it is one
+    further: tuple[str, ...] = ()  # XTREME-R's languages beyond these; tested where a study names them, if the source has them
+    benchmarks: tuple[str, ...] = ('XTREME', 'XTREME-R')  # target: the benchmarks that it belongs to
     recipe: Phase | None = None  # the paper's hyper-parameters; None: no training
     place: int = 100  # among the tasks of its role, as in the paper's tables
     licence: str = ''  # of the data
@@ -206,7 +208,9 @@ class Task(Strict):
     normaliser: Literal['english', 'per_language'] = 'english'  # span: rules that compare answers, SQuAD v1.1's or MLQA's
     no_answer: bool = False  # span: a question may have no answer
     mined: bool = False  # retrieval: pairs above a threshold tuned on the development set, not each query's nearest sentence
+    pooled: bool = False  # retrieval: all right answers of a question, among the sentences of all languages
     choices: int = 1  # multiple choice: answers to choose from
+    wording: dict[str, str] = {}  # multiple choice: the sentence that a keyword in the files stands for, as the model reads it
     tested_by: str | None = None  # span: the target task whose English test is made of this task's paragraphs
     validation_rows: dict[str, int] = {}  # of development sets that are not used here, by language
     sibling: str | None = None  # a task made of the same paragraphs or premises: neither may train on what the other is checked on
@@ -214,6 +218,7 @@ class Task(Strict):
     hub: OnHub = OnHub()
     lab: InLab | None = None  # None: parallel sentences
     own: Own | None = None  # None: a card of this library
+    note: str = ''  # what a report must say of its scores
     elsewhere: dict[str, tuple[str, ...]] = {}  # other toolkits and benchmarks, and the task's names there
 
 # %% ../../nbs/tasks/00_card.ipynb #c014

@@ -140,9 +140,10 @@ def own_task(card: OwnCard,
 # %% ../../nbs/tasks/01_own.ipynb #own10010
 def decides(task: Task,  # a card of one's own
            ) -> dict:
-    "What of a card decides a result: all but its languages, which a run names itself, its recipe, and what is only for people."
+    "What of a card decides a result, one of a study's own or of XTREME-R's: all but its languages, which a run names itself, its recipe, and what is only for people."
     fields = ('name', 'kind', 'metrics', 'labels', 'train_on', 'entities', 'no_answer', 'normaliser', 'choices')
-    files = task.own.files and task.own.files.model_dump(mode='json', exclude={'folder'})
+    files = task.own and task.own.files and task.own.files.model_dump(mode='json', exclude={'folder'})
     hub = task.hub.model_dump(mode='json', include={'columns', 'test', 'names', 'repositories'})
     hub |= {split: [list(place) for place in getattr(task.hub, split)] for split in ('train', 'dev')}
-    return task.model_dump(mode='json', include=set(fields)) | {'files': files, 'hub': hub if task.hub.repositories else None}
+    more = task.model_dump(mode='json', include={'pooled', 'wording'}, exclude_defaults=True)
+    return more | task.model_dump(mode='json', include=set(fields)) | {'files': files, 'hub': hub if task.hub.repositories else None}

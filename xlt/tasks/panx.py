@@ -26,6 +26,7 @@ PANX_HUB = OnHub(
 
 # %% ../../nbs/tasks/23_panx.ipynb #c1panx
 PANX = target('panx', 'tagging', PANX_LANGUAGES, 'panx', 32, 10, NER, place=3, entities=True,
+    further=('az', 'gu', 'lt', 'pa', 'pl', 'qu', 'ro', 'uk'),
     licence='text: CC BY-SA 3.0 (Wikipedia); none is stated for the tags', citation='https://aclanthology.org/P17-1178',
     elsewhere={'litmus': ('WikiANN',)},
     hub=PANX_HUB,

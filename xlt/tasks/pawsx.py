@@ -21,7 +21,7 @@ PAWSX_HUB = OnHub(
     train={('xtreme', 'PAWS-X.en', 'train'): 49_175}, dev={('xtreme', 'PAWS-X.en', 'validation'): 2000})
 
 # %% ../../nbs/tasks/21_pawsx.ipynb #c1pawsx
-PAWSX = target('pawsx', 'sentence_pair', 'de en es fr ja ko zh', 'pawsx', 32, 5, ('0', '1'), place=1,
+PAWSX = target('pawsx', 'sentence_pair', 'de en es fr ja ko zh', 'pawsx', 32, 5, ('0', '1'), place=1, benchmarks=('XTREME',),
     licence='free for any purpose, with acknowledgement of Google LLC', citation='https://arxiv.org/abs/1908.11828',
     elsewhere={'lm-eval': ('paws', 'pawsx')},
     hub=PAWSX_HUB,

@@ -23,6 +23,7 @@ TATOEBA_HUB = OnHub(
 TATOEBA = target('tatoeba', 'retrieval',
                  'af ar bg bn de el es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr nl pt ru sw ta te th tl tr ur vi zh',
                  None, metric=('accuracy',), place=8,
+    further=('az', 'lt', 'pl', 'ro', 'uk'),
     licence='CC BY 2.0 FR', citation='https://arxiv.org/abs/1812.10464',
     elsewhere={'mteb': ('Tatoeba',)},
     hub=TATOEBA_HUB,

@@ -33,6 +33,7 @@ UDPOS_HUB = OnHub(
 # %% ../../nbs/tasks/22_udpos.ipynb #c1udpos
 UDPOS = target('udpos', 'tagging', 'af ar bg de el en es et eu fa fi fr he hi hu id it ja kk ko mr nl pt ru ta te th tl tr ur vi yo zh',
                'udpos', 32, 10, UPOS, place=2,
+    further=('lt', 'pl', 'ro', 'uk', 'wo'),
     licence='by treebank: mostly CC BY-SA and CC BY-NC-SA', citation='https://arxiv.org/abs/2004.10643',
     elsewhere={'litmus': ('UDPOS',)},
     hub=UDPOS_HUB,
