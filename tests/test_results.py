@@ -15,7 +15,7 @@ import pytest
 
 from xlt.cli import commands, main as cli
 from xlt.data import layout
-from xlt.reporting.interop import write_tables
+from xlt.reporting.export import write_tables
 from xlt.common.errors import XltError
 from xlt.stats.paired import compare_all_pairs
 from xlt.runs.params import Study

@@ -79,7 +79,7 @@ def snakemake_command(study, cores: int,
                      ) -> list[str]:
     "The command line of Snakemake."
     from xlt.runs.project import root
-    from xlt.runs.planning import shared_resources
+    from xlt.runs.footprint import shared_resources
     where = ['--workflow-profile', snakefile().parent / 'profiles' / profile] if profile else ['--cores', cores]
     if not profile and (limits := shared_resources(study)):
         where += ['--resources', *(f'{name}={n}' for name, n in limits.items())]
@@ -110,7 +110,8 @@ QUIET_SECONDS = 600  # without a terminal, how often the runs in progress are li
 
 def watch_progress(process: subprocess.Popen, study, cores: int) -> int:  # its exit status
     "Show how far a study is until its process ends."
-    from xlt.runs.planning import at_a_time, quick_expectations, time_left
+    from xlt.runs.footprint import at_a_time
+    from xlt.runs.planning import quick_expectations, time_left
     from xlt.runs.status import study_status
     at_once, terminal = at_a_time(study, cores), sys.stdout.isatty()
     before, ended, height, said, expected = None, False, 0, 0., {}
