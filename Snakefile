@@ -17,7 +17,7 @@ import sys
 from snakemake.exceptions import WorkflowError
 from xlt.runs.params import Study
 from xlt.runs.project import root
-from xlt.runs.planning import memory
+from xlt.runs.footprint import memory
 from xlt.runs.worker import FINISHED, exit_with_parent
 from xlt.runs.store import is_published, needed_again, put_aside_outdated, reopen, result
 from xlt.runs.graph import runs

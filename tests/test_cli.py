@@ -11,7 +11,7 @@ import yaml
 from machine import play
 
 from xlt.cli import drive, main as cli, terminal
-from xlt.runs import planning as plan
+from xlt.runs import footprint, planning as plan
 from xlt.common.errors import XltError
 from xlt.common.text import duration
 from xlt.runs.params import Study
@@ -90,18 +90,18 @@ SCRATCH, OTHER = {'kind': 'scratch', 'steps': 50}, {'kind': 'pretrained', 'name'
     (LARGE, '0', 16, 24, 1), (E5, '0,1', 16, 24, 2), (LARGE, '0,1', 6, 24, 1)])
 def test_how_many_runs_at_a_time(project, monkeypatch, encoder, gpus, cores, gigabytes, at_once):
     monkeypatch.setenv('XLT_DEVICES', gpus)
-    monkeypatch.setattr(plan.psutil, 'virtual_memory', lambda: SimpleNamespace(total=gigabytes * 10 ** 9))
+    monkeypatch.setattr(footprint.psutil, 'virtual_memory', lambda: SimpleNamespace(total=gigabytes * 10 ** 9))
     study = Study.read(FILE, set=[f'encoder={json.dumps(encoder)}', 'precision=fp32'])
-    assert plan.at_a_time(study, cores) == at_once
-    limits = plan.shared_resources(study)
+    assert footprint.at_a_time(study, cores) == at_once
+    limits = footprint.shared_resources(study)
     assert list(limits) == ([] if encoder is SCRATCH else ['gpu'] if gpus else ['mem_mb'])
-    if 'mem_mb' in limits: assert all(plan.memory(study, r) <= limits['mem_mb'] for r in runs(study)), 'a run that wants more than there is would never start'
+    if 'mem_mb' in limits: assert all(footprint.memory(study, r) <= limits['mem_mb'] for r in runs(study)), 'a run that wants more than there is would never start'
 
 
 def test_memory_follows_the_batch(project):
     def wants(*settings):
         study = Study.read(FILE, set=[f'encoder={json.dumps(E5)}', 'device=cpu', *settings])
-        return {r.name: plan.memory(study, r) for r in runs(study)}
+        return {r.name: footprint.memory(study, r) for r in runs(study)}
     plain, long = wants(), wants('tasks={xquad: {max_length: 512}, mlqa: {max_length: 512}}')
     assert {n for n in plain if plain[n] != long[n]} == {'none--xquad--s0', 'mnli--xquad--s0'}, 'MLQA is tested with the model of XQuAD, Tatoeba without training'
     assert wants('precision=bf16')['mnli--s0'] < plain['mnli--s0'] and wants('intermediates=[multi]')['multi--s0'] > plain['mnli--s0']
@@ -109,12 +109,12 @@ def test_memory_follows_the_batch(project):
 
 def test_plan_counts_disk(project, monkeypatch):
     study = Study.read(FILE, set=['seeds=[0, 1, 2]'])
-    monkeypatch.setattr(plan, 'checkpoint_size', lambda study: (2_000_000_000, 'measured'))
-    monkeypatch.setattr(plan.shutil, 'disk_usage', lambda place: type('Usage', (), {'free': 10 ** 9}))
-    need = plan.disk(study, at_once=4)  # the encoder; mnli in three seeds; xquad's model for mlqa, with and without mnli, in three seeds
+    monkeypatch.setattr(footprint, 'checkpoint_size', lambda study: (2_000_000_000, 'measured'))
+    monkeypatch.setattr(footprint.shutil, 'disk_usage', lambda place: type('Usage', (), {'free': 10 ** 9}))
+    need = footprint.disk(study, at_once=4)  # the encoder; mnli in three seeds; xquad's model for mlqa, with and without mnli, in three seeds
     assert need['checkpoints'] == 1 + 3 + 6 and need['peak'] == 2e9 * (10 + 8 * 4) and need['end'] == 0
     assert any(line.startswith('warning') for line in plan.plan_lines(study, 4))
-    monkeypatch.setattr(plan, 'checkpoint_size', lambda study: (None, 'as the hub lists it'))
+    monkeypatch.setattr(footprint, 'checkpoint_size', lambda study: (None, 'as the hub lists it'))
     assert any('disk: not known' in line for line in plan.plan_lines(study, 4))
 
 

@@ -7,7 +7,8 @@ import pytest
 import yaml
 from xlt.cli.main import main
 from xlt.stats.scores import read_scores
-from xlt.reporting.interop import export_study, convert_results
+from xlt.reporting.export import export_study
+from xlt.reporting.interop import convert_results
 from xlt.common.errors import XltError
 from xlt.runs.params import Study
 from xlt.runs.project import root

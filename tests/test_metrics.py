@@ -264,9 +264,9 @@ def nothing(path): path.write_text('{}')
 
 @pytest.mark.parametrize('spoil, name, words', [
     (forget, 'tydiqa/test-sw.json', '1 of '), (forget, 'mlqa/test-de.json', 'without an answer, counted 0'), (nothing, 'xquad/test-en.json', 'without an answer'), (invent, 'xquad/test-th.json', 'the labels do not have, ignored (zzz)'),
-    (repeat, 'xquad/test-hi.json', 'answered more than once'), (rename, 'xnli/test-sw.tsv', "'Neutral' is no label of the gold file"), (mark, 'xnli/test-ur.tsv', ":1: '\\ufeff"), (blank, 'pawsx/test-de.tsv', ":1: '' is no label"),
-    (retag, 'udpos/test-de.tsv', "'NOMEN' is no tag of the gold files"), (uneven, 'udpos/test-yo.tsv', 'sentence 1 has'), (uneven, 'panx/test-de.tsv', 'sentence 1 has'), (count, 'tatoeba/test-sw.tsv', 'is no number'),
-    (untab, 'bucc2018/test-zh.tsv', 'is no pair of ids'), (twice, 'bucc2018/test-de.tsv', '1 pairs are given more than once'), (old_mac, 'xnli/test-de.tsv', None)])
+    (repeat, 'xquad/test-hi.json', 'answered more than once'), (rename, 'xnli/test-sw.tsv', "'Neutral' is not a label of the gold file"), (mark, 'xnli/test-ur.tsv', ":1: '\\ufeff"), (blank, 'pawsx/test-de.tsv', ":1: '' is not a label"),
+    (retag, 'udpos/test-de.tsv', "'NOMEN' is not a tag of the gold files"), (uneven, 'udpos/test-yo.tsv', 'sentence 1 has'), (uneven, 'panx/test-de.tsv', 'sentence 1 has'), (count, 'tatoeba/test-sw.tsv', 'is not a number'),
+    (untab, 'bucc2018/test-zh.tsv', 'is not a pair of ids'), (twice, 'bucc2018/test-de.tsv', '1 pairs are given more than once'), (old_mac, 'xnli/test-de.tsv', None)])
 def test_an_odd_submission_has_the_official_score_and_is_said_to_be_odd(mock, submission, spoil, name, words):
     task, file = name.split('/')
     language = file.split('-')[1].split('.')[0]

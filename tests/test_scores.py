@@ -9,7 +9,8 @@ from xlt.stats.degradation import degradations, measure_values, primary, resourc
 from xlt.common.errors import XltError
 from xlt.languages.measures import code_hint, is_average, language_code, language_forms, language_table, resource
 from xlt.runs.status import SCORE_COLUMNS
-from xlt.stats.scores import check_scores, open_scores, read_scores, read_as_text
+from xlt.stats.scores import check_scores, open_scores, read_scores
+from xlt.common.tables import read_as_text
 from xlt.stats.simulation import simulate
 
 CODES = 'sw yo th vi fr ru de es en'.split()

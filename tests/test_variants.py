@@ -17,7 +17,8 @@ from xlt.models.training import fit
 from xlt.models.variants import between, protected
 from xlt.runs.graph import runs
 from xlt.runs.params import Study
-from xlt.runs.planning import memory, to_read
+from xlt.runs.footprint import memory
+from xlt.runs.planning import to_read
 from xlt.runs.store import needed_again
 from xlt.runs.worker import check_device
 from xlt.tasks.cards import PROTECTIONS, Phase, find_variant

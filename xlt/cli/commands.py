@@ -121,9 +121,9 @@ def overview(study,
             ) -> str:
     "The state of each run, what failed and why, and what had to be trained twice."
     import pandas as pd
-    from xlt.runs.params import absent_data
-    from xlt.runs.planning import at_a_time, quick_expectations, time_left
-    from xlt.runs.status import restarts
+    from xlt.runs.status import absent_data, restarts
+    from xlt.runs.footprint import at_a_time
+    from xlt.runs.planning import quick_expectations, time_left
     table, twice, left = pd.DataFrame(rows)[['run', 'phase', 'state', 'seconds', 'fingerprint']], pd.DataFrame(), None
     if not absent_data(study):
         twice, left = restarts(study), time_left(rows, quick_expectations(study), at_a_time(study, os.cpu_count()))
@@ -138,7 +138,8 @@ def overview(study,
 # %% ../../nbs/cli/02_commands.ipynb #x15ab001
 def study_without_data(args):  # with `params` and `set`
     "The study that a command names, even if its data or encoder are not here; that is then printed."
-    from xlt.runs.params import Study, absent_data
+    from xlt.runs.params import Study
+    from xlt.runs.status import absent_data
     try: return read_study(args)
     except XltError as e:
         study = Study.read(args.params, args.set or (), data=False)
@@ -150,7 +151,8 @@ def study_without_data(args):  # with `params` and `set`
 # %% ../../nbs/cli/02_commands.ipynb #xdc2b48d
 def plan_command(args) -> int:
     "count the runs of a study, and estimate its disk space and hours"
-    from xlt.runs.planning import at_a_time, plan_lines
+    from xlt.runs.footprint import at_a_time
+    from xlt.runs.planning import plan_lines
     study = read_study(args)
     check_start(study)
     print(*plan_lines(study, at_a_time(study, args.cores), args.price), sep='\n')
@@ -171,8 +173,7 @@ def report_command(args) -> int:
 # %% ../../nbs/cli/02_commands.ipynb #c032
 def status_command(args) -> int:
     "show the state of each run of a study, also while it runs, here or on another machine"
-    from xlt.runs.params import absent_data
-    from xlt.runs.status import status_by_name, study_status
+    from xlt.runs.status import absent_data, status_by_name, study_status
     study, before = study_without_data(args), None
     look = status_by_name if absent_data(study) else study_status
     while True:
@@ -301,7 +302,7 @@ def pins_command(args) -> int:
 # %% ../../nbs/cli/02_commands.ipynb #x2555d24
 def export_command(args) -> int:
     "write a study as a folder for the Hugging Face hub: tables, card, checkpoints"
-    from xlt.reporting.interop import export_study
+    from xlt.reporting.export import export_study
     done = export_study(read_study(args), args.out)
     print(f'{args.out}: ' + ', '.join(f'{n:,} {what}' for what, n in done.items()))
     return 0

@@ -79,7 +79,7 @@ def snakemake_command(study, cores: int,
                      ) -> list[str]:
     "The command line of Snakemake."
     from xlt.runs.project import root
-    from xlt.runs.planning import shared_resources
+    from xlt.runs.footprint import shared_resources
     where = ['--workflow-profile', snakefile().parent / 'profiles' / profile] if profile else ['--cores', cores]
     if not profile and (limits := shared_resources(study)):
         where += ['--resources', *(f'{name}={n}' for name, n in limits.items())]
@@ -110,7 +110,8 @@ QUIET_SECONDS = 600  # without a terminal, how often the runs in progress are li
 
 def watch_progress(process: subprocess.Popen, study, cores: int) -> int:  # its exit status
     "Show how far a study is until its process ends."
-    from xlt.runs.planning import at_a_time, quick_expectations, time_left
+    from xlt.runs.footprint import at_a_time
+    from xlt.runs.planning import quick_expectations, time_left
     from xlt.runs.status import study_status
     at_once, terminal = at_a_time(study, cores), sys.stdout.isatty()
     before, ended, height, said, expected = None, False, 0, 0., {}
@@ -179,7 +180,7 @@ def drive(study, cores: int,
     "Run what is missing of a study with Snakemake, and show its progress."
     from xlt.reporting.doctor import require_open_files
     from xlt.runs.project import root
-    from xlt.runs.store import forget, note_languages
+    from xlt.runs.store import forget, note_languages, take_over
     from xlt.runs.graph import runs
     from xlt.runs.worker import temporary_folder
     from xlt.runs.reproduction import keep_old_report
@@ -190,6 +191,8 @@ def drive(study, cores: int,
         note_languages(study)
         keep_old_report(study)
         for run in again: forget(run)
+        taken = [f'{run.name} (from {other})' for run in runs(study) if (other := take_over(run))]
+        if taken: print(f'already done by another study: {few(taken)}', flush=True)
         for run in runs(study): (run.folder / 'failed.json').unlink(missing_ok=True)  # of an earlier attempt
         folder = None if profile else meanwhile.enter_context(temporary_folder(root() / 'runs' / study.study))
         env = process_folders(folder)

@@ -25,26 +25,29 @@ from ..common.progress import PROGRESS_EVERY, count_work, report_progress
 SEAL = 'sealed.json'
 
 # %% ../../nbs/models/05_checkpoints.ipynb #x9db629f
-def digests(folder: Path) -> dict[str, list]:  # file name → size in bytes and SHA-256
+def digests(folder: Path,  # of a checkpoint
+           ) -> dict[str, list]:  # file name → size in bytes and SHA-256
     "Size and digest of each file in a folder, except the seal."
     files = [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(SEAL)]
     return {p.name: [p.stat().st_size, sha256(p)] for p in files}
 
 # %% ../../nbs/models/05_checkpoints.ipynb #x807b03d
-def seal(folder: Path) -> None:
-    "Record what a finished checkpoint consists of."
+def seal(folder: Path,  # of a checkpoint
+        ) -> None:
+    "Record the contents of a finished checkpoint."
     draft = folder / f'{SEAL}.draft'
     draft.write_text(json.dumps(digests(folder)))
     os.replace(draft, folder / SEAL)
 
 # %% ../../nbs/models/05_checkpoints.ipynb #x32a606b
-def is_sealed(folder: Path) -> bool:
+def is_sealed(folder: Path,  # of a checkpoint
+             ) -> bool:
     "Is the checkpoint complete and undamaged?"
     try: return json.loads((folder / SEAL).read_text()) == digests(folder)
     except (OSError, ValueError): return False
 
 # %% ../../nbs/models/05_checkpoints.ipynb #x9ed409e
-SAVE_EVERY = 600  # seconds between checkpoints: the training time that a fault may cost
+SAVE_EVERY = 600  # seconds between checkpoints: at most so much training is lost
 CHECK_LOSS_EVERY = 50  # steps between checks that the loss is finite
 RESUME_STATE = 'more.safetensors'  # what `Trainer` does not save
 
@@ -55,15 +58,16 @@ def checkpoint_step(checkpoint: Path,  # `…/checkpoint-120`
     return int(checkpoint.name.rpartition('-')[2])
 
 # %% ../../nbs/models/05_checkpoints.ipynb #x737d359
-def best_checkpoint(checkpoint: Path) -> Path | None:
-    "The checkpoint that `checkpoint` records as the best so far."
+def best_checkpoint(checkpoint: Path,  # from which training resumes
+                   ) -> Path | None:
+    "The checkpoint that was the best so far, as recorded in `checkpoint`."
     best = json.loads((checkpoint / 'trainer_state.json').read_text())['best_model_checkpoint']
     return Path(best) if best else None
 
 # %% ../../nbs/models/05_checkpoints.ipynb #x017f6d7
-def resumable(folder: Path,  # of checkpoints
+def resumable(folder: Path,  # with the checkpoints
              ) -> Path | None:  # None: there is none
-    "The last undamaged checkpoint that training can resume from; its best model must be undamaged as well."
+    "The last undamaged checkpoint to resume from; the best model up to it must be undamaged as well."
     for checkpoint in sorted(folder.glob('checkpoint-*'), key=checkpoint_step, reverse=True):
         if (checkpoint / RESUME_STATE).is_file() and is_sealed(checkpoint):
             best = best_checkpoint(checkpoint)
@@ -72,10 +76,12 @@ def resumable(folder: Path,  # of checkpoints
 
 # %% ../../nbs/models/05_checkpoints.ipynb #xc5aaaa2
 class CheckpointCallback(TrainerCallback):
-    "Saves what is needed to resume training, and removes the checkpoints that are no longer needed."
-    def __init__(self, trainer: Trainer, every: float):
+    "Saves what is needed to resume training, and removes checkpoints that are not needed any more."
+    def __init__(self, trainer: Trainer,  # whose training is saved
+                 every: float,  # seconds between checkpoints
+                ):
         self.trainer, self.every, self.last = trainer, every, time.monotonic()
-        self.order, self.found = None, None  # random state before the epoch; checkpoint resumed from
+        self.order, self.found = None, None  # random state before the epoch; checkpoint that training resumed from
     @property
     def due(self) -> bool: return time.monotonic() - self.last >= self.every
 
@@ -94,15 +100,17 @@ class CheckpointCallback(TrainerCallback):
         here = Path(args.output_dir) / f'checkpoint-{state.global_step}'
         if not args.save_only_model and not control.should_training_stop:  # a stopped training must not resume
             at_end = state.epoch == int(state.epoch)
-            order = torch.get_rng_state() if at_end else self.order  # of the next epoch, or of the running one
+            order = torch.get_rng_state() if at_end else self.order  # of the next epoch, or of the current one
             saved = {'order': order, 'total': self.trainer.total_loss.cpu(), **self.trainer.masking_states()}
             save_file(saved, here / RESUME_STATE)
             self.last = time.monotonic()
         seal(here)
         self.remove_old(here.parent, state.best_model_checkpoint)
 
-    def remove_old(self, folder: Path, best: str | None):
-        "Keep the best checkpoint, the last that training can resume from, and the one that this records as the best."
+    def remove_old(self, folder: Path,  # with the checkpoints
+                   best: str | None,  # path of the best one
+                  ):
+        "Keep the best checkpoint, the last one to resume from, and the one that it records as the best."
         last = resumable(folder)
         keep = {best and Path(best), last, last and best_checkpoint(last)}
         for old in set(folder.glob('checkpoint-*')) - keep: shutil.rmtree(old)
@@ -110,7 +118,8 @@ class CheckpointCallback(TrainerCallback):
 # %% ../../nbs/models/05_checkpoints.ipynb #x06bt002
 class ProgressCallback(TrainerCallback):
     "Reports the progress of training and counts its work."
-    def __init__(self, trainer: Trainer):
+    def __init__(self, trainer: Trainer,  # whose training is reported
+                ):
         self.trainer, self.seconds = trainer, 0.
         self.read = [0, 0]  # examples and sub-words
 
@@ -125,7 +134,8 @@ class ProgressCallback(TrainerCallback):
         self.seconds += now - self.begun
         if now - last < PROGRESS_EVERY: return
         self.last = now, state.global_step, float(self.trainer.total_loss)
-        report_progress(step=state.global_step, steps=state.max_steps, loss=(self.last[2] - total) / (state.global_step - step))
+        loss = (self.last[2] - total) / (state.global_step - step)
+        report_progress(step=state.global_step, steps=state.max_steps, loss=loss)
 
     def on_train_end(self, args, state, control, **kwargs):
         count_work('training', *self.read, self.seconds)
@@ -133,13 +143,13 @@ class ProgressCallback(TrainerCallback):
 
 # %% ../../nbs/models/05_checkpoints.ipynb #x24962d6
 class ResumableTrainer(Trainer):
-    "A `Trainer` that resumes a killed training with the same bits."
+    "A `Trainer` that can be killed and resumed, with bitwise the same result."
     def __init__(self, *args,
-                 score_dev: Callable[[torch.nn.Module], dict] | None = None,  # model → `score`, and more for the log
+                 score_dev: Callable[[torch.nn.Module], dict] | None = None,  # model → `score`, and more to log
                  loss: Callable[[torch.nn.Module, dict], torch.Tensor] | None = None,  # None: the model's own
-                 lengths: list[int] | None = None,  # sub-words per example, to batch similar ones; None: in order
+                 lengths: list[int] | None = None,  # sub-words per example, to group similar ones; None: do not
                  maskings: dict | None = None,  # name → `xlt.models.training.Masking`
-                 batches_before: Callable[[int], dict] | None = None,  # step → batches that each has masked before it
+                 batches_before: Callable[[int], dict] | None = None,  # step → batches that each masking has done
                  every: float = SAVE_EVERY,  # seconds between checkpoints
                  **kwargs):
         super().__init__(*args, **kwargs)
@@ -151,12 +161,12 @@ class ResumableTrainer(Trainer):
     @property
     def scores(self) -> list[dict]: return [s for s in self.state.log_history if 'score' in s]  # in checkpoints, too
 
-    def _get_train_sampler(self, *args):  # `Trainer`'s takes the number of choices for the length of an example
+    def _get_train_sampler(self, *args):  # `Trainer`'s would take the number of choices for the length
         if not self.lengths: return super()._get_train_sampler(*args)
         return LengthGroupedSampler(self.args.train_batch_size, lengths=self.lengths)
 
     def training_step(self, model, inputs, *args, **kwargs):
-        ids = inputs.get('batch', inputs).get('input_ids', torch.empty(0))  # a batch of a mixture also names its task
+        ids = inputs.get('batch', inputs).get('input_ids', torch.empty(0))  # mixtures name the task as well
         self.progress.read = [self.progress.read[0] + len(ids), self.progress.read[1] + ids.numel()]
         loss = super().training_step(model, inputs, *args, **kwargs)
         self.total_loss += loss
@@ -188,13 +198,14 @@ def evaluate(self: ResumableTrainer, *args, **kwargs) -> dict:
 # %% ../../nbs/models/05_checkpoints.ipynb #h2c05004
 @patch
 def masking_states(self: ResumableTrainer) -> dict[str, torch.Tensor]:
-    "The random states that the masks of the next batches are drawn from."
+    "The random states from which the masks of the next batches are drawn."
     step = self.state.global_step
     return {name: m.state_at(self.batches_before(step)[name]) for name, m in self.maskings.items()}
 
 @patch
-def restore(self: ResumableTrainer, checkpoint: Path) -> None:
-    "Read what `CheckpointCallback` saved beside `Trainer`'s own state."
+def restore(self: ResumableTrainer, checkpoint: Path,  # that training resumes from
+           ) -> None:
+    "Load what `CheckpointCallback` saved in addition to `Trainer`'s state."
     saved, step = load_file(checkpoint / RESUME_STATE), checkpoint_step(checkpoint)
     self.checkpoints.order, self.total_loss = saved['order'], saved['total'].to(self.args.device)
     for name, m in self.maskings.items(): m.restore(saved[name], self.batches_before(step)[name])
@@ -214,21 +225,21 @@ def train_or_resume(self: ResumableTrainer) -> dict:  # `steps`; `loss`: the mea
 RETRY_SEED_OFFSET = 10_000  # added to the seed for the second attempt; no study uses such seeds
 
 # %% ../../nbs/models/05_checkpoints.ipynb #x98f234b
-def diverged(history: dict,  # `loss`, and if the model was evaluated, `best`: a development score, %
+def diverged(history: dict,  # `loss`, and the best development score `best`, %, if there was an evaluation
              chance: float | None,  # score of always giving the same answer, %; None: not compared
-            ) -> str | None:  # the reason; None: it did not
-    "Has training diverged?"
+            ) -> str | None:  # None: it does not
+    "Why training counts as diverged, if it does."
     if history['loss'] is None: return 'the loss was not a number'
     if chance is None or history['best'] > chance: return None
     return f'the development score, {history["best"]:.1f} %, is at chance, {chance:.1f} %'
 
 # %% ../../nbs/models/05_checkpoints.ipynb #x962a47c
-def train_with_retry(train: Callable[[int, Path], tuple],  # seed and folder → model and history
+def train_with_retry(train: Callable[[int, Path], tuple],  # seed, folder → model, history
                      seed: int,  # of the first attempt
                      folder: Path,  # for checkpoints
                      chance: float | None = None,  # score of always giving the same answer, %
-                    ) -> tuple:  # model and history; `attempts` if there were two
-    "Train; if that diverges, once more with another seed. The better of the two is used, and both are on record."
+                    ) -> tuple:  # model; history, with `attempts` if there were two
+    "Train; if training diverges, repeat it once with another seed and use the better of the two."
     def attempt(n: int):
         seed_n = seed + n * RETRY_SEED_OFFSET
         model, history = train(seed_n, folder / f'attempt-{n + 1}')
@@ -243,12 +254,12 @@ def train_with_retry(train: Callable[[int, Path], tuple],  # seed and folder →
 # %% ../../nbs/models/05_checkpoints.ipynb #x06bo002
 HISTORY = 'history.json'
 
-def load_or_train(folder: Path,  # `finished` in it keeps the model; all else in it is removed after training
-                  train: Callable[[], tuple],  # trains: model and history
-                  save: Callable[[object, Path], None],  # writes the model into a folder
-                  load: Callable[[Path], object],  # reads the model from a folder
-                 ) -> tuple:  # model and history
-    "Load the trained model if it is there, undamaged; otherwise train and save it."
+def load_or_train(folder: Path,  # the model is kept in its `finished`; everything else in it is removed
+                  train: Callable[[], tuple],  # → model, history
+                  save: Callable[[object, Path], None],  # writes a model to a folder
+                  load: Callable[[Path], object],  # reads it from there
+                 ) -> tuple:  # model, history
+    "Load the trained model if an undamaged one is there; otherwise train and save it."
     place = folder / 'finished'
     if is_sealed(place): return load(place), json.loads((place / HISTORY).read_text())
     model, history = train()
@@ -262,6 +273,6 @@ def load_or_train(folder: Path,  # `finished` in it keeps the model; all else in
 @contextmanager
 def checkpoint_folder(folder: Path | None,  # None: a temporary one
                      ) -> Iterator[Path]:
-    "A folder for checkpoints, removed afterwards if it is temporary."
+    "A folder for checkpoints; a temporary one is removed afterwards."
     if folder: yield folder; return
     with TemporaryDirectory() as temporary: yield Path(temporary)

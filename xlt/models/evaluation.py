@@ -30,18 +30,20 @@ from .tokenised import content_digest, tokenised
 from .training import collator
 
 # %% ../../nbs/models/11_evaluation.ipynb #x09pr001
-def subwords(kind: str, features: Dataset) -> int:
-    "How many sub-words a model reads in some features."
+def subwords(kind: str,  # of the task
+             features: Dataset,  # with their `length`
+            ) -> int:
+    "How many sub-words a model reads for some features."
     choices = len(features[0]['input_ids']) if kind == 'multiple_choice' and len(features) else 1
     return choices * int(sum(features['length']))
 
 # %% ../../nbs/models/11_evaluation.ipynb #2a90e421
-CACHE_NUMBERS = 2 ** 18  # numbers that one layer hands to the next: more do not stay in a processor's caches
+CACHE_NUMBERS = 2 ** 18  # numbers in the output of a layer that fit into a CPU's caches
 
-def batch_ends(model: PreTrainedModel,
-             lengths: list[int],  # of the features, sub-words, ascending
-             batch_size: int | None = None,  # None: 64, on a processor fewer (not below 8) if they are long
-            ) -> list[int]:  # where each batch ends
+def batch_ends(model: PreTrainedModel,  # fine-tuned
+               lengths: list[int],  # sub-words of each feature, ascending
+               batch_size: int | None = None,  # None: 64, or on a CPU fewer if features are long (at least 8)
+              ) -> list[int]:  # where each batch ends
     "How many features a model reads at a time."
     ends, at = [], 0
     while at < len(lengths):
@@ -50,17 +52,22 @@ def batch_ends(model: PreTrainedModel,
         ends.append(min(at, len(lengths)))
     return ends
 
-def model_logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, kind: str, features: Dataset,
-            batch_size: int | None = None,  # None: as many as `batch_ends` says
-            precision: str = 'fp32',  # of matrix products: `fp32` or `bf16`
-           ) -> list[tuple[np.ndarray, ...]]:  # one tuple of arrays for each feature
-    "The model's logits for every feature: one array, or start and end for spans."
-    collate, found = collator(kind if kind == 'multiple_choice' else 'any', tokenizer), [None] * len(features)
+# %% ../../nbs/models/11_evaluation.ipynb #i16m1101
+def model_logits(model: PreTrainedModel,  # fine-tuned
+                 tokenizer: PreTrainedTokenizerFast,  # the encoder's
+                 kind: str,  # of the task
+                 features: Dataset,  # from `tokenised`
+                 batch_size: int | None = None,  # None: as `batch_ends` decides
+                 precision: str = 'fp32',  # of matrix products: `fp32` or `bf16`
+                ) -> list[tuple[np.ndarray, ...]]:  # for each feature one array, or start and end logits
+    "The model's logits for every feature."
+    collate = collator(kind if kind == 'multiple_choice' else 'any', tokenizer)
+    found = [None] * len(features)
     read = features.select_columns(['input_ids', 'attention_mask'] + ['labels'] * (kind == 'multiple_choice'))
     lengths, done = list(features['length']), 0
     order = np.argsort(lengths, kind='stable').tolist()
-    model.eval()
     begun = time.monotonic()
+    model.eval()
     with torch.inference_mode(), autocast(precision):
         for end in batch_ends(model, [lengths[i] for i in order], batch_size):
             rows, done = order[done:end], end
@@ -73,8 +80,13 @@ def model_logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, kin
     return found
 
 # %% ../../nbs/models/11_evaluation.ipynb #c008
-def best_span(start: np.ndarray, end: np.ndarray, offsets: list, longest: int = 30, top: int = 20) -> tuple[float, int, int]:
-    "Score, first and last sub-word of a window's best answer; minus infinity if there is nowhere to point."
+def best_span(start: np.ndarray,  # logits of the sub-words
+              end: np.ndarray,  # logits of the sub-words
+              offsets: list,  # characters of each sub-word; None outside the paragraph
+              longest: int = 30,  # sub-words in an answer
+              top: int = 20,  # starts and ends that are tried
+             ) -> tuple[float, int, int]:
+    "Score, first and last sub-word of a window's best answer; minus infinity if it has none."
     inside = np.array([i for i, o in enumerate(offsets) if o and o[1] > o[0]])
     if not len(inside): return -np.inf, 0, 0
     first, last = (inside[np.argsort(-x[inside], kind='stable')[:top]] for x in (start, end))
@@ -84,10 +96,13 @@ def best_span(start: np.ndarray, end: np.ndarray, offsets: list, longest: int = 
     return float(sums[i, j]), int(first[i]), int(last[j])
 
 # %% ../../nbs/models/11_evaluation.ipynb #c010
-def span_answers(data: Dataset, windows: Iterable[dict], logits: list[tuple[np.ndarray, np.ndarray]], may_abstain: bool,
-            longest: int = 30,  # sub-words
-           ) -> list[str]:
-    "The answer to each question, cut from its paragraph; empty where the model abstains."
+def span_answers(data: Dataset,  # with `context`
+                 windows: Iterable[dict],  # with `example` and `offsets`
+                 logits: list[tuple[np.ndarray, np.ndarray]],  # start and end, for each window
+                 may_abstain: bool,  # may the answer be empty?
+                 longest: int = 30,  # sub-words in an answer
+                ) -> list[str]:
+    "The answer to each question, cut from its paragraph; empty if the model abstains."
     contexts, best, null = list(data['context']), [(-np.inf, '')] * len(data), [np.inf] * len(data)
     for w, (start, end) in zip(windows, logits):
         value, i, j = best_span(start, end, w['offsets'], longest)
@@ -99,7 +114,11 @@ def span_answers(data: Dataset, windows: Iterable[dict], logits: list[tuple[np.n
     return ['' if may_abstain and n > value else text for (value, text), n in zip(best, null)]
 
 # %% ../../nbs/models/11_evaluation.ipynb #c012
-def word_tags(data: Dataset, features: Iterable[dict], logits: list[tuple[np.ndarray]], labels: list[str]) -> list[list[str]]:
+def word_tags(data: Dataset,  # with `tokens`
+              features: Iterable[dict],  # with `example`, `words` and `starts`
+              logits: list[tuple[np.ndarray]],  # for each feature
+              labels: list[str],  # index = class number; empty if the kind has none
+             ) -> list[list[str]]:
     "A tag for every word of every sentence."
     found = [[''] * len(tokens) for tokens in data['tokens']]
     for f, (scores,) in zip(features, logits):
@@ -107,34 +126,56 @@ def word_tags(data: Dataset, features: Iterable[dict], logits: list[tuple[np.nda
     return found
 
 # %% ../../nbs/models/11_evaluation.ipynb #c014
-def predict(task: Task, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, data: Dataset, recipe: Phase, labels: list[str],
+def predict(task: Task,  # any that is trained
+            model: PreTrainedModel,  # fine-tuned
+            tokenizer: PreTrainedTokenizerFast,  # the encoder's
+            data: Dataset,  # canonical examples
+            recipe: Phase,  # hyper-parameters, for the lengths
+            labels: list[str],  # index = class number; empty if the kind has none
             folder: Path | None = None,  # where features are kept; None: nowhere
             precision: str = 'fp32',  # of matrix products
-           ) -> list:
-    "Predictions as `xlt.models.metrics.score_task` takes them: labels, numbers of choices, tags, or answers."
+           ) -> list:  # labels, numbers of choices, tags, or answers
+    "Predictions of a fine-tuned model, in the form that `xlt.models.metrics.score_task` takes."
     features = tokenised(task, data, tokenizer, recipe, labels, folder)
     logits = model_logits(model, tokenizer, task.kind, features, precision=precision)
-    if task.kind == 'span': return span_answers(data, features.select_columns(['example', 'offsets']), logits, task.no_answer)
-    if task.kind == 'tagging': return word_tags(data, features.select_columns(['example', 'words', 'starts']), logits, labels)
+    if task.kind == 'span':
+        return span_answers(data, features.select_columns(['example', 'offsets']), logits, task.no_answer)
+    if task.kind == 'tagging':
+        return word_tags(data, features.select_columns(['example', 'words', 'starts']), logits, labels)
     best = [int(l.argmax()) for l, in logits]
     return best if task.kind == 'multiple_choice' else [labels[i] for i in best]
 
 # %% ../../nbs/models/11_evaluation.ipynb #c015
-def gold_answers_of(task: Task, data: Dataset) -> list:
-    "What the predictions should have been."
+def gold_answers_of(task: Task,  # any that is trained
+                    data: Dataset,  # canonical examples
+                   ) -> list:  # one item per example
+    "The gold labels, tags or answers of some examples."
     if task.kind == 'span': return [a['text'] for a in data['answers']]
     return list(data['tags' if task.kind == 'tagging' else 'label'])
 
 # %% ../../nbs/models/11_evaluation.ipynb #c017
-def development_score(task: Task, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, data: Dataset, recipe: Phase, labels: list[str], language: str,
-              folder: Path | None = None, precision: str = 'fp32') -> float:
-    "The task's score, in percent, on the first `recipe.dev_examples` of a development set."
+def development_score(task: Task,  # any that is trained
+                      model: PreTrainedModel,  # fine-tuned
+                      tokenizer: PreTrainedTokenizerFast,  # the encoder's
+                      data: Dataset,  # development set
+                      recipe: Phase,  # hyper-parameters, for the lengths
+                      labels: list[str],  # index = class number; empty if the kind has none
+                      language: str,  # of the examples
+                      folder: Path | None = None,  # cache of the features; None: no cache
+                      precision: str = 'fp32',  # of matrix products: `fp32` or `bf16`
+                     ) -> float:  # percent
+    "The score of a model on the first `recipe.dev_examples` of a development set."
     data = data.select(range(min(recipe.dev_examples, len(data))))
-    return score_task(task.name, gold_answers_of(task, data), predict(task, model, tokenizer, data, recipe, labels, folder, precision), language)[task.metrics[0]]
+    predicted = predict(task, model, tokenizer, data, recipe, labels, folder, precision)
+    return score_task(task.name, gold_answers_of(task, data), predicted, language)[task.metrics[0]]
 
 # %% ../../nbs/models/11_evaluation.ipynb #x047eb7f
-def chance(task: Task, data: Dataset, recipe: Phase, language: str) -> float:  # %
-    "The development score of always giving the most common answer: one label, one choice, one tag, or no answer at all."
+def chance(task: Task,  # any that is trained
+           data: Dataset,  # development set
+           recipe: Phase,  # for its `dev_examples`
+           language: str,  # of the examples
+          ) -> float:  # percent
+    "The development score of always giving the most common label, choice or tag, or no answer."
     golds = gold_answers_of(task, data.select(range(min(recipe.dev_examples, len(data)))))
     if task.kind == 'span': constant = [''] * len(golds)
     elif task.kind == 'tagging':
@@ -144,27 +185,51 @@ def chance(task: Task, data: Dataset, recipe: Phase, language: str) -> float:  #
     return score_task(task.name, golds, constant, language)[task.metrics[0]]
 
 # %% ../../nbs/models/11_evaluation.ipynb #xfe0e748
-def development_scores(source, task: Task, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, recipe: Phase, labels: list[str],
-               languages: list[str], folder: Path | None = None, precision: str = 'fp32') -> dict[str, float]:  # percent, by language
-    "The development scores of a fine-tuned model in those of the languages that have development data, but for the pivot."
-    return {code: development_score(task, model, tokenizer, load(source, task.name, 'dev', code), recipe, labels, code, folder, precision)
-            for code in source.dev_languages(task.name) if code in languages and code != source.pivot}
+def development_scores(source,  # lab, files or hub
+                       task: Task,  # any that is trained
+                       model: PreTrainedModel,  # fine-tuned
+                       tokenizer: PreTrainedTokenizerFast,  # the encoder's
+                       recipe: Phase,  # hyper-parameters, for the lengths
+                       labels: list[str],  # index = class number; empty if the kind has none
+                       languages: list[str],  # codes; those without development data are left out
+                       folder: Path | None = None,  # cache of the features; None: no cache
+                       precision: str = 'fp32',  # of matrix products: `fp32` or `bf16`
+                      ) -> dict[str, float]:  # percent, by language
+    "The development scores of a fine-tuned model in other languages than the pivot."
+    def score(code):
+        data = load(source, task.name, 'dev', code)
+        return development_score(task, model, tokenizer, data, recipe, labels, code, folder, precision)
+    return {code: score(code) for code in source.dev_languages(task.name)
+            if code in languages and code != source.pivot}
 
 # %% ../../nbs/models/11_evaluation.ipynb #c020
-def result_rows(task: Task, language: str, scores: dict[str, float], n: int) -> list[dict]:
-    "Scores in the columns of a result."
+def result_rows(task: Task,  # any that is trained
+                language: str,  # of the examples
+                scores: dict[str, float],  # by metric, %
+                n: int,  # examples
+               ) -> list[dict]:
+    "Scores as rows of a result."
     return [dict(language=language, metric=m, score=float(s), n=n) for m, s in scores.items()]
 
 # %% ../../nbs/models/11_evaluation.ipynb #c021
-def example_rows(task: Task, language: str, ids: list[str], golds: list, predicted: list) -> pd.DataFrame:
-    "One row per example: `id`, `language`, `gold_answers_of`, `prediction`, `correct` (0 to 1)."
-    flat = lambda x: x if isinstance(x, str) else ' '.join(map(str, x)) if task.kind == 'tagging' else ' | '.join(x) if isinstance(x, (list, tuple)) else str(x)
-    return pd.DataFrame({'id': ids, 'language': language, 'gold': [flat(g) for g in golds], 'prediction': [flat(p) for p in predicted],
+def example_rows(task: Task,  # any that is trained
+                 language: str,  # of the examples
+                 ids: list[str],  # of the examples
+                 golds: list,  # from `gold_answers_of`
+                 predicted: list,  # from `predict`
+                ) -> pd.DataFrame:
+    "One row per example: `id`, `language`, `gold`, `prediction`, `correct` (0 to 1)."
+    def flat(x):
+        if task.kind == 'tagging': return ' '.join(map(str, x))
+        return ' | '.join(x) if isinstance(x, (list, tuple)) else str(x)
+    return pd.DataFrame({'id': ids, 'language': language, 'gold': [flat(g) for g in golds],
+                         'prediction': [flat(p) for p in predicted],
                          'correct': correct(task.name, golds, predicted, language)})
 
 # %% ../../nbs/models/11_evaluation.ipynb #x09pr003
-def weights_digest(model: PreTrainedModel) -> str:  # SHA-256
-    "A digest of a model's weights."
+def weights_digest(model: PreTrainedModel,  # any
+                  ) -> str:  # hexadecimal
+    "SHA-256 of a model's weights."
     found = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         found.update(f'{name} {value.dtype} {tuple(value.shape)}'.encode())
@@ -172,19 +237,20 @@ def weights_digest(model: PreTrainedModel) -> str:  # SHA-256
     return found.hexdigest()
 
 # %% ../../nbs/models/11_evaluation.ipynb #x09pr004
-def read_sealed(path: Path) -> tuple[list[dict], pd.DataFrame] | None:  # None: not there, or damaged
-    "The scores and predictions in one language that a run kept."
+def read_sealed(path: Path,  # of the file
+               ) -> tuple[list[dict], pd.DataFrame] | None:  # rows of scores; predictions
+    "Stored scores and predictions of a language; None if the file is missing or damaged."
     try: found = json.loads(path.read_text(encoding='utf-8'))
     except (OSError, ValueError): return None
     if not isinstance(found, dict) or found.pop('sha256', None) != content_digest([found]): return None
     return found['scores'], pd.DataFrame(found['predictions'])
 
 # %% ../../nbs/models/11_evaluation.ipynb #x09pr005
-def cached_scores(folder: Path | None,  # where a run keeps what it has; None: nowhere
-               name: list,  # all that decides the scores
-               make: Callable[[], tuple[list[dict], pd.DataFrame]],
-              ) -> tuple[list[dict], pd.DataFrame]:
-    "Scores and predictions in one language: those that are kept, or else those that `make` gives, which are kept."
+def cached_scores(folder: Path | None,  # for the files; None: store nothing
+                  name: list,  # everything that decides the scores
+                  make: Callable[[], tuple[list[dict], pd.DataFrame]],  # → scores, predictions
+                 ) -> tuple[list[dict], pd.DataFrame]:  # rows of scores; predictions
+    "Scores and predictions of a language, stored unless they already are."
     if folder is None: return make()
     path = folder / f'{content_digest(name)[:32]}.json'
     if not (found := read_sealed(path)):
@@ -195,10 +261,12 @@ def cached_scores(folder: Path | None,  # where a run keeps what it has; None: n
     return found
 
 # %% ../../nbs/models/11_evaluation.ipynb #x09pr006
-def evaluate_languages(languages: list[str],
-                  one: Callable[[str], tuple[list, Callable]],  # language → what decides its scores, and a function that gives scores and predictions
-                  keep: Path | None, model: PreTrainedModel) -> tuple[list[dict], pd.DataFrame]:
-    "Scores and predictions in all languages, one after the other."
+def evaluate_languages(languages: list[str],  # codes, in order
+                       one: Callable[[str], tuple[list, Callable]],  # language → what decides its scores; their maker
+                       keep: Path | None,  # folder for the scores of finished languages; None: none
+                       model: PreTrainedModel,  # for its digest
+                      ) -> tuple[list[dict], pd.DataFrame]:  # rows of scores; predictions
+    "Scores and predictions in all languages."
     weights = weights_digest(model) if keep else ''
     scores, kept = [], []
     for number, language in enumerate(languages):
@@ -210,54 +278,85 @@ def evaluate_languages(languages: list[str],
     return scores, pd.concat(kept, ignore_index=True)
 
 # %% ../../nbs/models/11_evaluation.ipynb #c022
-def evaluate(source, task: Task, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, recipe: Phase, labels: list[str],
-             languages: list[str], folder: Path | None = None,
+def evaluate(source,  # lab, files or hub
+             task: Task,  # any that is trained
+             model: PreTrainedModel,  # fine-tuned
+             tokenizer: PreTrainedTokenizerFast,  # the encoder's
+             recipe: Phase,  # hyper-parameters, for the lengths
+             labels: list[str],  # index = class number; empty if the kind has none
+             languages: list[str],  # codes
+             folder: Path | None = None,  # cache of the features; None: no cache
              examples: int | None = None,  # of each test set; None: all
              precision: str = 'fp32',  # of matrix products
-             keep: Path | None = None,  # where each language's scores are kept until the run is done; None: nowhere
-            ) -> tuple[list[dict], pd.DataFrame]:
+             keep: Path | None = None,  # folder for the scores of finished languages; None: none
+            ) -> tuple[list[dict], pd.DataFrame]:  # rows of scores; predictions
     "Zero-shot scores and predictions of a fine-tuned model in each language."
     def one(language):
         data = sample_examples(load(source, task.name, 'test', language), examples)
         def make():
-            golds, predicted = gold_answers_of(task, data), predict(task, model, tokenizer, data, recipe, labels, folder, precision)
+            golds = gold_answers_of(task, data)
+            predicted = predict(task, model, tokenizer, data, recipe, labels, folder, precision)
             return (result_rows(task, language, score_task(task.name, golds, predicted, language), len(data)),
                     example_rows(task, language, list(data['id']), golds, predicted))
         return [task.name, content_digest(data) if keep else '', recipe.model_dump(), labels, precision], make
     return evaluate_languages(languages, one, keep, model)
 
 # %% ../../nbs/models/11_evaluation.ipynb #c025
-def embed_sides(data: Dataset, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, layer: int, max_length: int, folder: Path | None = None,
-          prefix: str = '', precision: str = 'fp32') -> tuple:
-    "Foreign and English rows of a retrieval set, as frames, and their embeddings."
+def embed_sides(data: Dataset,  # a retrieval set
+                model: PreTrainedModel,  # an encoder without a head
+                tokenizer: PreTrainedTokenizerFast,  # the encoder's
+                layer: int,  # 0: the embeddings
+                max_length: int,  # sub-words
+                folder: Path | None = None,  # cache of the features; None: no cache
+                prefix: str = '',  # before each sentence
+                precision: str = 'fp32',  # of matrix products: `fp32` or `bf16`
+               ) -> tuple:  # foreign and English rows; foreign and English embeddings
+    "Both sides of a retrieval set, and their embeddings."
     rows = data.to_pandas()
     parts = [rows[rows.side == side].reset_index(drop=True) for side in ('foreign', 'english')]
-    return *parts, *(embed(model, tokenizer, list(p.text), layer, max_length, folder=folder, prefix=prefix, precision=precision) for p in parts)
+    how = dict(folder=folder, prefix=prefix, precision=precision)
+    return *parts, *(embed(model, tokenizer, list(p.text), layer, max_length, **how) for p in parts)
 
 # %% ../../nbs/models/11_evaluation.ipynb #c026
-def nearest_translations(data: Dataset, *how, queries: str = 'english') -> tuple[list, list[str], list[str]]:  # ids of the queries, gold ids, predicted ones
-    "Tatoeba: the most similar foreign sentence of every English one; with `queries='foreign'`, the other way round."
+def nearest_translations(data: Dataset,  # a retrieval set
+                         *how,  # further arguments of `embed_sides`
+                         queries: str = 'english',  # side: `english` or `foreign`
+                        ) -> tuple[list, list[str], list[str]]:  # ids of the queries; gold ids; predicted ids
+    "Tatoeba: the nearest neighbour of each query on the other side."
     foreign, english, f, e = embed_sides(data, *how)
     asked, base, a, b = (english, foreign, e, f) if queries == 'english' else (foreign, english, f, e)
     return list(asked.id), [m[0] for m in asked.matches], list(base.id[neighbours(a, b, 1)[1][:, 0]])
 
 # %% ../../nbs/models/11_evaluation.ipynb #c027
-def mine_bitext(data: Dataset, k: int, threshold: float | None, *how) -> tuple[set, set, float]:  # gold pairs, proposed pairs, threshold
-    "BUCC: the candidate pairs at or above a threshold; without one, the best threshold for this set is found."
+def mine_bitext(data: Dataset,  # a retrieval set
+                k: int,  # neighbours of the margin
+                threshold: float | None,  # margin; None: the best for this set
+                *how,  # further arguments of `embed_sides`
+               ) -> tuple[set, set, float]:  # gold pairs; proposed pairs; threshold
+    "BUCC: the pairs at or above a threshold; by default the one that is best for this set."
     foreign, english, f, e = embed_sides(data, *how)
     gold = {(i, m) for i, matches in zip(foreign.id, foreign.matches) for m in matches}
-    found = [(foreign.id[i], english.id[j], margin) for i, j, margin in mine_distinct_pairs((list(foreign.text), list(english.text)), f, e, k)]
+    mined = mine_distinct_pairs((list(foreign.text), list(english.text)), f, e, k)
+    found = [(foreign.id[i], english.id[j], margin) for i, j, margin in mined]
     threshold = best_threshold(found, gold) if threshold is None else threshold
     return gold, {(i, j) for i, j, margin in found if margin >= threshold}, threshold
 
 # %% ../../nbs/models/11_evaluation.ipynb #c028
-def mined_rows(task: Task, language: str, dev: Dataset, test: Dataset, k: int, *how) -> tuple[list[dict], pd.DataFrame]:
-    "Scores and pairs of a mining task: the right ones, and those proposed."
+def mined_rows(task: Task,  # the mining task
+               language: str,  # of the examples
+               dev: Dataset,  # decides the threshold
+               test: Dataset,  # is scored
+               k: int,  # neighbours of the margin
+               *how,  # further arguments of `embed_sides`
+              ) -> tuple[list[dict], pd.DataFrame]:  # rows of scores; pairs
+    "Scores of a mining task, and its pairs: gold and proposed."
     threshold = mine_bitext(dev, k, None, *how)[2]
     golds, found, _ = mine_bitext(test, k, threshold, *how)
-    pairs = [dict(id=f'{i} {j}', language=language, gold=j if (i, j) in golds else '', prediction=j if (i, j) in found else '',
-                  correct=float((i, j) in golds & found)) for i, j in sorted(golds | found)]
-    return result_rows(task, language, score_task(task.name, golds, found, language), len(golds)), pd.DataFrame(pairs)
+    pairs = [dict(id=f'{i} {j}', language=language, gold=j if (i, j) in golds else '',
+                  prediction=j if (i, j) in found else '', correct=float((i, j) in golds & found))
+             for i, j in sorted(golds | found)]
+    scores = score_task(task.name, golds, found, language)
+    return result_rows(task, language, scores, len(golds)), pd.DataFrame(pairs)
 
 # %% ../../nbs/models/11_evaluation.ipynb #xr40001
 class AnswerPool(NamedTuple):
@@ -301,22 +400,31 @@ def pooled_language(source, task: Task,
     return one
 
 # %% ../../nbs/models/11_evaluation.ipynb #x09pr007
-def evaluate_retrieval(source, task: Task, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, layer: int, max_length: int, k: int,
-                       languages: list[str], folder: Path | None = None,
+def evaluate_retrieval(source,  # lab, files or hub
+                       task: Task,  # a retrieval task
+                       model: PreTrainedModel,  # an encoder without a head
+                       tokenizer: PreTrainedTokenizerFast,  # the encoder's
+                       layer: int,  # 0: the embeddings
+                       max_length: int,  # sub-words
+                       k: int,  # neighbours of the margin
+                       languages: list[str],  # codes
+                       folder: Path | None = None,  # cache of the features; None: no cache
                        examples: int | None = None,  # queries in each language; None: all
                        prefix: str = '',  # before every sentence
                        precision: str = 'fp32',  # of matrix products
-                       keep: Path | None = None,  # where each language's scores are kept until the run is done; None: nowhere
-                      ) -> tuple[list[dict], pd.DataFrame]:
-    "Scores and predictions of an encoder, without any training, in each language."
+                       keep: Path | None = None,  # folder for the scores of finished languages; None: none
+                      ) -> tuple[list[dict], pd.DataFrame]:  # rows of scores; predictions
+    "Scores and predictions of an encoder in each language, without fine-tuning."
     how = (model, tokenizer, layer, max_length, folder, prefix, precision)
     def one(language):
         sets = [load(source, task.name, split, language) for split in (('dev', 'test') if task.mined else ('test',))]
         def make():
             if task.mined: return mined_rows(task, language, *sets, k, *how)
             ids, golds, found = nearest_translations(sample_queries(sets[0], examples), *how)
-            return result_rows(task, language, score_task(task.name, golds, found, language), len(golds)), example_rows(task, language, ids, golds, found)
-        return [task.name, [content_digest(s) for s in sets] if keep else '', layer, max_length, k, examples, prefix, precision], make
+            scores = score_task(task.name, golds, found, language)
+            return result_rows(task, language, scores, len(golds)), example_rows(task, language, ids, golds, found)
+        digests = [content_digest(s) for s in sets] if keep else ''
+        return [task.name, digests, layer, max_length, k, examples, prefix, precision], make
     if task.pooled:
         def embed_texts(texts): return embed(model, tokenizer, texts, layer, max_length, folder=folder, prefix=prefix, precision=precision)
         one = pooled_language(source, task, embed_texts, [layer, max_length, prefix, precision], examples, bool(keep))

@@ -20,21 +20,23 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 from .checkpoints import SAVE_EVERY, ResumableTrainer, checkpoint_folder
 from .heads import MaskedModel, first_position
 from ..tasks.cards import MaskedText, Phase
-from .training import (Masking, collator, early_stopping, evaluation_schedule, model_inputs, pretraining_texts,
-                       tokenise_texts, training_arguments)
+from .training import (Masking, collator, early_stopping, evaluation_schedule, model_inputs,
+                                 pretraining_texts, tokenise_texts, training_arguments)
 from .word_embeddings import only_used, subwords_of
 
 # %% ../../nbs/models/08_multitask.ipynb #x9861086
 def proportions(sizes: dict[str, int],  # task → training examples
                 cap: int,  # no task counts as larger
                ) -> dict[str, float]:  # sum to 1
-    "The probability of each task, given the number of its examples."
+    "The probability of each task."
     capped = {name: min(size, cap) for name, size in sizes.items()}
     return {name: size / sum(capped.values()) for name, size in capped.items()}
 
 # %% ../../nbs/models/08_multitask.ipynb #x86ace3c
-def task_schedule(probability: dict[str, float],  # of each task
-                  steps: int, seed: int) -> list[str]:
+def task_schedule(probability: dict[str, float],  # by task
+                  steps: int,  # how many
+                  seed: int,  # of the draws
+                 ) -> list[str]:
     "The task of every step, drawn at random."
     return Random(seed).choices(list(probability), weights=list(probability.values()), k=steps)
 
@@ -42,62 +44,72 @@ def task_schedule(probability: dict[str, float],  # of each task
 class Part(NamedTuple):
     "One task of a mixture."
     name: str
-    model: torch.nn.Module  # gives a `loss`; its encoder is replaced by the shared one
+    model: torch.nn.Module  # returns a `loss`; its encoder is replaced by the shared one
     rows: Dataset | Sequence  # training examples
-    lengths: list[int] | None  # of the rows, sub-words, to batch similar ones; None: in random order
+    lengths: list[int] | None  # sub-words per row, to group similar ones; None: do not
     collate: Callable[[list], dict]  # rows → batch
     batch_size: int
-    score: Callable[[PreTrainedModel], float] | None = None  # on its development set, percent; None: it has none
-    subwords: torch.Tensor | None = None  # that occur in its rows; None: any of the vocabulary
+    score: Callable[[PreTrainedModel], float] | None = None  # on its development set, %; None: it has none
+    subwords: torch.Tensor | None = None  # that occur in its rows; None: any
 
 # %% ../../nbs/models/08_multitask.ipynb #x57ac259
 def task_part(name: str,  # of the task
-              model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast,
-              kind: str,  # the task's kind
+              model: PreTrainedModel,  # with its head
+              tokenizer: PreTrainedTokenizerFast,  # the encoder's
+              kind: str,  # of the task
               features: Dataset,  # of the training set
-              batch_size: int,
-              score: Callable[[PreTrainedModel], float],  # on the development set, percent
+              batch_size: int,  # examples
+              score: Callable[[PreTrainedModel], float],  # on the development set, %
              ) -> Part:
     "A supervised task as part of a mixture."
     return Part(name, model, model_inputs(features), list(features['length']), collator(kind, tokenizer), batch_size,
                 score, subwords_of(features, tokenizer))
 
 # %% ../../nbs/models/08_multitask.ipynb #xc74d89e
-def masked_texts(corpus: dict[str, list[str]],  # language → texts
-                 how: MaskedText, seed: int,
-                 sizes: dict[str, float] | None = None,  # all text of each language, if `corpus` is a sample
+def masked_texts(corpus: dict[str, list[str]],  # texts by language
+                 how: MaskedText,  # how much, and in what shares
+                 seed: int,  # of the draws
+                 sizes: dict[str, float] | None = None,  # text of each language in all, if `corpus` is a sample
                 ) -> list[str]:
-    "Sample the text for masked language modelling: each language at its share, mostly one or two sentences."
+    "Sample text for masked language modelling, each language with its share; mostly one or two sentences at a time."
     batches = -(-how.sentences // how.batch_size)
     return pretraining_texts(corpus, how.alpha, batches, how.batch_size, seed, sizes)[:how.sentences]
 
 # %% ../../nbs/models/08_multitask.ipynb #x690229d
-def masked_part(model: MaskedModel, tokenizer: PreTrainedTokenizerFast,
-                texts: list[str],  # of `masked_texts`
-                how: MaskedText) -> Part:
-    "Masked language modelling on multilingual text as part of a mixture."
+def masked_part(model: MaskedModel,  # with its head
+                tokenizer: PreTrainedTokenizerFast,  # the encoder's
+                texts: list[str],  # from `masked_texts`
+                how: MaskedText,  # share of masked sub-words, lengths, batch size
+               ) -> Part:
+    "Masked language modelling as part of a mixture."
     masking = Masking(tokenizer, how.mask, how.max_length, first_position(model.encoder))
     return Part('mlm', model, tokenise_texts(texts, tokenizer, how.max_length), None, masking, how.batch_size)
 
 # %% ../../nbs/models/08_multitask.ipynb #xb2e0d0a
 class SharedEncoder(torch.nn.Module):
-    "The models of several parts on one encoder."
-    def __init__(self, encoder: PreTrainedModel, parts: list[Part]):
+    "The models of all parts on one encoder."
+    def __init__(self, encoder: PreTrainedModel,  # trained in place
+                 parts: list[Part],  # of the mixture
+                ):
         super().__init__()
         self.encoder, self.parts = encoder, parts
         self.models = {p.name: p.model for p in parts}  # a plain dict, so that the encoder is saved once
         for p in parts: setattr(p.model, p.model.base_model_prefix, encoder)
         def head(model): return {name: m for name, m in model.named_children() if m is not encoder}
         self.heads = torch.nn.ModuleDict({p.name: torch.nn.ModuleDict(head(p.model)) for p in parts})
-    def forward(self, part: str, batch: dict) -> dict[str, torch.Tensor]:
+    def forward(self, part: str,  # name of the part
+                batch: dict,  # inputs of its model
+               ) -> dict[str, torch.Tensor]:
         return {'loss': self.models[part](**batch).loss}
     def dev_scores(self) -> dict[str, float]:  # `score`: the mean; and that of each part
         by_part = {p.name: p.score(self.models[p.name]) for p in self.parts if p.score}
         return {'score': sum(by_part.values()) / len(by_part)} | by_part
 
 # %% ../../nbs/models/08_multitask.ipynb #xf0ef792
-def row_batches(part: Part, seed: int) -> Iterator[list[int]]:
-    "Row numbers of a part in batches, epoch after epoch without end, each in another order."
+def row_batches(part: Part,  # of a mixture
+                seed: int,  # of the order
+               ) -> Iterator[list[int]]:
+    "Batches of row numbers, epoch after epoch without end, each epoch in another order."
     rng, size, n = torch.Generator().manual_seed(seed), part.batch_size, len(part.rows)
     while True:
         if part.lengths: order = get_length_grouped_indices(part.lengths, size, generator=rng)
@@ -106,10 +118,11 @@ def row_batches(part: Part, seed: int) -> Iterator[list[int]]:
 
 # %% ../../nbs/models/08_multitask.ipynb #x3b7d829
 class TaskBatches(TorchDataset):
-    "Whole batches as rows, each of one part."
-    def __init__(self, parts: list[Part],
+    "A data set of whole batches, each of one part."
+    def __init__(self, parts: list[Part],  # of the mixture
                  schedule: list[str],  # the part of every step
-                 seed: int):
+                 seed: int,  # of the order within each part
+                ):
         batches = {p.name: row_batches(p, seed) for p in parts}
         self.parts = {p.name: p for p in parts}
         self.assigned = [(name, next(batches[name])) for name in schedule]
@@ -119,14 +132,16 @@ class TaskBatches(TorchDataset):
         part = self.parts[name]
         rows = part.rows.__getitems__(numbers) if isinstance(part.rows, Dataset) else [part.rows[n] for n in numbers]
         return {'part': name, 'batch': dict(part.collate(rows))}
-    def batches_before(self, step: int) -> Counter: return Counter(name for name, _ in self.assigned[:step])
+    def batches_before(self, step: int,  # counted from 0
+                      ) -> Counter:
+        return Counter(name for name, _ in self.assigned[:step])
 
 # %% ../../nbs/models/08_multitask.ipynb #x46ed4cf
 def fit_mixture(encoder: PreTrainedModel,  # trained in place
-                parts: list[Part],
-                shared: Phase,  # the settings that all parts share
+                parts: list[Part],  # its tasks
+                shared: Phase,  # hyper-parameters that all parts share
                 cap: int,  # no part counts as having more examples
-                seed: int,
+                seed: int,  # of schedule and order
                 folder: Path | None = None,  # for checkpoints to resume from; None: a temporary one
                 every: float = SAVE_EVERY,  # seconds between them
                 **how,  # further settings of `xlt.models.training.training_arguments`
@@ -150,4 +165,3 @@ def fit_mixture(encoder: PreTrainedModel,  # trained in place
         done, scores = trainer.train_or_resume(), trainer.scores
     return done | {'dev': scores, 'best': max(s['score'] for s in scores), 'of_steps': steps,
                    'drawn': dict(batches.batches_before(done['steps']))}
-

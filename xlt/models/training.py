@@ -27,14 +27,16 @@ from .word_embeddings import only_used, subwords_of
 MODEL_INPUTS = {'input_ids', 'attention_mask', 'labels', 'start_positions', 'end_positions'}
 
 # %% ../../nbs/models/07_training.ipynb #c006
-def model_inputs(features: Dataset) -> Dataset:
-    "Keep the columns that the model accepts, as Python lists."
+def model_inputs(features: Dataset,  # any kind
+                ) -> Dataset:  # as Python lists
+    "Keep the columns that the model accepts."
     return features.select_columns([c for c in features.column_names if c in MODEL_INPUTS])
 
 # %% ../../nbs/models/07_training.ipynb #c007
-def collator(kind: str,  # the task's kind
-             tokenizer: PreTrainedTokenizerFast) -> Callable[[list[dict]], dict]:
-    "Pads a list of features to a batch of tensors."
+def collator(kind: str,  # of the task
+             tokenizer: PreTrainedTokenizerFast,  # the encoder's
+            ) -> Callable[[list[dict]], dict]:
+    "A function that pads a list of features to a batch of tensors."
     if kind == 'multiple_choice': return DataCollatorForMultipleChoice(tokenizer)
     if kind == 'tagging': return DataCollatorForTokenClassification(tokenizer)
     return DataCollatorWithPadding(tokenizer)
@@ -60,20 +62,23 @@ def training_arguments(folder: str | Path,  # for checkpoints
         bf16=precision == 'bf16', torch_compile=compile, **kwargs)
 
 # %% ../../nbs/models/07_training.ipynb #c012
-def random_excerpt(rng: Random, text: str) -> str:
+def random_excerpt(rng: Random,  # advanced by two draws
+                   text: str,  # of any length
+                  ) -> str:
     "One random sentence of a text, or two consecutive ones."
     sentences = re.findall(r'[^.?!。।]+[.?!。।]*', text) or [text]
     at = rng.randrange(len(sentences))
     return ''.join(sentences[at:at + rng.choice((1, 2))]).strip()
 
 # %% ../../nbs/models/07_training.ipynb #5dfde8b2
-def pretraining_texts(corpus: dict[str, list[str]],  # language → texts
+def pretraining_texts(corpus: dict[str, list[str]],  # texts by language
                       alpha: float,  # exponent of the languages' shares
-                      batches: int, size: int,  # how many batches, and texts in each
-                      seed: int,
-                      sizes: dict[str, float] | None = None,  # all text of each language, if `corpus` is a sample
+                      batches: int,  # how many
+                      size: int,  # texts in a batch
+                      seed: int,  # of the draws
+                      sizes: dict[str, float] | None = None,  # text of each language in all, if `corpus` is a sample
                      ) -> list[str]:
-    "Sample texts for pretraining, each language at its share; of most texts, one or two sentences."
+    "Sample texts for pretraining, each language with its share; of most texts, only one or two sentences."
     rng, share, texts = Random(seed), sampling_shares(corpus, alpha, sizes), []
     for _ in range(batches):
         codes = rng.choices(list(share), weights=list(share.values()), k=size)
@@ -82,11 +87,12 @@ def pretraining_texts(corpus: dict[str, list[str]],  # language → texts
     return texts
 
 # %% ../../nbs/models/07_training.ipynb #c015
-def tokenise_texts(texts: list[str], tokenizer: PreTrainedTokenizerFast,
+def tokenise_texts(texts: list[str],  # in order
+                   tokenizer: PreTrainedTokenizerFast,  # the encoder's
                    max_length: int,  # sub-words; a longer text is truncated
                    chunk: int = 10_000,  # texts tokenised at a time
-                  ) -> list[torch.Tensor]:
-    "Sub-word numbers of each text; four bytes each and stored once for equal texts, to fit half a million in memory."
+                  ) -> list[torch.Tensor]:  # 32-bit integers
+    "Sub-word numbers of each text, stored once for equal texts, so that half a million fit in memory."
     different, ids = list(dict.fromkeys(texts)), {}
     for i in range(0, len(different), chunk):
         part = different[i:i + chunk]
@@ -99,8 +105,8 @@ def pack_texts(texts: list[torch.Tensor],  # sub-words of each
                width: int,  # of a row, sub-words; a longer text makes all rows longer
                pad: int,  # number of the padding sub-word
                first: int | None = None,  # position of a text's first sub-word; None: `pad` + 1, as in XLM-R
-              ) -> dict[str, torch.Tensor]:  # `input_ids`, `position_ids` (rows, width), and `attention_mask`
-    "Pack texts, in order, into as few rows as that allows; each attends only to itself."
+              ) -> dict[str, torch.Tensor]:  # `input_ids`, `position_ids`: [rows, width]; `attention_mask`
+    "Pack texts, in order, into as few rows as possible; each text attends only to itself."
     sizes, width, begin = [len(t) for t in texts], max(width, *map(len, texts)), []
     row, used, first = 0, 0, pad + 1 if first is None else first
     for n in sizes:
@@ -117,18 +123,23 @@ def pack_texts(texts: list[torch.Tensor],  # sub-words of each
 
 # %% ../../nbs/models/07_training.ipynb #x73792d1
 class Masking:
-    "Packs and masks a batch; it can return to the random state of any of the last few batches."
-    def __init__(self, tokenizer: PreTrainedTokenizerFast,
+    "Packs and masks a batch; can return to the random state before any of the last few batches."
+    def __init__(self, tokenizer: PreTrainedTokenizerFast,  # the encoder's
                  share: float,  # of the sub-words, masked
                  width: int,  # of a row, sub-words
-                 first: int | None = None):  # position of a text's first sub-word; None: as in XLM-R
+                 first: int | None = None,  # position of a text's first sub-word; None: as in XLM-R
+                ):
         self.mask = DataCollatorForLanguageModeling(tokenizer, mlm_probability=share)
         self.pad, self.width, self.first = tokenizer.pad_token_id, width, first
         self.special = torch.tensor(tokenizer.all_special_ids)
         self.batch, self.before = 0, {}  # number of the next batch; the random state before each
 
-    def state_at(self, batch: int) -> torch.Tensor: return self.before.get(batch, self.mask.generator.get_state())
-    def restore(self, state: torch.Tensor, batch: int) -> None:
+    def state_at(self, batch: int,  # its number; one of the last four, or the next
+                ) -> torch.Tensor:
+        return self.before.get(batch, self.mask.generator.get_state())
+    def restore(self, state: torch.Tensor,  # from `state_at`
+                batch: int,  # number of the next batch
+               ) -> None:
         self.mask.generator, self.batch, self.before = torch.Generator().set_state(state), batch, {}
 
     def __call__(self, ids: list[torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -143,22 +154,23 @@ class Masking:
 
 # %% ../../nbs/models/07_training.ipynb #c017
 def masked_loss(model: PreTrainedModel,  # with its head for masked language modelling
-                batch: dict[str, torch.Tensor],  # of `Masking`
+                batch: dict[str, torch.Tensor],  # from `Masking`
                ) -> torch.Tensor:
-    "Mean loss of masked language modelling; the output layer is computed at the masked positions only."
+    "Mean loss of masked language modelling, computed at the masked positions only."
     masked = batch['labels'] != -100
     hidden = model.base_model(**{k: v for k, v in batch.items() if k != 'labels'}).last_hidden_state
     return torch.nn.functional.cross_entropy(model.lm_head(hidden[masked]), batch['labels'][masked])
 
 # %% ../../nbs/models/07_training.ipynb #c018
 def pretrain(model: PreTrainedModel,  # trained in place
-             tokenizer: PreTrainedTokenizerFast,
-             corpus: dict[str, list[str]],  # language → texts
-             recipe: Recipe, seed: int,
-             folder: Path | None = None,  # for checkpoints to resume from; None: a temporary one
-             every: float = SAVE_EVERY,  # seconds between them
-             **how,  # further settings of `training_arguments`: `precision`, `compile`, `tracker`, `run_name`
-            ) -> dict:  # `steps` and `loss`, the mean over them
+             tokenizer: PreTrainedTokenizerFast,  # the encoder's
+             corpus: dict[str, list[str]],  # texts by language
+             recipe: Recipe,  # sizes, steps, masking
+             seed: int,  # of texts, masks and order
+             folder: Path | None = None,  # for checkpoints to resume from; None: temporary
+             every: float = SAVE_EVERY,  # seconds between checkpoints
+             **how,  # further arguments of `training_arguments`
+            ) -> dict:  # `steps`; `loss`, the mean over them
     "Pretrain with masked language modelling on a corpus."
     texts = pretraining_texts(corpus, recipe.alpha, recipe.steps, recipe.batch_size, seed)
     rows, masking = tokenise_texts(texts, tokenizer, recipe.block), Masking(tokenizer, recipe.mask, recipe.block)
@@ -167,33 +179,35 @@ def pretrain(model: PreTrainedModel,  # trained in place
                                   warmup_steps=.1, weight_decay=.01, save_strategy='no',
                                   train_sampling_strategy='sequential', **how)
         trainer = ResumableTrainer(model, args, train_dataset=rows, data_collator=masking, loss=masked_loss,
-                                   every=every,
-                                   maskings={'masks': masking}, batches_before=lambda step: {'masks': step})
+                                   every=every, maskings={'masks': masking},
+                                   batches_before=lambda step: {'masks': step})
         return trainer.train_or_resume()
 
 # %% ../../nbs/models/07_training.ipynb #x7looks
-def evaluation_schedule(phase: Phase,
+def evaluation_schedule(phase: Phase,  # with `eval_steps`
                         per_epoch: int,  # steps
                        ) -> dict:  # arguments of `training_arguments`
     "Evaluate every `eval_steps` steps, at least once an epoch and after the last step; keep the best model."
     return dict(eval_strategy='steps', eval_steps=min(phase.eval_steps, per_epoch), save_strategy='best',
                 load_best_model_at_end=True, metric_for_best_model='score')
 
-def early_stopping(phase: Phase) -> list[EarlyStoppingCallback]:
-    "The callback that stops training early; none if `patience` is None."
+def early_stopping(phase: Phase,  # with `patience`
+                  ) -> list[EarlyStoppingCallback]:
+    "The callback for early stopping; none if `patience` is None."
     return [EarlyStoppingCallback(phase.patience)] if phase.patience else []
 
 # %% ../../nbs/models/07_training.ipynb #c022
 def fit(model: PreTrainedModel,  # trained in place
-        tokenizer: PreTrainedTokenizerFast,
-        kind: str,  # the task's kind
+        tokenizer: PreTrainedTokenizerFast,  # the encoder's
+        kind: str,  # of the task
         features: Dataset,  # of the training set
-        phase: Phase, seed: int,
+        phase: Phase,  # hyper-parameters
+        seed: int,  # of the order of examples and of dropout
         score_dev: Callable[[PreTrainedModel], float],  # score on the development set; higher is better
-        folder: Path | None = None,  # for checkpoints to resume from; None: a temporary one
-        every: float = SAVE_EVERY,  # seconds between them
-        **how,  # further settings of `training_arguments`: `precision`, `compile`, `tracker`, `run_name`
-       ) -> dict:  # `steps`; `of_steps`: without early stopping; `loss`; `dev`: score at every evaluation; `best`
+        folder: Path | None = None,  # for checkpoints to resume from; None: temporary
+        every: float = SAVE_EVERY,  # seconds between checkpoints
+        **how,  # further arguments of `training_arguments`
+       ) -> dict:  # `steps`; `of_steps`: planned; `loss`; `dev`: score at every evaluation; `best`
     "Fine-tune a model by the protocol; the model with the best development score is kept."
     rows = model_inputs(features)
     per_epoch = -(-len(rows) // phase.batch_size)
@@ -209,11 +223,10 @@ def fit(model: PreTrainedModel,  # trained in place
     best = max((s['score'] for s in scores), default=0.)
     return done | {'dev': scores, 'best': best, 'of_steps': trainer.state.max_steps}
 
-
 # %% ../../nbs/models/07_training.ipynb #x7told
 def describe_training(history: dict,  # from `fit` or `xlt.models.multitask.fit_mixture`
                      ) -> str:
-    "One sentence: which model was kept, and whether training stopped early."
+    "Which model was kept, and whether training stopped early, in one sentence."
     best = max(history['dev'], key=lambda evaluation: evaluation['score'])  # the first of equals
     steps, early = f'{history["steps"]:,}', history['steps'] < history['of_steps']
     ending = f'stopped early, after {steps} of {history["of_steps"]:,} steps' if early else f'ran for all {steps} steps'

@@ -17,19 +17,19 @@ from .heads import load_encoder
 def freeze(encoder: PreTrainedModel,  # XLM-R or BERT
            share: float,  # of the layers, from the bottom
           ) -> None:
-    "Let the embeddings and the lower layers of an encoder stay as they are."
+    "Freeze the embeddings and the lower layers of an encoder."
     layers = encoder.encoder.layer
     for part in (encoder.embeddings, *layers[:int(share * len(layers) + 1e-9)]): part.requires_grad_(False)
 
 # %% ../../nbs/models/12_variants.ipynb #v12c0005
-LINEAR = r'encoder\.layer\.\d+\..*\.(query|key|value|dense)'  # the maps that get an adapter
-LORA_SCALE = 2  # of an adapter's output, whatever its rank
+LINEAR = r'encoder\.layer\.\d+\..*\.(query|key|value|dense)'  # names of the maps that get an adapter
+LORA_SCALE = 2  # factor of an adapter's output, at any rank
 
 def with_adapters(encoder: PreTrainedModel,  # changed in place
-                  rank: int,
-                  seed: int,  # of their first weights
+                  rank: int,  # of the updates
+                  seed: int,  # of their initial weights
                  ):  # a `peft.LoraModel`, which can merge them
-    "Put low-rank adapters beside the linear maps of an encoder; only they are trained, and its pooler, which is new."
+    "Add low-rank adapters to an encoder's linear maps; only they and a new pooler are trained."
     from peft import LoraConfig, LoraModel
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -37,8 +37,10 @@ def with_adapters(encoder: PreTrainedModel,  # changed in place
     if getattr(encoder, 'pooler', None) is not None: encoder.pooler.requires_grad_(True)
     return tuner
 
-def merge_adapters(tuner, encoder: PreTrainedModel) -> None:
-    "Add what adapters have learnt to the weights, and remove them."
+def merge_adapters(tuner,  # from `with_adapters`
+                   encoder: PreTrainedModel,  # changed in place
+                  ) -> None:
+    "Add the adapters to the weights, and remove them."
     tuner.merge_and_unload()
     if hasattr(encoder, 'peft_config'): del encoder.peft_config
 
@@ -46,9 +48,9 @@ def merge_adapters(tuner, encoder: PreTrainedModel) -> None:
 @contextmanager
 def protected(encoder: PreTrainedModel,  # changed in place
               how: dict,  # `protection` of a `Mixture`: `frozen_layers` or `lora_rank`; empty: train everything
-              seed: int,
-             ) -> Iterator[dict]:  # for the record: `trained_weights` of the encoder, and `of_weights`; empty where nothing is protected
-    "Train only what a variant's protection lets change."
+              seed: int,  # of the adapters' initial weights
+             ) -> Iterator[dict]:  # `trained_weights` and `of_weights`; empty if nothing is protected
+    "Train only the weights that a variant leaves free."
     tuner, size = None, encoder.num_parameters()
     if 'frozen_layers' in how: freeze(encoder, how['frozen_layers'])
     if 'lora_rank' in how: tuner = with_adapters(encoder, how['lora_rank'], seed)
@@ -58,12 +60,14 @@ def protected(encoder: PreTrainedModel,  # changed in place
     encoder.requires_grad_(True)
 
 # %% ../../nbs/models/12_variants.ipynb #v12c0009
-def between(before: Path, after: Path,  # checkpoints
-            wise_weight: float,  # of the weights after
-           ) -> tuple[PreTrainedModel, dict]:  # and, for the record, the weight
-    "The encoder whose weights lie between those of two."
+def between(before: Path,  # checkpoint
+            after: Path,  # checkpoint
+            wise_weight: float,  # share of the weights after training
+           ) -> tuple[PreTrainedModel, dict]:  # the encoder; `wise_weight`, for the record
+    "The encoder whose weights are a mean of those of two."
     encoder, old = load_encoder(after), load_encoder(before).state_dict()
     def mean(name, new):  # in double precision, rounded once
-        return ((1 - wise_weight) * old[name].double() + wise_weight * new.double()).to(new.dtype) if new.is_floating_point() else new
+        if not new.is_floating_point(): return new
+        return ((1 - wise_weight) * old[name].double() + wise_weight * new.double()).to(new.dtype)
     encoder.load_state_dict({name: mean(name, new) for name, new in encoder.state_dict().items()})
     return encoder, {'wise_weight': wise_weight}

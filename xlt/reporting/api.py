@@ -20,7 +20,8 @@ from ..languages.measures import language_code, language_table
 from .pages import on_site, to_html
 from ..runs.project import project_file
 from ..common.io import write
-from ..stats.scores import open_scores, read_as_text, source_name
+from ..stats.scores import open_scores
+from ..common.tables import read_as_text, source_name
 from ..common.text import for_html, for_markdown, from_spreadsheet, safe_table
 
 # %% ../../nbs/reporting/07_api.ipynb #xd2d4fda

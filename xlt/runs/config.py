@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['OURS', 'Overrides', 'Loader', 'mapping', 'parse', 'line_at', 'TaskOverrides', 'Phases', 'Retrieval',
            'AnalysisSettings', 'Mixing', 'override', 'resolve_encoder_path', 'resolve_source_folders',
-           'resolve_card_paths', 'read_card', 'read_cards', 'members', 'keys', 'step_into', 'locate', 'explain',
-           'kinds', 'oddities']
+           'resolve_card_paths', 'read_card', 'read_cards', 'read_data', 'members', 'keys', 'step_into', 'locate',
+           'explain', 'kinds', 'oddities', 'error_of']
 
 # %% ../../nbs/runs/01_config.ipynb #conimp
 import math, os, re
@@ -195,6 +195,22 @@ def read_cards(paths: list[Path]) -> dict[str, Task]:  # by name
     use_cards(cards)
     return cards
 
+# %% ../../nbs/runs/01_config.ipynb #xba3a6b0
+def read_data(path: Path,  # a study's file
+              settings: list[str],  # `key=value`
+             ) -> dict:
+    "Read a study's file and apply settings, with the paths in it made absolute."
+    file = short_path(path)
+    try: data = parse(path.read_text(encoding='utf-8'), file)
+    except UnicodeDecodeError as e: raise XltError(f'{file}: not UTF-8 text ({e.reason})') from None
+    if not isinstance(data, dict):
+        raise XltError(f'{file}: a study is a mapping of keys to values, as in `study: my-study`')
+    for place in (path.parent, Path.cwd()):
+        resolve_encoder_path(data, place); resolve_source_folders(data, place); resolve_card_paths(data, place)
+        if place == path.parent:
+            for setting in settings: override(data, setting)
+    return data
+
 # %% ../../nbs/runs/01_config.ipynb #c032
 def members(kind) -> list:  # without Annotated and Union
     "The plain types that a type hint stands for."
@@ -264,3 +280,10 @@ def oddities(data, key: str = '') -> list[str]:
         return [o for k, v in items for o in oddities(v, f'{key}.{k}'.lstrip('.'))]
     odd = isinstance(data, bool) or isinstance(data, float) and not math.isfinite(data)
     return [f'{key} is {str(data).lower()}, but it should be a number or a name'] if odd else []
+
+# %% ../../nbs/runs/01_config.ipynb #c044
+def error_of(f, *args) -> list[str]:  # empty, or the message
+    "The message of the `XltError` that a call raises."
+    try: f(*args)
+    except XltError as e: return [str(e)]
+    return []

@@ -4,10 +4,9 @@
 
 # %% auto #0
 __all__ = ['Code', 'Seed', 'PROTECTED_BY', 'OWN', 'Study', 'bf16_warning', 'encoder_shape', 'setting_names', 'protective',
-           'Mixture', 'missing_tasks', 'is_mined', 'find_trained', 'check_task', 'check_intermediate', 'error_of',
+           'Mixture', 'missing_tasks', 'is_mined', 'find_trained', 'check_task', 'check_intermediate',
            'check_overrides', 'check_names', 'check_source', 'check_groups', 'check_resource', 'without_absent',
-           'trainings', 'set_by', 'check_masked', 'check_encoder', 'check_windows', 'read_data', 'read_and_check',
-           'absent_data']
+           'trainings', 'set_by', 'check_masked', 'check_encoder', 'check_windows', 'read_and_check']
 
 # %% ../../nbs/runs/02_params.ipynb #x6ae51c9
 from collections.abc import Iterable
@@ -24,8 +23,8 @@ from ..tasks.cards import TASKS, VARIANTS, find_task, find_variant, MaskedText, 
 from ..data.door import why_missing, Source, no_translation_reason
 from ..data.hub import CHECKPOINT_SHAPES
 from ..models.encoders import AnyEncoder
-from .config import (AnalysisSettings, explain, Mixing, oddities, override, parse, Phases, read_cards,
-                             resolve_card_paths, resolve_encoder_path, resolve_source_folders, Retrieval, TaskOverrides)
+from .config import (AnalysisSettings, error_of, explain, Mixing, oddities, Phases, read_cards, read_data,
+                             Retrieval, TaskOverrides)
 from .project import find_params, short_path
 
 # %% ../../nbs/runs/02_params.ipynb #xcff8e6d
@@ -124,7 +123,6 @@ def protective(study: 'Study', name: str,
     if kind == 'lora': return {'learning_rate': min(1., float(f'{given["learning_rate"] * how.lora_rate:.6g}'))}
     return {'epochs': float(f'{given["epochs"] * how.short_steps:.6g}')} if kind == 'short' else {}
 
-
 # %% ../../nbs/runs/02_params.ipynb #c027
 @patch
 def recipe(self: Study,
@@ -168,7 +166,6 @@ class Mixture(Strict):
                     **self.model_dump(include={'cap', 'masked_lm', 'noise'}),
                     **({'protection': self.protection} if self.protection else {}))
 
-
 # %% ../../nbs/runs/02_params.ipynb #xacd82e3
 def missing_tasks(study: Study, variant: Variant) -> dict[str, str]:  # task → why
     "The tasks of a variant that the source does not have, or has no translation of."
@@ -189,7 +186,6 @@ def mixture(self: Study, intermediate: str) -> Mixture:
                    tasks={t: self.recipe('intermediate', intermediate, t) for t in tasks},
                    masked_lm=how.masked_lm if variant.mlm else None, noise=how.noise if variant.translated else None,
                    protection={option: getattr(self.protection, option)} if option else {})
-
 
 # %% ../../nbs/runs/02_params.ipynb #c029
 @patch
@@ -226,13 +222,6 @@ def check_intermediate(study: Study, name: str) -> None:
     "Raise an `XltError` for an unknown intermediate training."
     if name == 'none': raise XltError("intermediate 'none' is the baseline, which always runs: leave it out")
     for task in find_variant(name).tasks: check_task(study, task, 'intermediate')
-
-# %% ../../nbs/runs/02_params.ipynb #c044
-def error_of(f, *args) -> list[str]:  # empty, or the message
-    "The message of the `XltError` that a call raises."
-    try: f(*args)
-    except XltError as e: return [str(e)]
-    return []
 
 # %% ../../nbs/runs/02_params.ipynb #x15c0b04
 def check_overrides(name: str,  # a task or variant
@@ -388,22 +377,6 @@ def check_windows(study: Study) -> list[str]:  # what is wrong
     return [f'tasks.{t}.doc_stride is {r.doc_stride}, but it should be less than max_length, {r.max_length}'
             for t, r in recipes.items() if r and r.doc_stride >= r.max_length]
 
-# %% ../../nbs/runs/02_params.ipynb #xba3a6b0
-def read_data(path: Path,  # a study's file
-              settings: list[str],  # `key=value`
-             ) -> dict:
-    "Read a study's file and apply settings, with the paths in it made absolute."
-    file = short_path(path)
-    try: data = parse(path.read_text(encoding='utf-8'), file)
-    except UnicodeDecodeError as e: raise XltError(f'{file}: not UTF-8 text ({e.reason})') from None
-    if not isinstance(data, dict):
-        raise XltError(f'{file}: a study is a mapping of keys to values, as in `study: my-study`')
-    for place in (path.parent, Path.cwd()):
-        resolve_encoder_path(data, place); resolve_source_folders(data, place); resolve_card_paths(data, place)
-        if place == path.parent:
-            for setting in settings: override(data, setting)
-    return data
-
 # %% ../../nbs/runs/02_params.ipynb #readchk1
 def read_and_check(kind: type,  # `Study`
                    path: Path,  # a study's file
@@ -425,11 +398,3 @@ def read_and_check(kind: type,  # `Study`
     if wrong: raise XltError('\n'.join(f'{file}: {w}' for w in wrong))
     study._path = path
     return study
-
-# %% ../../nbs/runs/02_params.ipynb #x10ab002
-def absent_data(study: Study) -> str | None:  # None: they are here
-    "Why the folder of a study's data, or its encoder, is not on this machine."
-    try: getattr(study.source, 'root', None)
-    except XltError as e: return str(e)
-    wrong = error_of(study.encoder.check) if study.encoder.kind in ('folder', 'packaged') else []
-    return wrong[0] if wrong else None

@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 from ..common.errors import XltError
 from ..languages.measures import FEW, GROUPINGS, MEASURES, code_hint, groups, is_average, is_classes, language_code, resource, set_apart
-from .scores import CELL, parse_numbers, read_as_text, reject_rows, rename_columns
+from .scores import CELL, parse_numbers, reject_rows, rename_columns
+from ..common.tables import read_as_text
 
 # %% ../../nbs/stats/01_degradation.ipynb #c021
 def pair_with_baseline(scores: pd.DataFrame,  # a checked tidy table
