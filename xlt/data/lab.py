@@ -53,6 +53,7 @@ def world(self: Lab) -> dict[str, Language]:
 @patch
 def languages(self: Lab, task: str) -> list[str]:
     "The languages a task is evaluated in: all, but for retrieval all except the pivot."
+    if find_task(task).pooled: return []  # it has no counterpart here
     return [c for c in self.world() if c != PIVOT or find_task(task).kind != 'retrieval']
 
 # %% ../../nbs/data/03_lab.ipynb #c095
@@ -101,6 +102,7 @@ def rows(self: Lab, task: str, split: str, code: str) -> list[dict]:
 def load(self: Lab, task: str, split: str, language: str) -> Dataset:
     "A split in the canonical columns of its kind; training data exist in the pivot only."
     home = find_task(task)
+    if home.pooled: raise XltError(f'lab: {task} has no counterpart here')
     if split != 'test' and home.train_on and home.role == 'target': task = home.train_on
     if language not in self.world(): raise XltError(f'lab: language {language!r} is not one of {", ".join(self.world())}')
     return Dataset.from_list(self.rows(task, split, language))
