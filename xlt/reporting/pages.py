@@ -93,8 +93,8 @@ def short_verdict(analysis: dict,  # from `xlt.stats.analysis.analyse_scores`
     if a or b:
         return (f'The answer is undecided: low-resource languages lost {"more" if a + b > 0 else "less"}, '
                 f'but only {"before" if a else "after"} the level at which they start is held constant.')
-    return ('The answer is undecided: low- and high-resource languages show no clear difference, '
-            'nor one that is demonstrably small.')
+    return ('The answer is undecided: there is no clear difference between low- and high-resource languages, '
+            f'but one of {analysis["equivalence"]["margin"]:g} point or more cannot be ruled out either.')
 
 # %% ../../nbs/reporting/06_pages.ipynb #pg14a014
 def interval_text(found: dict,  # with `ci_low` and `ci_high`
