@@ -66,7 +66,7 @@ def count_of(n: int, wanted: int, what: str,  # singular
 
 def progress_text(analysis: dict,  # with `intermediates`, `targets` and `seeds` that are there
                   intermediates: list[str], targets: list[str], seeds: list[int],  # what the study wants
-                  done: int, wanted: int,  # runs of a target task, the baselines among them
+                  done: int, wanted: int,  # pairs, those of the baseline among them
                  ) -> str:  # empty: all of it is there, and there are several seeds
     "How much of a study is finished, if not all of it."
     if done < wanted:
@@ -75,7 +75,7 @@ def progress_text(analysis: dict,  # with `intermediates`, `targets` and `seeds`
                          analysis['intermediates']),
                 count_of(len(analysis['targets']), len(targets), 'target task', analysis['targets']),
                 count_of(len(analysis['seeds']), len(seeds), 'seed')]
-        return f'Only {count_of(done, wanted, "run")} are finished: {", ".join(part)}. So far,'
+        return f'Only {count_of(done, wanted, "pair")} are finished: {", ".join(part)}. So far,'
     return 'With one seed,' if len(analysis['seeds']) == 1 else ''
 
 # %% ../../nbs/reporting/06_pages.ipynb #pg14a013
