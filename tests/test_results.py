@@ -23,7 +23,7 @@ from xlt.runs.project import root
 from xlt.runs.worker import FINISHED, begin, check_history, fail, is_alive, take_device, this_process, track
 from xlt.common.digests import checksum
 from xlt.runs.store import (runs_to_remake, forget, graded, is_published, lost_languages, mixed_makers, note_languages,
-    predictions, publish, put_aside_outdated, result, to_pack)
+    predictions, publish, put_aside_outdated, result, take_over, to_pack)
 from xlt.common.io import write
 from xlt.runs.status import collect_scores, study_status
 from xlt.runs.graph import find_run, runs
@@ -549,3 +549,58 @@ def test_two_commands_with_other_settings_do_not_disturb_each_other(study, capsy
     with pytest.raises(XltError): asked('seeds=[2]', 'targets=[xnil]')
     again = Study.read(first.file)
     assert again.seeds == [1] and {r.fingerprint for r in runs(again)} == names and asked('seeds=[1]').file == first.file
+
+
+@pytest.fixture
+def twin(study):
+    "A study with another name and one more intermediate task, so most of its runs are those of `study`."
+    (root() / 'params/twin.yaml').write_text((root() / FILE).read_text().replace('study: tiny', 'study: twin'))
+    return Study.read('params/twin.yaml', ['intermediates=[mnli, qqp]'])
+
+
+def with_checkpoint(study, *which):
+    active = begin(study, *which)
+    (place := active.folder / 'checkpoint').mkdir(exist_ok=True)
+    (place / 'model.safetensors').write_bytes(b'weights' * 300_000)
+    active.finish(files=[place / 'model.safetensors'])
+    return active.run
+
+
+def test_a_run_that_another_study_has_done_is_taken_over(study, twin):
+    made = with_checkpoint(study, 'encoder')
+    play(study, 'pair', 'none', 'tatoeba')
+    taken = {run.name: other for run in runs(twin) if (other := take_over(run))}
+    assert taken == {'encoder': 'tiny', 'none--tatoeba--s0': 'tiny'}
+    mine = find_run(twin, 'encoder')
+    done, theirs = result(mine), result(made)
+    assert done['taken_over_from'] == 'tiny' and done['study'] == 'twin' and done['git'] == theirs['git'] and done['seconds'] == theirs['seconds']
+    weights = [run.folder / 'checkpoint/model.safetensors' for run in (made, mine)]
+    assert os.path.samefile(*weights), 'no second copy'
+    play(twin, 'pair', 'none', 'xquad')  # starts from what was taken over
+    shutil.rmtree(made.folder)
+    assert result(mine) and weights[1].stat().st_size == 2_100_000, 'and owes the other study nothing'
+    assert not [run.name for run in runs(twin) if take_over(run)], 'once'
+
+
+@pytest.mark.parametrize('harm', ['checkpoint damaged', 'checkpoint removed', 'result damaged', 'to be made again', 'already done', 'other settings'])
+def test_what_is_not_the_same_finished_run_is_not_taken_over(study, twin, harm):
+    made, mine = with_checkpoint(study, 'encoder'), find_run(twin, 'encoder')
+    weights = made.folder / 'checkpoint/model.safetensors'
+    if harm == 'checkpoint damaged': weights.write_bytes(weights.read_bytes()[:-1])
+    elif harm == 'checkpoint removed': (made.folder / 'checkpoint.removed').touch()
+    elif harm == 'result damaged': (made.folder / 'result.json').write_bytes((made.folder / 'result.json').read_bytes().replace(b'"files"', b'"flies"'))
+    elif harm == 'to be made again': mine.folder.mkdir(parents=True), forget(mine)
+    elif harm == 'already done': with_checkpoint(twin, 'encoder')
+    else: mine = find_run(Study.read('params/twin.yaml', ['encoder.steps=21']), 'encoder')
+    assert take_over(mine) is None
+    assert bool(result(mine)) == (harm == 'already done') and 'taken_over_from' not in (result(mine) or {})
+
+
+def test_xlt_run_takes_over_before_anything_is_trained(study, twin, monkeypatch, capsys):
+    from xlt.cli import drive
+    with_checkpoint(study, 'encoder')
+    monkeypatch.setattr(drive, 'start_snakemake', lambda *args, **kwargs: SimpleNamespace(pid=0))
+    monkeypatch.setattr(drive, 'watch_progress', lambda *args: 0)
+    monkeypatch.setattr(drive, 'stop_tree', lambda *args, **kwargs: None)
+    assert drive.drive(twin, 1) == 0
+    assert 'already done by another study: encoder (from tiny)' in capsys.readouterr().out and result(find_run(twin, 'encoder'))

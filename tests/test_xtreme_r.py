@@ -1,26 +1,31 @@
 "XTREME-R: the tasks that it adds, its further languages, and its averages."
 import json
 import re
+import tarfile
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
+from hypothesis import given, strategies as st
 
 from xlt.cli.main import main
 from xlt.common.errors import XltError
-from xlt.data.door import load, why_missing
+from xlt.data.corpora import read_xquad_r
+from xlt.data.door import load, sample_queries, why_missing
 from xlt.data.examples import dataset
 from xlt.data.files import Files
 from xlt.data.hub import Hub
 from xlt.data.lab import Lab
-from xlt.data.layout import describe, evaluation_files
+from xlt.data.layout import evaluation_files
 from xlt.data.leakage import check_leakage, load_test_sets
 from xlt.data.readers import read_copa
-from xlt.models.evaluation import evaluate
+from xlt.models.evaluation import AnswerPool, evaluate, evaluate_retrieval, nearest_answers
 from xlt.models.features import features, train_tokenizer
-from xlt.models.heads import new_model, save_encoder, with_head
-from xlt.models.metrics import score_task
+from xlt.models.heads import load_encoder, new_model, save_encoder, with_head
+from xlt.models.metrics import average_precision, correct, score_task
 from xlt.runs.graph import runs
 from xlt.runs.params import Study
 from xlt.tasks.card import Recipe
@@ -187,3 +192,172 @@ def test_the_labs_counterpart_of_xcopa():
     assert len({tuple(d['label']) for d in data.values()}) == 1, 'the same examples in every language'
     assert {len(c) for c in lab.load('xcopa', 'train', lab.pivot)['choices']} == {5} and why_missing(lab, 'xcopa') is None
     assert score_task('xcopa', list(data['qaa']['label']), [0] * 40, 'qaa')['accuracy'] == 100 * list(data['qaa']['label']).count(0) / 40
+
+
+# ---- LAReQA: the metric
+
+@pytest.mark.parametrize('right, ranked, value', [
+    ('a', 'a', 1), ('a', 'xa', Fraction(1, 2)), ('a', 'xyz', 0),
+    ('abc', 'axbyc', (1 + Fraction(2, 3) + Fraction(3, 5)) / 3),  # several right ones
+    ('abc', 'ax', Fraction(1, 3)),  # fewer candidates than 20, and than right answers
+    ('ab', 'aab', (1 + Fraction(2, 3)) / 2),  # the same one twice counts once
+    ('a', ['x'] * 19 + ['a'], Fraction(1, 20)), ('a', ['x'] * 20 + ['a'], 0),  # the 20th counts, the 21st does not
+    (range(25), range(20), 1), (range(25), range(19), Fraction(19, 20)),  # more right ones than ranks
+    (range(11), range(11), 1), (range(11), ['x'] * 9 + list(range(11)), sum(Fraction(i, i + 9) for i in range(1, 12)) / 11)])
+def test_average_precision_by_hand(right, ranked, value):
+    assert average_precision(list(right), list(ranked)) == pytest.approx(float(value), abs=1e-12)
+
+
+@given(st.sets(st.integers(0, 30), min_size=1), st.lists(st.integers(0, 30), max_size=40, unique=True))
+def test_average_precision_by_definition(right, ranked):
+    "The mean over the right answers of the precision at each one's rank, 0 where it has none among the first 20."
+    hit = np.isin(ranked[:20], sorted(right))
+    precision = np.cumsum(hit) / np.arange(1, len(hit) + 1)
+    assert average_precision(list(right), ranked) == pytest.approx(precision[hit].sum() / min(len(right), 20))
+
+
+def test_the_score_is_the_mean_over_questions_and_wants_an_answer():
+    gold, found = [['a', 'b'], ['c']], [['a', 'x', 'b'], ['x', 'c']]
+    assert score_task('lareqa', gold, found, 'ru') == {'map_at_20': pytest.approx(100 * (5 / 6 + 1 / 2) / 2)}
+    assert correct('lareqa', gold, found, 'ru') == pytest.approx([5 / 6, 1 / 2])
+    with pytest.raises(XltError, match='without a right answer'): score_task('lareqa', [[]], [['a']], 'ru')
+    with pytest.raises(XltError, match='1 predictions, but 2 gold'): score_task('lareqa', gold, found[:1], 'ru')
+
+
+def test_of_equally_near_sentences_the_first_of_the_pool_is_first():
+    vectors = np.array([[0, 1], [1, 0], [1, 0], [.6, .8]], np.float32)
+    pool = AnswerPool(np.array(['ar:1.0', 'de:1.0', 'en:1.0', 'zh:1.0']), vectors, {'q': ['en:1.0', 'zh:1.0']})
+    data = dataset([dict(id='q', side='question', text='?', matches=['en:1.0']), dict(id='en:1.0', side='answer', text='!', matches=[])], 'retrieval')
+    ids, golds, found = nearest_answers(data, pool, lambda texts: np.array([[1, 0]] * len(texts), np.float32))
+    assert (ids, golds, found) == (['q'], [['en:1.0', 'zh:1.0']], [['de:1.0', 'en:1.0', 'zh:1.0', 'ar:1.0']]), 'fewer than 20 candidates: all of them'
+    assert score_task('lareqa', golds, found, 'en')['map_at_20'] == pytest.approx(100 * (1 / 2 + 2 / 3) / 2)
+
+
+# ---- LAReQA: the data
+
+SAID = ['The bridge was built in nineteen thirty-two.', 'It is very long indeed.', 'The poet was born in the old town.', 'He wrote three books there.']
+
+
+def xquad_r(language: str, **changed) -> dict:
+    "Two paragraphs of two sentences, and three questions."
+    def paragraph(first, asked):
+        one, two = (f'[{language}] {s}' for s in SAID[first:first + 2])
+        context = f'{one} {two}'
+        qas = [dict(id=id, question=f'[{language}] {q}', answers=[dict(text=word, answer_start=context.index(word))]) for id, q, word in asked]
+        return dict(context=context, sentence_breaks=[[0, len(one)], [len(one) + 1, len(context)]], sentences=[one, two], qas=qas) | changed
+    return dict(version='1.1', data=[dict(title='T', paragraphs=[paragraph(0, [('q1', 'When was it built?', 'nineteen'), ('q2', 'How long is it?', 'very')])]),
+                                     dict(title='U', paragraphs=[paragraph(2, [('q3', 'How many books?', 'three')])])])
+
+
+def answers(folder: Path, languages=TASKS['lareqa'].languages, place='xquad-r') -> None:
+    for code in languages: put(folder / place / f'{code}.json', json.dumps(xquad_r(code)))
+
+
+@pytest.mark.parametrize('place', ['xquad-r', 'lareqa/xquad-r'])
+def test_questions_and_candidates(tmp_path, monkeypatch, place):
+    monkeypatch.delenv('XLT_FILES', raising=False)
+    answers(tmp_path, place=place)
+    source = Files(folder=str(tmp_path))
+    rows = load(source, 'lareqa', 'test', 'de').to_list()
+    assert source.languages('lareqa') == list(TASKS['lareqa'].languages) and source.unread() == []
+    assert {r['id']: r['matches'] for r in rows if r['side'] == 'question'} == {'q1': ['de:1.0'], 'q2': ['de:1.1'], 'q3': ['de:2.1']}
+    assert {r['id']: r['text'] for r in rows if r['side'] == 'answer'} == {f'de:{n // 2 + 1}.{n % 2}': f'[de] {s}' for n, s in enumerate(SAID)}
+    sampled = {code: sample_queries(load(source, 'lareqa', 'test', code), 2) for code in ('de', 'zh')}
+    assert len({tuple(sorted(d.filter(lambda r: r['side'] == 'question')['id'])) for d in sampled.values()}) == 1, 'the same questions in every language'
+    assert all(d['side'].count('question') == 2 and d['side'].count('answer') == 4 for d in ({'side': list(d['side'])} for d in sampled.values()))
+
+
+@pytest.mark.parametrize('changed, message', [
+    (dict(sentence_breaks=[[0, 5]]), 'question q1: its answer is in no sentence'), (dict(sentence_breaks=None), "not in XQuAD-R's format"), (dict(sentence_breaks=[[0, 60], [60, 60]]), 'no sentence'),
+    (dict(qas=[dict(id='q', question='Who?', answers=[])]), "not in XQuAD-R's format"), (dict(qas=[dict(id='q', question=' ', answers=[dict(text='b', answer_start=1)])]), 'question q: no question'),
+    (dict(qas=[dict(id='q', question='Who?', answers=[dict(text='b', answer_start=1)])]), "two examples have the id 'q'")])
+def test_what_is_wrong_in_a_file_of_xquad_r(tmp_path, changed, message):
+    path = put(tmp_path / 'de.json', json.dumps(xquad_r('de', **changed)))
+    with pytest.raises(XltError, match=re.escape(message)): read_xquad_r(path, 'de')
+
+
+@pytest.fixture(scope='module')
+def unpacked(sample, tmp_path_factory) -> Path:
+    "The archives of XTREME-R's data, unpacked."
+    folder = tmp_path_factory.mktemp('extras')
+    for name in ('lareqa_xquad-r', 'xtreme-r_panx_udpos', 'tatoeba_v1_other_languages'):
+        path = sample / 'extras' / f'{name}.tar.xz'
+        if not path.is_file(): pytest.skip(f'no {path}')
+        with tarfile.open(path) as archive: archive.extractall(folder, filter='data')
+    return folder
+
+
+def test_lareqas_real_files(unpacked, monkeypatch):
+    monkeypatch.delenv('XLT_FILES', raising=False)
+    source, right, sentences = Files(folder=str(unpacked)), {}, 0
+    for code in source.languages('lareqa'):
+        raw = json.loads((unpacked / f'xquad-r/{code}.json').read_text(encoding='utf-8'))
+        paragraphs = [p for d in raw['data'] for p in d['paragraphs']]
+        rows = load(source, 'lareqa', 'test', code).to_list()
+        told = [r for r in rows if r['side'] == 'answer']
+        assert len(rows) - len(told) == sum(len(p['qas']) for p in paragraphs) == 1190 and len(told) == sum(len(p['sentence_breaks']) for p in paragraphs), code
+        sentences += len(told)
+        texts = {r['id']: r['text'] for r in told}
+        for r in rows: right.setdefault(r['id'], []).extend(texts[m] for m in r['matches']) if r['side'] == 'question' else None
+        said = {q['id']: q['answers'][0]['text'] for p in paragraphs for q in p['qas']}
+        assert sum(said[r['id']].strip() in texts[r['matches'][0]] for r in rows if r['side'] == 'question') > 1150, 'an answer stands in its sentence, but for the few that end in the next'
+    assert sentences == 13_014 and len(right) == 1190 and {len(r) for r in right.values()} == {11} == {len(TASKS['lareqa'].languages)}
+
+
+# ---- LAReQA: evaluated and refused
+
+def test_lareqa_from_files_to_scores(tmp_path, monkeypatch):
+    "Against scores worked out from the model's own hidden states, with a plain sort."
+    monkeypatch.delenv('XLT_FILES', raising=False)
+    answers(tmp_path)
+    source, task = Files(folder=str(tmp_path)), TASKS['lareqa']
+    tests = {code: load(source, 'lareqa', 'test', code).to_list() for code in task.languages}
+    folder, tokenizer = encoder(tmp_path / 'encoder', [r['text'] for rows in tests.values() for r in rows])
+    model, asked = load_encoder(folder), ['en', 'th', 'zh']
+    scores, kept = evaluate_retrieval(source, task, model, tokenizer, 1, 64, 4, asked, keep=tmp_path / 'kept')
+    def vector(text):
+        with torch.no_grad(): hidden = model(**tokenizer(text, truncation=True, max_length=64, return_tensors='pt'), output_hidden_states=True).hidden_states[1][0]
+        mean = hidden.double().mean(0).numpy()
+        return mean / np.linalg.norm(mean)
+    pool = [(r['id'], vector(r['text'])) for rows in tests.values() for r in rows if r['side'] == 'answer']
+    right = {q: {m for rows in tests.values() for r in rows if r['id'] == q for m in r['matches']} for q in ('q1', 'q2', 'q3')}
+    assert len(pool) == 44 and {len(r) for r in right.values()} == {11}
+    for row in scores:
+        aps = []
+        for q in (r for r in tests[row['language']] if r['side'] == 'question'):
+            mine = vector(q['text'])
+            first = sorted(pool, key=lambda p: -round(float(mine @ p[1]), 9))[:20]
+            hits = [n for n, (id, _) in enumerate(first, 1) if id in right[q['id']]]
+            aps.append(sum(i / n for i, n in enumerate(hits, 1)) / 11)
+        assert row['metric'] == 'map_at_20' and row['n'] == 3 and row['score'] == pytest.approx(100 * np.mean(aps), abs=1e-6)
+    assert set(kept.language) == set(asked) and kept.correct.between(0, 1).all()
+    again, _ = evaluate_retrieval(source, task, model, tokenizer, 1, 64, 4, asked, keep=tmp_path / 'kept')
+    put(tmp_path / 'xquad-r/ar.json', json.dumps(xquad_r('arabic, said otherwise')))
+    evaluate_retrieval(source, task, model, tokenizer, 1, 64, 4, ['zh'], keep=tmp_path / 'kept')
+    assert again == scores and len(list((tmp_path / 'kept').glob('*.json'))) == 4, 'kept scores are taken, unless the pool is another, in whatever language'
+
+
+def test_lareqa_is_refused_where_its_pool_is_not_whole(root, capsys):
+    answers(root / 'data', TASKS['lareqa'].languages[:-2])
+    csqa(root / 'data')
+    refused = [(dict(kind='files', folder=str(root / 'data')), 'source files has no lareqa data in vi, zh, and its candidates are those of all 11 languages'),
+               (dict(kind='lab'), 'source lab has no lareqa data'), (dict(kind='hub'), 'the hub has no sentence limits of LAReQA')]
+    for source, message in refused:
+        hub = dict(encoder=dict(kind='pretrained', name='FacebookAI/xlm-roberta-base', revision='e73636d4f797dec63c3081bb6ed5c7b0bb3f2089')) if source['kind'] == 'hub' else {}
+        assert main(['plan', str(study(root, source, targets=['lareqa'], retrieval=dict(layer=1), **hub))]) == 2
+        said = capsys.readouterr().err.strip()
+        assert len(said.splitlines()) == 1 and f'targets: lareqa: {message}' in said
+    answers(root / 'data')
+    assert main(['plan', str(study(root, refused[0][0], targets=['lareqa'], retrieval=dict(layer=1)))]) == 0
+    for source in (Lab(), Hub()):
+        with pytest.raises(XltError, match='lareqa'): source.load('lareqa', 'test', 'qaa' if source.kind == 'lab' else 'de')
+
+
+def test_lareqa_is_sampled_planned_and_guarded(root):
+    answers(root / 'data')
+    csqa(root / 'data')
+    read = Study.read(study(root, dict(kind='files', folder=str(root / 'data')), targets=['lareqa'], retrieval=dict(layer=1), test_examples=2))
+    spec = next(r.spec for r in runs(read) if r.target == 'lareqa')
+    assert read.tested('lareqa') == 2 == spec['test_examples'] and spec['cards']['lareqa']['pooled'] is True and any('not comparable' in n for n in read.source.notes('lareqa'))
+    seen = {'squad train': dataset([dict(id='1', title='', context=' '.join(f'[de] {s}' for s in SAID[2:]), question='Who?', answers=dict(text=[], answer_start=[]))], 'span')}
+    with pytest.raises(XltError, match="2 of the 7 test items .* of lareqa in 'de'"): check_leakage(load_test_sets(read.source, {'lareqa': ['de']}), seen)

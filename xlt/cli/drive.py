@@ -180,7 +180,7 @@ def drive(study, cores: int,
     "Run what is missing of a study with Snakemake, and show its progress."
     from xlt.reporting.doctor import require_open_files
     from xlt.runs.project import root
-    from xlt.runs.store import forget, note_languages
+    from xlt.runs.store import forget, note_languages, take_over
     from xlt.runs.graph import runs
     from xlt.runs.worker import temporary_folder
     from xlt.runs.reproduction import keep_old_report
@@ -191,6 +191,8 @@ def drive(study, cores: int,
         note_languages(study)
         keep_old_report(study)
         for run in again: forget(run)
+        taken = [f'{run.name} (from {other})' for run in runs(study) if (other := take_over(run))]
+        if taken: print(f'already done by another study: {few(taken)}', flush=True)
         for run in runs(study): (run.folder / 'failed.json').unlink(missing_ok=True)  # of an earlier attempt
         folder = None if profile else meanwhile.enter_context(temporary_folder(root() / 'runs' / study.study))
         env = process_folders(folder)

@@ -5,12 +5,14 @@
 # %% auto #0
 __all__ = ['RANKS', 'tagged', 'without_prefix', 'read_tagged', 'above', 'heads_of', 'fused', 'blocks', 'read_conllu', 'read_ccg',
            'read_sentences', 'read_gold', 'two_sides', 'read_bucc', 'read_plain', 'parallel', 'read_tatoeba',
-           'own_columns', 'own_pairs', 'read_own']
+           'answer_sentences', 'answered_question', 'read_xquad_r', 'distinct_ids', 'own_columns', 'own_pairs',
+           'read_own']
 
 # %% ../../nbs/data/06_corpora.ipynb #corimp
+from collections import Counter
 from pathlib import Path
 from ..common.errors import XltError
-from ..common.io import read_lines
+from ..common.io import read_json, read_lines
 from ..tasks.card import Task
 from ..tasks.cards import UPOS
 from .readers import columns, full, known, origin, own_label, own_table, read_squad
@@ -182,6 +184,39 @@ def parallel(path: Path, other: Path) -> list[dict]:
 def read_tatoeba(path: Path) -> list[dict]:  # given `tatoeba.swh-eng.swh`, `tatoeba.swh-eng.eng` is read too
     "Sentences of which line n translates line n."
     return parallel(path, path.with_suffix('.eng'))
+
+# %% ../../nbs/data/06_corpora.ipynb #xr20002
+def answer_sentences(paragraph: dict,
+                     place: str,  # language and number of the paragraph
+                     where: str) -> list[dict]:
+    "The sentences of a paragraph of XQuAD-R as candidate answers."
+    parts = (paragraph['context'][start:end] for start, end in paragraph['sentence_breaks'])
+    return [dict(id=f'{place}.{n}', side='answer', text=full(part, 'sentence', where), matches=[]) for n, part in enumerate(parts)]
+
+def answered_question(paragraph: dict, question: dict, sentences: list[dict], where: str) -> dict:
+    "A question of XQuAD-R, with the sentences that say what the one with its answer says."
+    (answer,), id = question['answers'], question['id']
+    at = [n for n, (start, end) in enumerate(paragraph['sentence_breaks']) if start <= answer['answer_start'] < end]
+    if not at: raise XltError(f'{where}, question {id}: its answer is in no sentence')
+    right = [s['id'] for s in sentences if s['text'] == sentences[at[0]]['text']]
+    return dict(id=id, side='question', text=full(question['question'], 'question', f'{where}, question {id}'), matches=right)
+
+# %% ../../nbs/data/06_corpora.ipynb #xr20003
+def read_xquad_r(path: Path, language: str) -> list[dict]:
+    "The questions and candidate answers of one language of LAReQA."
+    rows, data, where = [], read_json(path), str(path)
+    try:
+        for n, p in enumerate((p for d in data['data'] for p in d['paragraphs']), 1):
+            sentences = answer_sentences(p, f'{language}:{n}', where)
+            rows += [answered_question(p, q, sentences, where) for q in p['qas']] + sentences
+    except (KeyError, TypeError, ValueError, AttributeError) as e: raise XltError(f"{path}: not in XQuAD-R's format ({e!r})") from None
+    return distinct_ids(rows, path)
+
+def distinct_ids(rows: list[dict], path: Path) -> list[dict]:  # the same
+    "Rows no two of which have the same id, or an `XltError`."
+    twice = [id for id, n in Counter(r['id'] for r in rows).items() if n > 1]
+    if twice: raise XltError(f'{path}: two examples have the id {twice[0]!r}')
+    return rows
 
 # %% ../../nbs/data/06_corpora.ipynb #own21002
 def own_columns(path: Path, task: Task) -> list[dict]:

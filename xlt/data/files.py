@@ -295,7 +295,8 @@ def held_of(root: Path, name: str, state: str) -> tuple[str, ...]:
     task = find_task(name)
     if task.role != 'target': return ('en',) if training_files_of(root, name, state)[0] else ()
     def tuned(language): return not task.mined or all(tuning_file(root, task, language).with_suffix(f'.{side}').is_file() for side in (language, 'en', 'gold'))
-    return tuple(language for language in task.languages if evaluation_files(root, name, language) and tuned(language))
+    codes = tuple(language for language in task.languages if evaluation_files(root, name, language) and tuned(language))
+    return () if task.pooled and codes != task.languages else codes
 
 def held(root: Path, task) -> list[str]:  # in the registry's order; `en` alone for an intermediate task
     "The languages in which a task can be evaluated, or an intermediate one trained."
@@ -305,6 +306,8 @@ def held(root: Path, task) -> list[str]:  # in the registry's order; `en` alone 
 def available(root: Path, task) -> str | None:  # None: it is there
     "Why a task cannot be trained or tested with this folder."
     if task.own and not task.own.files: return f'{task.own.file} does not say where its files are'
+    lacks = [c for c in task.languages if task.pooled and not evaluation_files(root, task.name, c)]
+    if 0 < len(lacks) < len(task.languages): return f'source files has no {task.name} data in {", ".join(lacks)}, and its candidates are those of all {len(task.languages)} languages; expected {places(task.name)}'
     if task.role == 'target' and not held(root, task): return f'source files has no {task.name} data; expected {own_places(task) if task.own else places(task.name)}'
     home = find_task(task.train_on) if task.train_on else None
     if home is None or not home.own: return no_training(root, home.name) if home else None

@@ -283,6 +283,7 @@ def why_unavailable(hub: Hub, task: str) -> str | None:  # None: it is there
     if TASKS[task].own:
         homes = [TASKS[t] for t in (task, TASKS[task].train_on) if t]
         return next((f'{t.own.file} names no repository of the hub' for t in homes if t.own and not t.hub.repositories), None)
+    if TASKS[task].hub.missing and task not in MISSING: return TASKS[task].hub.missing
     folder = own_folder(hub, task) if task in MISSING else '.'
     if folder is None: return MISSING[task]
     return None if expand_path(folder).is_dir() else f'no folder {folder!r}: {MISSING[task]}'

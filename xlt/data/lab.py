@@ -55,6 +55,7 @@ def world(self: Lab) -> dict[str, Language]:
 def languages(self: Lab, task: str,  # any
              ) -> list[str]:
     "The languages in which a task is evaluated; for retrieval, all except the pivot."
+    if find_task(task).pooled: return []  # it has no counterpart in the lab
     return [c for c in self.world() if c != PIVOT or find_task(task).kind != 'retrieval']
 
 # %% ../../nbs/data/03_lab.ipynb #c095
@@ -120,6 +121,7 @@ def load(self: Lab, task: str,  # any
         ) -> Dataset:
     "A split in the columns of its kind; training data exist in the pivot only."
     home = find_task(task)
+    if home.pooled: raise XltError(f'lab: {task} has no counterpart here')
     if split != 'test' and home.train_on and home.role == 'target': task = home.train_on
     if language not in self.world():
         raise XltError(f'lab: language {language!r} is not one of {", ".join(self.world())}')

@@ -18,7 +18,7 @@ from ..common.io import OPENERS, read_lines, read_text
 from ..languages.measures import language_code
 from ..tasks.card import Task
 from ..tasks.cards import NER, NLI, TARGET, TASKS
-from .corpora import read_bucc, read_ccg, read_conllu, read_gold, read_plain, read_sentences, read_tagged, read_tatoeba
+from .corpora import read_bucc, read_ccg, read_conllu, read_gold, read_plain, read_sentences, read_tagged, read_tatoeba, read_xquad_r
 from .readers import (read_anli, read_copa, read_cosmosqa, read_csqa, read_hellaswag, read_hellaswag_json, read_mnli_csv, read_nli, read_pair_table,
     read_pairs, read_qqp_csv, read_qqp_lines, read_snli, read_squad, read_stripped_lines, read_translated, read_unlabelled, split_rows)
 
@@ -44,7 +44,7 @@ def read_text_lines(path: Path) -> list[dict]:
 READERS = {read.__name__: read for read in (
     read_anli, read_bucc, read_ccg, read_conllu, read_copa, read_cosmosqa, read_csqa, read_genre, read_gold, read_hellaswag, read_hellaswag_json, read_mnli_csv,
     read_nli, read_pair_table, read_pairs, read_plain, read_qqp_csv, read_qqp_lines, read_sentences, read_snli, read_squad, read_stripped_lines,
-    read_tagged, read_tatoeba, read_translated, read_unlabelled)}
+    read_tagged, read_tatoeba, read_translated, read_unlabelled, read_xquad_r)}
 
 def read_form(form, path: Path, language: str | None) -> list[dict]:  # form: a `FileForm`
     "The rows of a file of a known form."

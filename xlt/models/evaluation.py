@@ -6,18 +6,21 @@
 __all__ = ['CACHE_NUMBERS', 'subwords', 'batch_ends', 'model_logits', 'best_span', 'span_answers', 'word_tags', 'predict',
            'gold_answers_of', 'development_score', 'chance', 'development_scores', 'result_rows', 'example_rows',
            'weights_digest', 'read_sealed', 'cached_scores', 'evaluate_languages', 'evaluate', 'embed_sides',
-           'nearest_translations', 'mine_bitext', 'mined_rows', 'evaluate_retrieval']
+           'nearest_translations', 'mine_bitext', 'mined_rows', 'AnswerPool', 'embed_pool', 'nearest_answers',
+           'pooled_language', 'evaluate_retrieval']
 
 # %% ../../nbs/models/11_evaluation.ipynb #c003
 import hashlib, json, time
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 import numpy as np, pandas as pd
 import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from .features import trim
-from .metrics import correct, score_task
+from .metrics import MAP_DEPTH, correct, score_task
 from ..common.progress import count_work, report_progress, write_without_sync
 from .heads import autocast
 from .retrieval import best_threshold, mine_distinct_pairs, embed, neighbours
@@ -355,9 +358,50 @@ def mined_rows(task: Task,  # the mining task
     scores = score_task(task.name, golds, found, language)
     return result_rows(task, language, scores, len(golds)), pd.DataFrame(pairs)
 
+# %% ../../nbs/models/11_evaluation.ipynb #xr40001
+class AnswerPool(NamedTuple):
+    "The candidate answers of all languages."
+    ids: np.ndarray
+    vectors: np.ndarray  # `(candidates, hidden)` float32
+    right: dict[str, list[str]]  # ids of the right ones, by question
+
+def embed_pool(sets: list[Dataset],  # one for each language
+               embed_texts: Callable[[list[str]], np.ndarray]) -> AnswerPool:
+    "The sentences of several languages, and which of them answer each question."
+    rows, right = pd.concat([s.to_pandas() for s in sets], ignore_index=True), {}
+    answers, questions = (rows[rows.side == side] for side in ('answer', 'question'))
+    for id, matches in zip(questions.id, questions.matches): right.setdefault(id, []).extend(matches)
+    return AnswerPool(answers.id.to_numpy(), embed_texts(list(answers.text)), right)
+
+def nearest_answers(data: Dataset, pool: AnswerPool, embed_texts: Callable[[list[str]], np.ndarray],
+                   ) -> tuple[list[str], list[list[str]], list[list[str]]]:  # ids of the questions, right answers, ranked answers
+    "LAReQA: the sentences of the pool that are nearest to each question."
+    questions = data.filter(lambda side: side == 'question', input_columns='side')
+    found = neighbours(embed_texts(list(questions['text'])), pool.vectors, MAP_DEPTH)[1]
+    return list(questions['id']), [pool.right[id] for id in questions['id']], pool.ids[found].tolist()
+
+# %% ../../nbs/models/11_evaluation.ipynb #xr40002
+def pooled_language(source, task: Task,
+                    embed_texts: Callable[[list[str]], np.ndarray],
+                    how: list,  # else decides the scores
+                    examples: int | None,  # questions in each language; None: all
+                    keep: bool,  # are the scores kept under a name?
+                   ) -> Callable[[str], tuple[list, Callable]]:  # as for `evaluate_languages`
+    "How one language of a pooled task is evaluated; the sentences of all languages are embedded once."
+    tests = {code: load(source, task.name, 'test', code) for code in source.languages(task.name)}
+    digests = [content_digest(t) for t in tests.values()] if keep else []
+    pool = cache(lambda: embed_pool(list(tests.values()), embed_texts))
+    def one(language):
+        def make():
+            ids, golds, found = nearest_answers(sample_queries(tests[language], examples), pool(), embed_texts)
+            return (result_rows(task, language, score_task(task.name, golds, found, language), len(golds)),
+                    example_rows(task, language, ids, golds, found))
+        return [task.name, digests, examples, *how], make
+    return one
+
 # %% ../../nbs/models/11_evaluation.ipynb #x09pr007
 def evaluate_retrieval(source,  # lab, files or hub
-                       task: Task,  # `tatoeba` or a mining task
+                       task: Task,  # a retrieval task
                        model: PreTrainedModel,  # an encoder without a head
                        tokenizer: PreTrainedTokenizerFast,  # the encoder's
                        layer: int,  # 0: the embeddings
@@ -365,7 +409,7 @@ def evaluate_retrieval(source,  # lab, files or hub
                        k: int,  # neighbours of the margin
                        languages: list[str],  # codes
                        folder: Path | None = None,  # cache of the features; None: no cache
-                       examples: int | None = None,  # queries of Tatoeba in each language; None: all
+                       examples: int | None = None,  # queries in each language; None: all
                        prefix: str = '',  # before every sentence
                        precision: str = 'fp32',  # of matrix products
                        keep: Path | None = None,  # folder for the scores of finished languages; None: none
@@ -381,4 +425,7 @@ def evaluate_retrieval(source,  # lab, files or hub
             return result_rows(task, language, scores, len(golds)), example_rows(task, language, ids, golds, found)
         digests = [content_digest(s) for s in sets] if keep else ''
         return [task.name, digests, layer, max_length, k, examples, prefix, precision], make
+    if task.pooled:
+        def embed_texts(texts): return embed(model, tokenizer, texts, layer, max_length, folder=folder, prefix=prefix, precision=precision)
+        one = pooled_language(source, task, embed_texts, [layer, max_length, prefix, precision], examples, bool(keep))
     return evaluate_languages(languages, one, keep, model)

@@ -199,7 +199,7 @@ def evaluated(self: Study,
 # %% ../../nbs/runs/02_params.ipynb #x15c0b02
 def is_mined(target: str) -> bool:
     "Is a target task a collection of sentences to be mined, of which no sample can be drawn?"
-    return find_task(target).kind == 'retrieval' and 'accuracy' not in find_task(target).metrics
+    return find_task(target).mined
 
 @patch
 def tested(self: Study, target: str) -> int | None:  # None: all

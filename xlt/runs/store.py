@@ -7,11 +7,13 @@ __all__ = ['valid_result', 'verified', 'inside', 'belongs', 'set_aside', 'checkp
            'put_aside_outdated', 'publish', 'is_published', 'local_result', 'result', 'pack_file', 'pack_member',
            'in_pack', 'pack_of', 'packed_result', 'predictions', 'graded', 'to_pack', 'write_pack', 'code_changed',
            'mixed_makers', 'runs_to_remake', 'forget', 'languages_note', 'lost_languages', 'note_languages',
-           'check_run_files', 'files_in', 'needed_again', 'in_use', 'remove_unneeded', 'reopen']
+           'check_run_files', 'files_in', 'finished_elsewhere', 'linked', 'take_over', 'needed_again', 'in_use',
+           'remove_unneeded', 'reopen']
 
 # %% ../../nbs/runs/06_store.ipynb #stoimp
-import hashlib, io, json, os, shutil, time
+import glob, hashlib, io, json, os, shutil, time
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 import pandas as pd
@@ -280,6 +282,39 @@ def files_in(run: Run,
     "The files in a folder of a finished run that belong to its result."
     named = (local_result(run) or {}).get('files', {})
     return [root() / p for p in named if (root() / p).parent == run.folder / folder]
+
+# %% ../../nbs/runs/06_store.ipynb #takeov01
+def finished_elsewhere(run: Run) -> Run | None:  # None: no other study has it
+    "The same run in another study of this project, finished, intact and with its checkpoint."
+    own, every = run.folder, root() / 'runs'
+    for folder in every.glob(f'[!_.]*/{glob.escape(own.relative_to(every / run.study).as_posix())}'):
+        other = replace(run, folder=folder)
+        if folder != own and local_result(other) and not checkpoint_removed(other): return other
+    return None
+
+# %% ../../nbs/runs/06_store.ipynb #takeov02
+def linked(source: Path, target: Path) -> None:
+    "Make one file another one: by a hard link where the disk allows it, else as a copy."
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try: os.link(source, target)
+    except OSError: shutil.copy2(source, target)
+
+def take_over(run: Run) -> str | None:  # the other study's name; None: nothing was taken over
+    "Take the result and the files of a run from another study that has finished the same run."
+    if run.phase == 'report' or (run.folder / 'remake').exists() or local_result(run): return None
+    if not (other := finished_elsewhere(run)): return None
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(run.folder / '.lock', is_singleton=True):
+        data, files = local_result(other), {}
+        for path, noted in data['files'].items():
+            there = run.folder / (root() / path).relative_to(other.folder)
+            linked(root() / path, there)
+            files[there.relative_to(root()).as_posix()] = noted
+        for note in ('failed.json', 'checkpoint.removed'): (run.folder / note).unlink(missing_ok=True)
+        data |= {'study': run.study, 'taken_over_from': other.study, 'files': files}
+        write(run.folder / 'result.json', json.dumps(data | {'checksum': checksum(data)}, indent=1, ensure_ascii=False))
+    return other.study
 
 # %% ../../nbs/runs/06_store.ipynb #xac15095
 def needed_again(study: Study) -> list[Run]:  # each before what it starts from

@@ -152,7 +152,7 @@ class OnHub(Strict):
     unlabelled: dict[Place, int] = {}  # rows without a label, which are left out
     translated: dict[str, Place] = {}  # the training set in other languages, row by row
     folder: str = ''  # not on the hub: the setting of the source that names your own copy,
-    missing: str = ''  # and what to say without one
+    missing: str = ''  # and what to say without one, or where none will do
     note: str = ''  # what reports say of what is trained on this
 
 # %% ../../nbs/tasks/00_card.ipynb #k0000032
