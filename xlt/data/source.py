@@ -18,6 +18,7 @@ class DataSource(Strict):
     def is_made_up(self) -> bool: return False  # nobody holds rights in the texts
     @property
     def has_pretraining_text(self) -> bool: return True  # an encoder can be trained on it from scratch
+    def further(self, task: str) -> list[str]: return []  # languages of XTREME-R that it has beside XTREME's
     def card_digest(self, task: str) -> str | None: return None  # of the files of a card of one's own; None: what the source's identity says is all
     @property
     def can_worsen(self) -> bool: return False  # its translations can be given errors at a chosen rate
