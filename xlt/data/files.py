@@ -274,6 +274,7 @@ class Files(DataSource):
     def available(self, task: str) -> str | None: return available(self.root, find_task(task))
     def unread(self) -> list[str]: return unread(self.root)
     def languages(self, task: str) -> list[str]: return held(self.root, find_task(task))
+    def further(self, task: str) -> list[str]: return [c for c in find_task(task).further if evaluation_files(self.root, task, c)]
     def load(self, task: str, split: str, language: str = 'en'): return load(self, find_task(task), split, language)
     def dev_languages(self, task: str) -> list[str]: return ['en']  # the others' development files may have to serve as tests
     def translations(self, task: str) -> list[str]: return translations(self.root, task)

@@ -20,6 +20,11 @@ class DataSource(Strict):
     def has_pretraining_text(self) -> bool: return True  # an encoder can be trained on it from scratch
     @property
     def can_worsen(self) -> bool: return False  # errors can be added to its translations at a chosen rate
+    def further(self,
+                task: str,  # any
+               ) -> list[str]:  # codes
+        "The languages of XTREME-R that the source has in addition to XTREME's."
+        return []
     def card_digest(self,
                     task: str,  # any
                    ) -> str | None:  # None: the identity of the source covers the task

@@ -25,7 +25,9 @@ def half_bars(row, name: str) -> list:  # as `errorbar` takes them; zero where t
 
 def front_steps(table: pd.DataFrame, by: str) -> tuple[list, list]:  # x and y, from upper left to lower right
     "The line that joins the variants and the plain form that nothing beats in both."
-    points = sorted([(0., 0.)] * (not ((table.low >= 0) & (table[by] >= 0)).any()) + list(zip(table.low, table[by]))) if len(table) else []
+    if not len(table): return [], []
+    beaten = ((table.low >= 0) & (table[by] >= 0)).any()  # the plain form, at (0, 0)
+    points = sorted([*([] if beaten else [(0., 0.)]), *zip(table.low, table[by])])
     best = [p for p in points if not any(q != p and q[0] >= p[0] and q[1] >= p[1] for q in points)]
     return [x for x, _ in best], [y for _, y in best]
 
@@ -35,11 +37,13 @@ def draw_forms(ax, table: pd.DataFrame, by: str) -> None:  # `by`: `pivot` or `h
     pooled, single = table[table.task == 'all'], table[table.task != 'all']
     ax.axhline(0, color=INK, lw=.6, ls=':'), ax.axvline(0, color=INK, lw=.6, ls=':')
     ax.step(*front_steps(pooled, by), where='pre', color=GREY, lw=5, alpha=.35, solid_capstyle='butt', zorder=1)
+    def look(r): return FORM_MARKS.get(r.suffix, '*'), FORM_COLOURS.get(r.suffix, INK)
     for _, r in single.iterrows():
-        ax.scatter(r.low, r[by], s=14, alpha=.45, marker=FORM_MARKS.get(r.suffix, '*'), color=FORM_COLOURS.get(r.suffix, INK), zorder=2)
+        mark, colour = look(r)
+        ax.scatter(r.low, r[by], s=14, alpha=.45, marker=mark, color=colour, zorder=2)
     for _, r in pooled.iterrows():
-        ax.errorbar(r.low, r[by], xerr=half_bars(r, 'low'), yerr=half_bars(r, by), fmt=FORM_MARKS.get(r.suffix, '*'), ms=7, lw=1,
-                    color=FORM_COLOURS.get(r.suffix, INK), zorder=3)
+        mark, colour = look(r)
+        ax.errorbar(r.low, r[by], xerr=half_bars(r, 'low'), yerr=half_bars(r, by), fmt=mark, ms=7, lw=1, color=colour, zorder=3)
     ax.scatter(0, 0, marker='+', s=60, color=INK, zorder=3)
 
 def along_bars(table: pd.DataFrame, by: str) -> tuple:  # x and y
@@ -60,17 +64,22 @@ def protection_figure(table: pd.DataFrame,  # from `xlt.stats.protection.protect
     what = {'pivot': pivot, 'high': 'high-resource languages'}
     for ax, (by, name) in zip(axes, what.items()):
         draw_forms(ax, table, by)
-        ax.set(xlabel=f'low-resource languages (mean over {pooled.low_n.max()}), variant minus plain (points)\n← worse off than after plain training · better off →',
+        ax.set(xlabel=f'low-resource languages (mean over {pooled.low_n.max()}), variant minus plain (points)\n'
+                      '← worse off than after plain training · better off →',
                ylabel='variant minus plain (points)\n← pays · gains →',
-               title=f'{name[:1].upper()}{name[1:]}: mean over {pooled[f"{by}_n"].max()} {"pairs of tasks" if by == "pivot" else "languages"}, {seeds}')
-    axes[0].plot([], [], 'o', ms=3.5, color=GREY, label='one intermediate task'), axes[0].errorbar([], [], [], [], fmt='o', color=GREY, label='all, with 95 % intervals')
+               title=f'{name[:1].upper()}{name[1:]}: mean over {pooled[f"{by}_n"].max()} '
+                     f'{"pairs of tasks" if by == "pivot" else "languages"}, {seeds}')
+    axes[0].plot([], [], 'o', ms=3.5, color=GREY, label='one intermediate task')
+    axes[0].errorbar([], [], [], [], fmt='o', color=GREY, label='all, with 95 % intervals')
     axes[0].plot([], [], color=GREY, lw=5, alpha=.35, label='what no other beats in both')
     fig.legend(*axes[0].get_legend_handles_labels(), loc='outside lower left', ncols=3)
     fig.draw_without_rendering()
     for ax, by in zip(axes, what):
-        label_points(ax, [*pooled.low, 0.], [*pooled[by], 0.], [*pooled.suffix, 'plain'], along_bars(pooled.astype({f'{n}_{e}': float for n in ('low', by) for e in ('low', 'high')}), by))
+        drawn = pooled.astype({f'{n}_{e}': float for n in ('low', by) for e in ('low', 'high')})
+        label_points(ax, [*pooled.low, 0.], [*pooled[by], 0.], [*pooled.suffix, 'plain'], along_bars(drawn, by))
     free = pooled[non_dominated(pooled)].suffix
-    fig.alt = (f'Two scatter plots of {len(pooled)} variants against their plain forms. Across: what the low-resource languages gain; up: what {pivot} '
-               f'and the high-resource languages gain. ' + '; '.join(f'{r.suffix} {number(r.low)}, {number(r["pivot"])} and {number(r.high)} points' for _, r in pooled.iterrows())
+    each = [f'{r.suffix} {number(r.low)}, {number(r["pivot"])} and {number(r.high)} points' for _, r in pooled.iterrows()]
+    fig.alt = (f'Two scatter plots of {len(pooled)} variants against their plain forms. Across: what the low-resource languages '
+               f'gain; up: what {pivot} and the high-resource languages gain. {"; ".join(each)}'
                + (f'. Not beaten by the plain form or another: {", ".join(free)}.' if len(free) else '. None beats the plain form.'))
     return fig

@@ -76,7 +76,9 @@ def line_at(text: str,  # YAML that can be read
     node, line = Loader(text).get_single_node(), None
     for step in key.split('.'):
         if isinstance(node, yaml.MappingNode): found = next(((k, v) for k, v in node.value if k.value == step), None)
-        else: found = (node.value[int(step)],) * 2 if isinstance(node, yaml.SequenceNode) and step.isdigit() and int(step) < len(node.value) else None
+        elif isinstance(node, yaml.SequenceNode) and step.isdigit() and int(step) < len(node.value):
+            found = (node.value[int(step)],) * 2
+        else: found = None
         if not found: break
         line, node = found[0].start_mark.line + 1, found[1]
     return line

@@ -147,7 +147,8 @@ def restarts(study: Study) -> pd.DataFrame:  # two rows for each run that was tr
 ONE_SIDED = 1.645  # standard errors: one guess in twenty is better
 
 def learnt(study: Study) -> pd.DataFrame:  # a row for each trained run that is done
-    "The English development score of every trained model (%), that of always giving the same answer, and whether it is above what guessing reaches."
+    "The English development score of every trained model (%), what guessing reaches, and whether the model is above it."
+    columns = ['run', 'phase', 'task', 'intermediate', 'dev score, %', 'chance, %', 'guessing, %', 'learnt']
     rows = []
     for run in runs(study):
         done = result(run) if run.phase in ('intermediate', 'pair') else None
@@ -156,9 +157,9 @@ def learnt(study: Study) -> pd.DataFrame:  # a row for each trained run that is 
         recipe = study.recipe(run.phase if run.phase == 'intermediate' else 'target', run.target or run.intermediate)
         p, n = history['chance'] / 100, (recipe and recipe.dev_examples) or 500
         bar = 100 * (p + ONE_SIDED * (p * (1 - p) / n) ** .5)
-        rows.append({'run': run.name, 'phase': run.phase, 'task': run.target or run.intermediate, 'intermediate': run.intermediate,
-                     'dev score, %': history['best'], 'chance, %': history['chance'], 'guessing, %': bar, 'learnt': history['best'] > bar})
-    return pd.DataFrame(rows, columns=['run', 'phase', 'task', 'intermediate', 'dev score, %', 'chance, %', 'guessing, %', 'learnt'])
+        rows.append([run.name, run.phase, run.target or run.intermediate, run.intermediate,
+                     history['best'], history['chance'], bar, history['best'] > bar])
+    return pd.DataFrame(rows, columns=columns)
 
 # %% ../../nbs/runs/08_status.ipynb #learnt004
 def at_chance_line(table: pd.DataFrame,  # from `learnt`

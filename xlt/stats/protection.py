@@ -28,22 +28,23 @@ def variants_in(scores: pd.DataFrame,  # a checked tidy table
 
 def matched_forms(scores: pd.DataFrame,  # a checked tidy table
                   forms: list[tuple[str, str]],  # from `variants_in`
-                 ) -> pd.DataFrame:  # `intermediate` is `none`, `plain` or `variant`, and `target` names the task as well
-    "The scores that the baseline, a plain form and its variant all have."
+                 ) -> pd.DataFrame:  # a tidy table: `intermediate` is `none`, `plain` or `variant`
+    "The scores that the baseline, a plain form and its variant all have; `target` names the intermediate task too."
     parts = []
     for variant, plain in forms:
         three = scores[scores.intermediate.isin(['none', plain, variant])]
         whole = three.groupby(['target', 'language', 'seed']).intermediate.transform('nunique') == 3
         names = {plain: 'plain', variant: 'variant'}
-        parts.append(three[whole].assign(intermediate=three.intermediate.replace(names), target=plain + ': ' + three.target))
+        parts.append(three[whole].assign(intermediate=three.intermediate.replace(names),
+                                         target=plain + ': ' + three.target))
     return pd.concat(parts)
 
 # %% ../../nbs/stats/12_protection.ipynb #s12c0003
 def gains_by_language(rows: pd.DataFrame,  # from `matched_forms`
                       form: str, against: str,  # two of `none`, `plain` and `variant`
                       pivot: str,  # the training language
-                     ) -> pd.Series:  # points, indexed by language code; languages that no chain of cells connects are left out
-    "What each language gains from one form over another, on average over cells."
+                     ) -> pd.Series:  # points, indexed by language code
+    "What each language gains from one form over another, on average over cells (those that are connected)."
     two = rows[rows.intermediate.isin([form, against])].replace({'intermediate': {against: 'none'}})
     lost = connected(degradations(two, pivot))[0]
     effects = language_effects(lost)
@@ -68,8 +69,8 @@ GAINERS = ('pivot', 'high', 'low')  # the training language, and the groups
 def gains_of_forms(rows: pd.DataFrame,  # from `matched_forms`
                    measure: pd.Series,  # resource, indexed by language code
                    how: str, pivot: str,  # as in `protection_table`
-                  ) -> dict:  # `pivot`, `high`, `low`: variant less plain form; `…_plain`: plain form less baseline; each as of `spread_of`
-    "What a variant and its plain form gain, in English and in the two groups."
+                  ) -> dict:  # `pivot`, `high`, `low`, and each with `_plain`: as of `spread_of`
+    "What a variant gains over its plain form, and (`_plain`) that over the baseline: in the pivot and in both groups."
     rows = comparable_scores(rows, measure, pivot)[0]
     both = {'': ('variant', 'plain'), '_plain': ('plain', 'none')}
     found = {end: gains_by_language(rows, *forms, pivot) for end, forms in both.items()}
@@ -82,8 +83,8 @@ def protection_table(scores: pd.DataFrame,  # a checked tidy table
                      measure: pd.Series,  # resource, indexed by language code
                      how: str = 'tertiles',  # one of `xlt.languages.measures.GROUPINGS`
                      pivot: str = 'en',  # the training language
-                    ) -> pd.DataFrame:  # by `suffix` and `task`, `all` first; `pivot`, `pivot_low`, `pivot_high`, `pivot_n`, the same for `high` and `low`, and for each with `_plain`
-    "Every variant against the plain form of the same task; no rows where there are no variants."
+                    ) -> pd.DataFrame:  # a row per `suffix` and `task` (`all` first); columns as `pivot`, `pivot_low`, …, `pivot_n`
+    "Every variant against the plain form of the same task (`gains_of_forms`); no rows where there are no variants."
     forms, rows = variants_in(scores), []
     for suffix in dict.fromkeys(suffix_of(v) for v, _ in forms):
         mine = [(v, p) for v, p in forms if suffix_of(v) == suffix]
@@ -91,8 +92,10 @@ def protection_table(scores: pd.DataFrame,  # a checked tidy table
         for task, some in each:
             if (matched := matched_forms(scores, some)).empty: continue
             found = gains_of_forms(matched, measure, how, pivot)
-            flat = {k if part == 'mean' else f'{k}_{part}': value for k, v in found.items() for part, value in v.items()}
-            rows.append(dict(suffix=suffix, task=task, tasks=', '.join(p for _, p in some), seeds=matched.seed.nunique(), **flat))
+            flat = {k if part == 'mean' else f'{k}_{part}': value
+                    for k, v in found.items() for part, value in v.items()}
+            rows.append(dict(suffix=suffix, task=task, tasks=', '.join(p for _, p in some),
+                             seeds=matched.seed.nunique(), **flat))
     return pd.DataFrame(rows)
 
 # %% ../../nbs/stats/12_protection.ipynb #s12c0007
@@ -110,7 +113,7 @@ def interval_of(row, name: str) -> str:
 def non_dominated(table: pd.DataFrame,  # rows of `protection_table`
                   by: str = 'pivot',  # what is kept: `pivot` or `high`
                  ) -> pd.Series:  # boolean, by the index of the table
-    "Which variants no other one, and not the plain form, beats in both what is kept and what is avoided (by the estimates)."
+    "Which variants are beaten by no other, nor by the plain form, in both what is kept and what is avoided."
     points = [(0., 0.), *zip(table.low, table[by])]
     beaten = lambda x, y: any(a >= x and b >= y and (a > x or b > y) for a, b in points)
     return pd.Series([not beaten(x, y) for x, y in zip(table.low, table[by])], table.index)
@@ -130,10 +133,11 @@ def variant_sentence(row,  # a row of `protection_table`
     said = {1: 'leaves the low-resource languages better off', -1: 'leaves the low-resource languages worse off',
             0: 'is undecided for the low-resource languages'}[low]
     cost = {1: f'{pivot} gains', -1: f'{pivot} pays', 0: f'for {pivot} it is undecided'}[home]
-    return f'{row["suffix"]} {said} ({interval_of(row, "low")} points against the plain form); {cost} ({interval_of(row, "pivot")}).'
+    return (f'{row["suffix"]} {said} ({interval_of(row, "low")} points against the plain form); '
+            f'{cost} ({interval_of(row, "pivot")}).')
 
 def price_of(row,  # a row of `protection_table`
-            ) -> str:  # `some`: the training language loses; `none`: it loses less than the margin; `unknown`: neither is shown
+            ) -> str:  # `some`; `none`: less than the margin; `unknown`: neither is shown
     "What a variant costs the training language, as far as its interval says."
     if sign_of(row, 'pivot') < 0: return 'some'
     return 'none' if row['pivot_low'] > -MARGIN else 'unknown'
@@ -145,13 +149,16 @@ def advice(table: pd.DataFrame,  # from `protection_table`
     rows = [r for _, r in table[table.task == 'all'].sort_values('low', ascending=False).iterrows()]
     helps = [r for r in rows if sign_of(r, 'low') > 0]
     priced = {r['suffix']: price_of(r) for r in helps}
-    free, paid, unsure = ([suffix for suffix, price in priced.items() if price == kind] for kind in ('none', 'some', 'unknown'))
+    free, paid, unsure = ([s for s, price in priced.items() if price == kind] for kind in ('none', 'some', 'unknown'))
     harms = [r['suffix'] for r in rows if sign_of(r, 'low') < 0]
-    told = [f'Take {" or ".join(free)}: the low-resource languages are clearly better off, and {pivot} loses less than {MARGIN:g} point.'] if free else []
-    told += [f'{" and ".join(unsure)} protect{"s" * (len(unsure) == 1)} the low-resource languages; whether {pivot} pays for it is undecided.'] if unsure else []
-    told += [f'{" and ".join(paid)} protect{"s" * (len(paid) == 1)} the low-resource languages at a price in {pivot}.'] if paid else []
-    told += [f'Avoid {" and ".join(harms)}: the low-resource languages are clearly worse off.'] if harms else []
-    if not helps: told += ['No variant is shown to protect the low-resource languages: that is undecided here, not refuted.']
+    def protect(names): return f'{" and ".join(names)} protect{"s" * (len(names) == 1)} the low-resource languages'
+    told = []
+    if free: told.append(f'Take {" or ".join(free)}: the low-resource languages are clearly better off, and {pivot} loses '
+                         f'less than {MARGIN:g} point.')
+    if unsure: told.append(f'{protect(unsure)}; whether {pivot} pays for it is undecided.')
+    if paid: told.append(f'{protect(paid)} at a price in {pivot}.')
+    if harms: told.append(f'Avoid {" and ".join(harms)}: the low-resource languages are clearly worse off.')
+    if not helps: told.append('No variant is shown to protect the low-resource languages: that is undecided here, not refuted.')
     tasks = list(dict.fromkeys(t for r in rows for t in r['tasks'].split(', ')))
     if len(tasks) == 1: told += [f'All this rests on one intermediate task, {tasks[0]}.']
     return ' '.join([need_sentence(rows[0]), *told, *(variant_sentence(r, pivot) for r in rows)])
