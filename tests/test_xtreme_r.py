@@ -29,6 +29,7 @@ from xlt.models.features import features, train_tokenizer
 from xlt.models.heads import load_encoder, new_model, save_encoder, with_head
 from xlt.languages.measures import language_table
 from xlt.models.metrics import average_precision, correct, score_task, score_submission
+from xlt.paper import selection
 from xlt.paper.xtreme_r import benchmark_averages, benchmark_groups
 from xlt.runs.graph import runs
 from xlt.runs.params import Study
@@ -172,7 +173,7 @@ def test_what_decides_an_added_task_is_in_its_fingerprint_and_in_no_other(root):
     assert specs['xcopa']['languages'] == list(TASKS['xcopa'].languages)
 
 
-def test_copas_own_training_set_by_the_card_of_the_lesson(root):
+def test_copas_own_training_set_by_the_card_of_the_lesson(root, monkeypatch):
     lesson = json.loads((REPO / 'nbs/tasks/29_xcopa.ipynb').read_text(encoding='utf-8'))
     text, = [m[1] for c in lesson['cells'] for m in [re.search(r'```yaml\n(.*?)```', ''.join(c['source']), re.S)] if m]
     put(root / 'mine.yaml', text)
@@ -184,6 +185,9 @@ def test_copas_own_training_set_by_the_card_of_the_lesson(root):
         read = Study.read(study(root, dict(kind='files', folder=str(root / 'data')), cards=['mine.yaml'], targets=['xcopa_copa', 'xcopa']))
         data = [{c: list(load(read.source, t, 'test', 'qu')[c]) for c in ('context', 'question', 'choices', 'label')} for t in read.targets]
         assert data[0] == data[1], 'the same test'
+        monkeypatch.setattr(selection, 'result', lambda run: {'history': {'best': 62.5}})
+        found = selection.dev_scores(read)
+        assert set(zip(found.target, found.metric)) == {('xcopa_copa', 'accuracy'), ('xcopa', 'accuracy')} and set(found.score) == {62.5}, 'in the report of targets beyond the nine, too'
         trained = [r for split in ('train', 'dev') for r in load(read.source, 'xcopa_copa', split, 'en')]
         assert len(trained) == 6 and all(len(r['choices']) == 2 and '[en]' in r['context'] for r in trained)
     finally: TASKS.clear(); TASKS.update(before)
