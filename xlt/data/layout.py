@@ -58,8 +58,8 @@ def read_text_lines(path: Path,  # of the file
 READERS = {read.__name__: read for read in (
     read_anli, read_bucc, read_ccg, read_conllu, read_copa, read_cosmosqa, read_csqa, read_genre, read_gold,
     read_hellaswag, read_hellaswag_json, read_mnli_csv, read_nli, read_pair_table, read_pairs, read_plain,
-    read_qqp_csv, read_qqp_lines, read_sentences, read_snli, read_squad, read_stripped_lines, read_tagged, read_tatoeba, read_translated,
-    read_unlabelled, read_xquad_r)}
+    read_qqp_csv, read_qqp_lines, read_sentences, read_snli, read_squad, read_stripped_lines, read_tagged,
+    read_tatoeba, read_translated, read_unlabelled, read_xquad_r)}
 
 def read_form(form,  # a `FileForm` of a card
               path: Path,  # of the file
