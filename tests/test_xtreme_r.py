@@ -1,4 +1,5 @@
 "XTREME-R: the tasks that it adds, its further languages, and its averages."
+import csv
 import json
 import re
 import tarfile
@@ -6,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -25,7 +27,10 @@ from xlt.data.readers import read_copa
 from xlt.models.evaluation import AnswerPool, evaluate, evaluate_retrieval, nearest_answers
 from xlt.models.features import features, train_tokenizer
 from xlt.models.heads import load_encoder, new_model, save_encoder, with_head
-from xlt.models.metrics import average_precision, correct, score_task
+from xlt.languages.measures import language_table
+from xlt.models.metrics import average_precision, correct, score_task, score_submission
+from xlt.paper import selection
+from xlt.paper.xtreme_r import benchmark_averages, benchmark_groups
 from xlt.runs.graph import runs
 from xlt.runs.params import Study
 from xlt.tasks.card import Recipe
@@ -168,7 +173,7 @@ def test_what_decides_an_added_task_is_in_its_fingerprint_and_in_no_other(root):
     assert specs['xcopa']['languages'] == list(TASKS['xcopa'].languages)
 
 
-def test_copas_own_training_set_by_the_card_of_the_lesson(root):
+def test_copas_own_training_set_by_the_card_of_the_lesson(root, monkeypatch):
     lesson = json.loads((REPO / 'nbs/tasks/29_xcopa.ipynb').read_text(encoding='utf-8'))
     text, = [m[1] for c in lesson['cells'] for m in [re.search(r'```yaml\n(.*?)```', ''.join(c['source']), re.S)] if m]
     put(root / 'mine.yaml', text)
@@ -180,6 +185,9 @@ def test_copas_own_training_set_by_the_card_of_the_lesson(root):
         read = Study.read(study(root, dict(kind='files', folder=str(root / 'data')), cards=['mine.yaml'], targets=['xcopa_copa', 'xcopa']))
         data = [{c: list(load(read.source, t, 'test', 'qu')[c]) for c in ('context', 'question', 'choices', 'label')} for t in read.targets]
         assert data[0] == data[1], 'the same test'
+        monkeypatch.setattr(selection, 'result', lambda run: {'history': {'best': 62.5}})
+        found = selection.dev_scores(read)
+        assert set(zip(found.target, found.metric)) == {('xcopa_copa', 'accuracy'), ('xcopa', 'accuracy')} and set(found.score) == {62.5}, 'in the report of targets beyond the nine, too'
         trained = [r for split in ('train', 'dev') for r in load(read.source, 'xcopa_copa', split, 'en')]
         assert len(trained) == 6 and all(len(r['choices']) == 2 and '[en]' in r['context'] for r in trained)
     finally: TASKS.clear(); TASKS.update(before)
@@ -361,3 +369,82 @@ def test_lareqa_is_sampled_planned_and_guarded(root):
     assert read.tested('lareqa') == 2 == spec['test_examples'] and spec['cards']['lareqa']['pooled'] is True and any('not comparable' in n for n in read.source.notes('lareqa'))
     seen = {'squad train': dataset([dict(id='1', title='', context=' '.join(f'[de] {s}' for s in SAID[2:]), question='Who?', answers=dict(text=[], answer_start=[]))], 'span')}
     with pytest.raises(XltError, match="2 of the 7 test items .* of lareqa in 'de'"): check_leakage(load_test_sets(read.source, {'lareqa': ['de']}), seen)
+
+
+# ---- further languages
+
+FURTHER = [(t.name, code) for t in TARGET.values() for code in t.further]
+
+
+def test_xtreme_rs_fifty_languages():
+    "Its paper counts 50 languages, 38 for parts of speech, 48 for entities, 41 for Tatoeba; every one is known, with its resource measures."
+    tested = {c for t in (TARGET | XTREME_R).values() if 'XTREME-R' in t.benchmarks for c in (*t.languages, *t.further)}
+    assert len(tested) == 50 and tested <= set(language_table(every=True).index)
+    assert {t: len(TASKS[t].languages) + len(TASKS[t].further) for t in ('udpos', 'panx', 'tatoeba')} == dict(udpos=38, panx=48, tatoeba=41)
+    assert not any(set(t.languages) & set(t.further) for t in TASKS.values())
+
+
+@pytest.mark.parametrize('task, language', FURTHER)
+def test_the_real_files_of_a_further_language(unpacked, sample, monkeypatch, task, language):
+    monkeypatch.delenv('XLT_FILES', raising=False)
+    home = sample if language == 'wo' else unpacked
+    source = Files(folder=str(home))
+    if not evaluation_files(home, task, language): pytest.skip(f'no {task} in {language}')
+    assert language in source.further(task) and language not in source.languages(task)
+    file, = evaluation_files(home, task, language)
+    with open(sample / 'MANIFEST.tsv', newline='') as f: counts = {r['path'].rpartition('!')[2]: r['count'] for r in csv.DictReader(f, delimiter='\t')}
+    data = load(source, task, 'test', language)
+    assert len(data) == int(counts[file.relative_to(home).as_posix()]) * (2 if task == 'tatoeba' else 1) == len(set(data['id'])) >= 100
+
+
+def tagged(folder: Path, task: str, codes: str, tag: str = 'NOUN') -> None:
+    for code in codes.split(): put(folder / f'{task}/dev-{code}.tsv', ''.join(f'word{i}{code}\t{tag}\n\n' for i in range(3)))
+    put(folder / f'{task}/train-en.tsv', ''.join(f'english{i}\t{tag}\n\n' for i in range(20)))
+
+
+def test_a_further_language_is_tested_where_it_is_named(root):
+    tagged(root / 'data', 'udpos', 'en de fi tr lt wo')
+    for code, three in (('de', 'deu'), ('fi', 'fin'), ('lt', 'lit')):
+        for side in (three, 'eng'): put(root / f'data/tatoeba/v1/tatoeba.{three}-eng.{side}', ''.join(f'Sentence {i} {side}.\n' for i in range(3)))
+    csqa(root / 'data')
+    asked = dict(targets=['udpos', 'tatoeba'], retrieval=dict(layer=1))
+    source = dict(kind='files', folder=str(root / 'data'))
+    usual, named = (Study.read(study(root, source, **asked, **more)) for more in ({}, dict(languages=['en', 'de', 'fi', 'lit', 'wol_Latn'])))
+    assert [usual.evaluated(t) for t in usual.targets] == [['de', 'en', 'fi', 'tr'], ['de', 'fi']]
+    assert [named.evaluated(t) for t in named.targets] == [['de', 'en', 'fi', 'lt', 'wo'], ['de', 'fi', 'lt']]
+    assert {r.target: r.spec['languages'] for r in runs(named) if r.phase == 'pair'} == {t: named.evaluated(t) for t in named.targets}
+    with pytest.raises(XltError, match="languages: 'pl' is unknown"): Study.read(study(root, source, **asked, languages=['en', 'de', 'fi', 'pl']))
+    hub = dict(encoder=dict(kind='pretrained', name='FacebookAI/xlm-roberta-base', revision='e73636d4f797dec63c3081bb6ed5c7b0bb3f2089'))
+    with pytest.raises(XltError, match="languages: 'lt' is unknown"): Study.read(study(root, dict(kind='hub'), targets=['udpos'], languages=['en', 'de', 'fi', 'lt'], **hub))
+
+
+# ---- averages
+
+def test_the_averages_of_xtreme_are_its_evaluators(repo):
+    "On XTREME's mock submission, whose scores by language make a tidy table."
+    mock = repo.parent / 'shared' / 'xtreme-mock'
+    if not mock.is_dir(): pytest.skip(f'no {mock}')
+    found = score_submission(mock / 'predictions', mock / 'labels')
+    rows = [dict(intermediate='none', target=t, language=c, metric=m, score=s) for t, by in found['detailed'].items() for m, of in by.items() if isinstance(of, dict) for c, s in of.items()]
+    table = pd.DataFrame(rows)
+    first = table.target.map(lambda t: TASKS[t].metrics[0]) == table.metric
+    means = benchmark_averages(table[first], table[~first], 'XTREME').loc['none']
+    official = {g.replace('all_task', 'all'): score for g, score in found['overall'].items()}
+    assert len(official) == 5 and means.to_dict() == pytest.approx(official)
+
+
+def test_the_averages_of_xtreme_r():
+    groups = benchmark_groups()
+    assert groups == {'classification': ('xnli', 'xcopa'), 'tagging': ('udpos', 'panx'), 'qa': ('xquad', 'mlqa', 'tydiqa'), 'retrieval': ('tatoeba', 'lareqa', 'mewslix')}
+    rng = np.random.default_rng(0)
+    scores, others, by_task = [], [], {}
+    for t in (t for of in groups.values() for t in of):
+        values = rng.uniform(0, 100, (2, 4))
+        for metric, row, table in (('f1', values[0], scores), ('exact_match', values[1], others))[:1 + (t in groups['qa'])]:
+            table += [dict(intermediate='mnli', target=t, language=c, metric=metric, score=s) for c, s in zip('abcd', row)]
+        by_task[t] = values[:1 + (t in groups['qa'])].mean()
+    means = benchmark_averages(pd.DataFrame(scores), pd.DataFrame(others)).loc['mnli']
+    assert means['all'] == pytest.approx(sum(by_task.values()) / 10) and means['qa'] == pytest.approx(sum(by_task[t] for t in groups['qa']) / 3)
+    without = benchmark_averages(pd.DataFrame([r for r in scores if r['target'] != 'mewslix']), pd.DataFrame(others)).loc['mnli']
+    assert np.isnan(without['all']) and np.isnan(without['retrieval']) and without['classification'] == means['classification']
+    with pytest.raises(XltError, match="'XTREME-UP' is unknown; choose from XTREME, XTREME-R"): benchmark_groups('XTREME-UP')

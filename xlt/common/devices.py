@@ -12,7 +12,7 @@ from pathlib import Path
 
 # %% ../../nbs/common/07_devices.ipynb #x0devices
 def visible_gpus() -> list[str]:  # their numbers, as in CUDA_VISIBLE_DEVICES
-    "The GPUs that this process may use: those of XLT_DEVICES or CUDA_VISIBLE_DEVICES, or all that the machine has."
+    "The GPUs that this process may use: those of XLT_DEVICES or CUDA_VISIBLE_DEVICES, or else all."
     for asked in (os.environ.get('XLT_DEVICES'), os.environ.get('CUDA_VISIBLE_DEVICES')):
         if asked is not None: return [d for d in asked.split(',') if d.strip()]
     if shutil.which('nvidia-smi') is None:
@@ -23,7 +23,7 @@ def visible_gpus() -> list[str]:  # their numbers, as in CUDA_VISIBLE_DEVICES
 # %% ../../nbs/common/07_devices.ipynb #x0bf16
 @lru_cache
 def bf16_on_gpu() -> bool:
-    "Do all GPUs of this machine compute in bf16 (compute capability 8.0)? Where it cannot be looked up, yes."
+    "Do all GPUs of this machine support bf16 (compute capability 8.0)? Yes, if unknown."
     if shutil.which('nvidia-smi') is None: return True
     command = ['nvidia-smi', '--query-gpu=compute_cap', '--format=csv,noheader']
     listed = subprocess.run(command, capture_output=True, text=True).stdout
@@ -32,7 +32,7 @@ def bf16_on_gpu() -> bool:
 # %% ../../nbs/common/07_devices.ipynb #x7bf16cpu
 @lru_cache
 def bf16_on_cpu() -> bool:
-    "Does this machine's processor multiply in bf16? Where it cannot be looked up, yes."
+    "Does the CPU multiply in bf16? Yes, if unknown."
     try: flags = Path('/proc/cpuinfo').read_text(encoding='utf-8')
     except OSError: return True
     return re.search(r'\b(avx512_bf16|amx_bf16|bf16)\b', flags) is not None

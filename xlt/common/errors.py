@@ -10,14 +10,18 @@ class XltError(ValueError):
     "Bad input: the message names the file and the key or line, and what is allowed."
 
 # %% ../../nbs/common/00_errors.ipynb #f3b10001
-def brief(value, limit: int = 100) -> str:  # limit: characters
-    "A value as a message quotes it, cut if it is long."
+def brief(value,  # any
+          limit: int = 100,  # characters
+         ) -> str:
+    "A value as messages quote it, shortened if it is long."
     text = repr(value)
     return text if len(text) <= limit else f'{text[:limit - 20]}…{text[-19:]}'
 
 # %% ../../nbs/common/00_errors.ipynb #e0000005
-def did_you_mean(word: str, known) -> str:  # ` (did you mean 'xnli'?)`, or nothing when nothing is near
-    "A hint for a misspelt name."
+def did_you_mean(word: str,  # as it was written
+                 known,  # correct words
+                ) -> str:  # such as ` (did you mean 'xnli'?)`, or empty
+    "A suggestion for a misspelt name."
     from difflib import get_close_matches
     near = get_close_matches(str(word)[:100], list(known), n=1)
     return f' (did you mean {near[0]!r}?)' if near else ''

@@ -13,36 +13,44 @@ from contextlib import suppress
 from pathlib import Path
 
 # %% ../../nbs/common/03_progress.ipynb #p04b0004
-NOW = {}  # what this process is doing: `phase`, and what else was told
+NOW = {}  # what this process is doing: `phase`, and other facts
 WORK = {}  # `training` and `evaluation` → examples, sub-words, seconds
 
 # %% ../../nbs/common/03_progress.ipynb #p04b0006
-def done_and_total(now: dict) -> tuple[float, float] | None:  # done, and of how much; None: not known
-    "How far a phase is: in steps, or in languages."
+def done_and_total(now: dict,  # facts
+                  ) -> tuple[float, float] | None:  # done, total; None: unknown
+    "How far a phase is, in steps or languages."
     if now.get('steps'): return now['step'], now['steps']
     if now.get('languages'): return now['number'] + now.get('within', 0.), now['languages']
     return None
 
 # %% ../../nbs/common/03_progress.ipynb #p04b0007
-def report_progress(**facts) -> None:  # `phase`, `step`, `steps`, `loss`, `language`, `number` (from 0), `languages`, `within` (0 to 1)
-    "Say what this process is doing; a new phase begins with nothing known."
+def report_progress(**facts,  # replace earlier ones of the same name
+                   ) -> None:
+    """Report what this process is doing; a new phase starts without facts.
+
+    Facts are `phase`, `step`, `steps`, `loss`, `language`, `number` (from 0), `languages` and `within` (0 to 1)."""
     if facts.get('phase', NOW.get('phase')) != NOW.get('phase'): NOW.clear()
     NOW.update(facts)
     far = done_and_total(NOW)
     if far and ('since' not in NOW or far[0] < NOW['since'][1]): NOW['since'] = time.time(), far[0]
 
 # %% ../../nbs/common/03_progress.ipynb #p04b0008
-def progress_report(now: dict, at: float,  # seconds since 1970
-        ) -> dict:  # with `time`, `rate` (steps or languages per second) and `left` (seconds); None: not known yet
-    "What was told, and what follows from it."
+def progress_report(now: dict,  # facts
+                    at: float,  # seconds since 1970
+                   ) -> dict:  # with `time`, `rate` (steps or languages per second) and `left` (seconds), None: unknown
+    "The reported facts, with speed and time left."
     far, (began, first) = done_and_total(now) or (0., 0.), now.get('since', (at, 0.))
     rate = (far[0] - first) / (at - began) if at > began else 0.
     loss = {'loss': now['loss'] if math.isfinite(now['loss']) else None} if now.get('loss') is not None else {}
-    return {k: v for k, v in now.items() if k != 'since'} | loss | {'time': at, 'rate': rate or None, 'left': (far[1] - far[0]) / rate if rate else None}
+    speed = {'time': at, 'rate': rate or None, 'left': (far[1] - far[0]) / rate if rate else None}
+    return {k: v for k, v in now.items() if k != 'since'} | loss | speed
 
 # %% ../../nbs/common/03_progress.ipynb #p04b0010
-def write_without_sync(path: Path, text: str) -> None:
-    "Write a file all at once, without waiting for the disk: after a power cut it may be gone or empty."
+def write_without_sync(path: Path,  # of the file
+                       text: str,  # its contents
+                      ) -> None:
+    "Write a file in one step but without waiting for the disk; after a power cut it may be missing or empty."
     draft = path.with_name(f'.{path.name}.{socket.gethostname()}.{os.getpid()}')
     try:
         draft.write_text(text, encoding='utf-8')
@@ -50,11 +58,14 @@ def write_without_sync(path: Path, text: str) -> None:
     finally: draft.unlink(missing_ok=True)
 
 # %% ../../nbs/common/03_progress.ipynb #p04b0011
-PROGRESS_EVERY = 3.  # seconds between two looks at a run
+PROGRESS_EVERY = 3.  # seconds between reports
 
-def write_progress_file(path: Path, every: float = PROGRESS_EVERY) -> Callable[[], None]:  # to be called in the end: stops, and removes the file
-    "Begin a run with nothing told, and write what is told into a file every few seconds."
-    NOW.clear(); WORK.clear()
+def write_progress_file(path: Path,  # of the file
+                        every: float = PROGRESS_EVERY,  # seconds
+                       ) -> Callable[[], None]:  # stops reporting and removes the file
+    "Start a run without facts, and write its progress to a file every few seconds."
+    NOW.clear()
+    WORK.clear()
     ended = threading.Event()
     def look():
         with suppress(Exception): write_without_sync(path, json.dumps(progress_report(dict(NOW), time.time())))
@@ -62,14 +73,20 @@ def write_progress_file(path: Path, every: float = PROGRESS_EVERY) -> Callable[[
         while not ended.wait(every): look()
     thread = threading.Thread(target=watch, daemon=True)
     def end():
-        ended.set(); thread.join(10)
+        ended.set()
+        thread.join(10)
         with suppress(OSError): path.unlink(missing_ok=True)
-    report_progress(phase='starting'); look(); thread.start()
+    report_progress(phase='starting')
+    look()
+    thread.start()
     return end
 
 # %% ../../nbs/common/03_progress.ipynb #p04b0015
 def count_work(what: str,  # `training` or `evaluation`
-               examples: int, subwords: int, seconds: float) -> None:
+               examples: int,  # sequences that the model read
+               subwords: int,  # in these examples
+               seconds: float,  # that it took
+              ) -> None:
     "Add to the work that this process has done."
     for key, value in (('examples', examples), ('subwords', subwords), ('seconds', seconds)):
         WORK.setdefault(what, dict.fromkeys(('examples', 'subwords', 'seconds'), 0))[key] += value

@@ -18,34 +18,37 @@ from ..tasks.cards import UPOS
 from .readers import columns, full, known, origin, own_label, own_table, read_squad
 
 # %% ../../nbs/data/06_corpora.ipynb #c052
-def tagged(lines: list[list[str]],  # each split at its separator
-           tags: frozenset[str],  # allowed
-           path: Path, first: int,  # where the sentence begins
+def tagged(lines: list[list[str]],  # tokens and tags, split at the separator
+           tags: frozenset[str],  # that are allowed
+           path: Path,  # of the file
+           first: int,  # line on which the sentence begins
           ) -> dict:
-    "One sentence, checked."
+    "A tagged sentence, checked."
     for n, fields in enumerate(lines, first):
         if len(fields) != 2 or not fields[0].strip(): raise XltError(f'{path}:{n}: not a token and a tag, but {fields}')
         if fields[1] not in tags: known(fields[1], sorted(tags), f'{path}:{n}')
     return dict(id=origin(path, first), tokens=[f[0] for f in lines], tags=[f[1] for f in lines])
 
 # %% ../../nbs/data/06_corpora.ipynb #c053
-def without_prefix(lines: list[list[str]],  # of a file, each split at its separator
+def without_prefix(lines: list[list[str]],  # of a file, split at the separator
                    prefix: str,  # such as `de:`
-                   path: Path) -> list[list[str]]:
-    "The same lines without the language before each token, if it stands before every one."
+                   path: Path,  # of the file
+                  ) -> list[list[str]]:
+    "The lines of a file without the language before each token, if every token has it."
     bare = [n for n, fields in enumerate(lines, 1) if fields[0] and not fields[0].startswith(prefix)]
     tokens = sum(bool(fields[0]) for fields in lines)
-    if 0 < len(bare) < tokens / 2: raise XltError(f'{path}:{bare[0]}: no {prefix!r} before the token, but before most others')
+    if 0 < len(bare) < tokens / 2:
+        raise XltError(f'{path}:{bare[0]}: no {prefix!r} before the token, but before most others')
     if bare or not tokens: return lines
     return [[fields[0].removeprefix(prefix), *fields[1:]] for fields in lines]
 
-def read_tagged(path: Path,
-                tags: tuple[str, ...],  # allowed
-                separator: str = '\t',
+def read_tagged(path: Path,  # of the file
+                tags: tuple[str, ...],  # that are allowed
+                separator: str = '\t',  # of token and tag
                 bom: bool = False,  # may it begin with a byte-order mark?
-                language: str = '',  # whose `xx:` may stand before every token
+                language: str = '',  # whose `xx:` may be before every token
                ) -> list[dict]:
-    "Sentences of `token TAB tag` lines."
+    "Tagged sentences: one token and tag per line."
     lines, allowed, rows, sentence = read_lines(path, bom=bom), frozenset(tags), [], []
     fields = [line.split(separator) for line in (lines if lines and not lines[-1] else [*lines, ''])]
     for n, token in enumerate(without_prefix(fields, f'{language}:', path) if language else fields, 1):
@@ -62,10 +65,10 @@ RANKS = {'es': 'VERB AUX PRON ADP DET', 'it': 'VERB AUX ADV PRON ADP DET INTJ',
          'default': 'VERB NOUN PROPN PRON ADJ NUM ADV INTJ AUX ADP DET PART CCONJ SCONJ X PUNCT'}
 
 # %% ../../nbs/data/06_corpora.ipynb #c057
-def above(word: int,  # number of a word
-          heads: dict[int, set[int]],  # of each word, 0 for the root
+def above(word: int,  # its number
+          heads: dict[int, set[int]],  # of each word; 0: the root
          ) -> set[int]:  # its heads, their heads, and so on
-    "Everything that stands above a word in the tree."
+    "All ancestors of a word in the tree."
     found, todo = set(), set(heads.get(word, ()))
     while todo:
         now = todo.pop()
@@ -74,30 +77,32 @@ def above(word: int,  # number of a word
     return found - {word}
 
 # %% ../../nbs/data/06_corpora.ipynb #c058
-def heads_of(fields: list[str]) -> set[int]:  # the tree's head and those of the enhanced graph
-    "The numbers of a word's heads, from its CoNLL-U columns."
+def heads_of(fields: list[str],  # the CoNLL-U columns of the word
+            ) -> set[int]:  # numbers of words
+    "The heads of a word, in the tree and the enhanced graph."
     enhanced = [] if fields[8] == '_' else [d.split(':')[0] for d in fields[8].split('|')]
     return {int(fields[6]), *(int(h) for h in enhanced if h.isdigit())}
 
 # %% ../../nbs/data/06_corpora.ipynb #c059
-def fused(block: list[list[str]],  # the ten columns of each line of a sentence
-          ranks: list[str],  # order of tags among equals
-         ) -> list[tuple[str, str]]:  # form and tag
-    "A sentence with its multi-word tokens in one piece."
+def fused(block: list[list[str]],  # the CoNLL-U columns of each line
+          ranks: list[str],  # order of tags, for ties
+         ) -> list[tuple[str, str]]:  # form, tag
+    "A sentence in which multi-word tokens are one token."
     words = {int(f[0]): f for f in block if f[0].isdigit()}
     kept, ranges = {n: (f[1], f[3]) for n, f in words.items()}, [f for f in block if '-' in f[0]]
     heads = {n: heads_of(f) for n, f in words.items()} if ranges else {}
     for f in ranges:
         first, last = map(int, f[0].split('-'))
-        rank = lambda n: (len(above(n, heads)), ranks.index(words[n][3]) if words[n][3] in ranks else len(ranks))
+        def rank(n): return len(above(n, heads)), ranks.index(words[n][3]) if words[n][3] in ranks else len(ranks)
         head = min(range(first, last + 1), key=rank)
         for n in range(first, last + 1): del kept[n]
         kept[head] = f[1], words[head][3]
     return [kept[n] for n in sorted(kept)]
 
 # %% ../../nbs/data/06_corpora.ipynb #c061
-def blocks(path: Path) -> list[tuple[int, list[list[str]]]]:  # first line and columns of each sentence
-    "The sentences of a CoNLL-U file, comments left out."
+def blocks(path: Path,  # of the file
+          ) -> list[tuple[int, list[list[str]]]]:  # first line, and columns of each line
+    "The sentences of a CoNLL-U file, without comments."
     found, block = [], []
     for n, line in enumerate([*read_lines(path), ''], 1):
         if line and not line.startswith('#'): block.append(columns(line, 10, f'{path}:{n}'))
@@ -107,8 +112,10 @@ def blocks(path: Path) -> list[tuple[int, list[list[str]]]]:  # first line and c
     return found
 
 # %% ../../nbs/data/06_corpora.ipynb #c062
-def read_conllu(path: Path, language: str) -> list[dict]:
-    "Tagged sentences of a CoNLL-U file as XTREME prepares them."
+def read_conllu(path: Path,  # of the file
+                language: str,  # decides the order of tags
+               ) -> list[dict]:
+    "The tagged sentences of a CoNLL-U file, as XTREME prepares them."
     rows, ranks = [], RANKS.get(language, RANKS['default']).split()
     for n, block in blocks(path):
         for line, fields in enumerate(block, n):
@@ -122,7 +129,8 @@ def read_conllu(path: Path, language: str) -> list[dict]:
     return rows
 
 # %% ../../nbs/data/06_corpora.ipynb #c065
-def read_ccg(path: Path) -> list[dict]:
+def read_ccg(path: Path,  # of the file
+            ) -> list[dict]:
     "Sentences of `word|POS|supertag` items."
     rows = []
     for n, line in enumerate(read_lines(path), 1):
@@ -133,117 +141,151 @@ def read_ccg(path: Path) -> list[dict]:
     return rows
 
 # %% ../../nbs/data/06_corpora.ipynb #c068
-def read_sentences(path: Path) -> list[dict]:
+def read_sentences(path: Path,  # of the file
+                  ) -> list[dict]:
     "BUCC: an id and a sentence per line."
     rows = [columns(line, 2, f'{path}:{n}') for n, line in enumerate(read_lines(path), 1)]
     seen = {}
     for n, (id, text) in enumerate(rows, 1):
-        full(id, 'id', f'{path}:{n}'), full(text, 'sentence', f'{path}:{n}')
-        if (first := seen.setdefault(id, n)) < n: raise XltError(f'{path}:{n}: id {id!r} is that of line {first} already')
+        full(id, 'id', f'{path}:{n}')
+        full(text, 'sentence', f'{path}:{n}')
+        if (first := seen.setdefault(id, n)) < n:
+            raise XltError(f'{path}:{n}: id {id!r} is that of line {first} already')
     return [dict(id=id, text=text.strip()) for id, text in rows]
 
 # %% ../../nbs/data/06_corpora.ipynb #c069
-def read_gold(path: Path) -> list[dict]:
+def read_gold(path: Path,  # of the file
+             ) -> list[dict]:
     "BUCC: matching ids, the foreign one first."
-    return [dict(zip(('foreign', 'english'), columns(line, 2, f'{path}:{n}'))) for n, line in enumerate(read_lines(path), 1)]
+    return [dict(zip(('foreign', 'english'), columns(line, 2, f'{path}:{n}')))
+            for n, line in enumerate(read_lines(path), 1)]
 
 # %% ../../nbs/data/06_corpora.ipynb #c070
-def two_sides(foreign: list[dict], english: list[dict],  # rows of id and text
-              pairs: list[tuple[str, str]],  # (foreign id, English id)
-              where: str) -> list[dict]:
-    "Canonical retrieval rows; a pair of unknown ids is an `XltError`."
+def two_sides(foreign: list[dict],  # `id` and `text`
+              english: list[dict],  # `id` and `text`
+              pairs: list[tuple[str, str]],  # foreign id, English id
+              where: str,  # file, for the message
+             ) -> list[dict]:
+    "The rows of a retrieval set; an `XltError` if a pair has an unknown id."
     rows = {r['id']: r | dict(side='foreign', matches=[]) for r in foreign}
     rows |= {r['id']: r | dict(side='english', matches=[]) for r in english}
     for n, (f, e) in enumerate(pairs, 1):
         for id, side in ((f, 'foreign'), (e, 'english')):
             if rows.get(id, {}).get('side') != side: raise XltError(f'{where}:{n}: no {side} sentence {id!r}')
-        rows[f]['matches'].append(e); rows[e]['matches'].append(f)
+        rows[f]['matches'].append(e)
+        rows[e]['matches'].append(f)
     return list(rows.values())
 
 # %% ../../nbs/data/06_corpora.ipynb #c071
-def read_bucc(path: Path) -> list[dict]:  # given `zh-en.dev.gold`, `zh-en.dev.zh` and `zh-en.dev.en` are read too
-    "Both collections of BUCC and their gold pairs."
+def read_bucc(path: Path,  # of `zh-en.dev.gold`; `zh-en.dev.zh` and `zh-en.dev.en` are read as well
+             ) -> list[dict]:
+    "Both collections of BUCC, with their gold pairs."
     foreign, english = path.with_suffix('.' + path.name[:2]), path.with_suffix('.en')
     pairs = [(r['foreign'], r['english']) for r in read_gold(path)]
     return two_sides(read_sentences(foreign), read_sentences(english), pairs, str(path))
 
 # %% ../../nbs/data/06_corpora.ipynb #c073
-def read_plain(path: Path) -> list[dict]:
+def read_plain(path: Path,  # of the file
+              ) -> list[dict]:
     "One sentence per line."
     name = path.name.split('.')[-1]
     return [dict(id=f'{name}-{n:04d}', text=full(line, 'sentence', f'{path}:{n}'))
             for n, line in enumerate(read_lines(path), 1)]
 
 # %% ../../nbs/data/06_corpora.ipynb #c074
-def parallel(path: Path, other: Path) -> list[dict]:
-    "Both sides of a retrieval set, line n of one file translating line n of the other, which is English."
+def parallel(path: Path,  # of the foreign file
+             other: Path,  # of the English file
+            ) -> list[dict]:
+    "Both sides of a retrieval set in parallel files, the second of them English."
     foreign, english = read_plain(path), read_plain(other)
-    if len(foreign) != len(english): raise XltError(f'{path}: {len(foreign)} lines, but {len(english)} in {other.name}')
+    if len(foreign) != len(english):
+        raise XltError(f'{path}: {len(foreign)} lines, but {len(english)} in {other.name}')
     return two_sides(foreign, english, [(f['id'], e['id']) for f, e in zip(foreign, english)], str(path))
 
-def read_tatoeba(path: Path) -> list[dict]:  # given `tatoeba.swh-eng.swh`, `tatoeba.swh-eng.eng` is read too
-    "Sentences of which line n translates line n."
+def read_tatoeba(path: Path,  # of `tatoeba.swh-eng.swh`; `tatoeba.swh-eng.eng` is read as well
+                ) -> list[dict]:
+    "Both sides of a Tatoeba set."
     return parallel(path, path.with_suffix('.eng'))
 
 # %% ../../nbs/data/06_corpora.ipynb #xr20002
-def answer_sentences(paragraph: dict,
+def answer_sentences(paragraph: dict,  # in XQuAD-R's format
                      place: str,  # language and number of the paragraph
-                     where: str) -> list[dict]:
-    "The sentences of a paragraph of XQuAD-R as candidate answers."
+                     where: str,  # the file, for the message
+                    ) -> list[dict]:
+    "The sentences of a paragraph of XQuAD-R, as candidate answers."
     parts = (paragraph['context'][start:end] for start, end in paragraph['sentence_breaks'])
-    return [dict(id=f'{place}.{n}', side='answer', text=full(part, 'sentence', where), matches=[]) for n, part in enumerate(parts)]
+    return [dict(id=f'{place}.{n}', side='answer', text=full(part, 'sentence', where), matches=[])
+            for n, part in enumerate(parts)]
 
-def answered_question(paragraph: dict, question: dict, sentences: list[dict], where: str) -> dict:
-    "A question of XQuAD-R, with the sentences that say what the one with its answer says."
+def answered_question(paragraph: dict,  # in XQuAD-R's format
+                      question: dict,  # of the paragraph
+                      sentences: list[dict],  # from `answer_sentences`
+                      where: str,  # the file, for the message
+                     ) -> dict:
+    "A question of XQuAD-R, with all sentences that have the text of the one with its answer."
     (answer,), id = question['answers'], question['id']
     at = [n for n, (start, end) in enumerate(paragraph['sentence_breaks']) if start <= answer['answer_start'] < end]
     if not at: raise XltError(f'{where}, question {id}: its answer is in no sentence')
     right = [s['id'] for s in sentences if s['text'] == sentences[at[0]]['text']]
-    return dict(id=id, side='question', text=full(question['question'], 'question', f'{where}, question {id}'), matches=right)
+    text = full(question['question'], 'question', f'{where}, question {id}')
+    return dict(id=id, side='question', text=text, matches=right)
 
 # %% ../../nbs/data/06_corpora.ipynb #xr20003
-def read_xquad_r(path: Path, language: str) -> list[dict]:
-    "The questions and candidate answers of one language of LAReQA."
+def read_xquad_r(path: Path,  # of the file
+                 language: str,  # code
+                ) -> list[dict]:
+    "LAReQA: the questions and candidate answers of one language."
     rows, data, where = [], read_json(path), str(path)
     try:
         for n, p in enumerate((p for d in data['data'] for p in d['paragraphs']), 1):
             sentences = answer_sentences(p, f'{language}:{n}', where)
             rows += [answered_question(p, q, sentences, where) for q in p['qas']] + sentences
-    except (KeyError, TypeError, ValueError, AttributeError) as e: raise XltError(f"{path}: not in XQuAD-R's format ({e!r})") from None
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
+        raise XltError(f"{path}: not in XQuAD-R's format ({e!r})") from None
     return distinct_ids(rows, path)
 
-def distinct_ids(rows: list[dict], path: Path) -> list[dict]:  # the same
-    "Rows no two of which have the same id, or an `XltError`."
+def distinct_ids(rows: list[dict],  # with `id`
+                 path: Path,  # of the file
+                ) -> list[dict]:  # unchanged
+    "The rows; an `XltError` if two have the same id."
     twice = [id for id, n in Counter(r['id'] for r in rows).items() if n > 1]
     if twice: raise XltError(f'{path}: two examples have the id {twice[0]!r}')
     return rows
 
 # %% ../../nbs/data/06_corpora.ipynb #own21002
-def own_columns(path: Path, task: Task) -> list[dict]:
-    "Tagged sentences in columns, an empty line after each."
+def own_columns(path: Path,  # of the file
+                task: Task,  # with your own card
+               ) -> list[dict]:
+    "Tagged sentences in columns, separated by empty lines."
     form, rows, sentence = task.own.files, [], []
     token, tag = (form.columns.get(c, n) - 1 for n, c in enumerate(('tokens', 'tags'), 1))
     for n, line in enumerate([*read_lines(path, crlf=True, bom=True), ''], 1):
         if line.strip(): sentence.append((n, line.split(form.separator)))
         elif sentence:
             for at, fields in sentence:
-                if len(fields) <= max(token, tag) or not fields[token].strip(): raise XltError(f'{path}:{at}: not a token and a tag, but {fields}')
+                if len(fields) <= max(token, tag) or not fields[token].strip():
+                    raise XltError(f'{path}:{at}: not a token and a tag, but {fields}')
             rows.append(dict(id=origin(path, sentence[0][0]), tokens=[f[token] for _, f in sentence],
                              tags=[own_label(f[tag], task, f'{path}:{at}') for at, f in sentence]))
             sentence = []
     return rows
 
 # %% ../../nbs/data/06_corpora.ipynb #own21003
-def own_pairs(pairs: list[dict], where: str) -> list[dict]:  # pairs: `id`, `foreign` and `english`
+def own_pairs(pairs: list[dict],  # `id`, `foreign` and `english`
+              where: str,  # file, for the message
+             ) -> list[dict]:
     "Both sides of a retrieval set, from a table of pairs."
-    foreign, english = ([dict(id=f'{side}-{r["id"]}', text=r[side]) for r in pairs] for side in ('foreign', 'english'))
+    def rows(side): return [dict(id=f'{side}-{r["id"]}', text=r[side]) for r in pairs]
+    foreign, english = rows('foreign'), rows('english')
     return two_sides(foreign, english, [(f['id'], e['id']) for f, e in zip(foreign, english)], where)
 
 # %% ../../nbs/data/06_corpora.ipynb #own21004
-def read_own(path: Path, task: Task, language: str,
+def read_own(path: Path,  # of the file
+             task: Task,  # with your own card
+             language: str,  # of the rows to read
              english: Path | None = None,  # the other side of parallel lines
             ) -> list[dict]:
-    "The canonical examples in a file of a card of one's own."
+    "The examples in a file of your own card."
     form = task.own.files.format
     if form == 'conll': return own_columns(path, task)
     if form == 'lines': return parallel(path, english)

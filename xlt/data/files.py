@@ -26,49 +26,59 @@ from .source import DataSource
 from ..tasks.card import Task
 from ..tasks.cards import NER, TARGET, TASKS, find_task
 from .corpora import read_own, read_tagged
-from .layout import ISO3, READERS, TESTS, TRAINING, card_files, describe, english_side, evaluation_files, find, labelled, no_training, place, places, read_file, shown, state, training_files, training_files_of
+from .layout import (
+    ISO3, READERS, TESTS, TRAINING, card_files, describe, english_side, evaluation_files, find, labelled,
+    no_training, place, places, read_file, shown, state, training_files, training_files_of)
 from .readers import destroyed, disagreed, incomplete, known, skipped_rows, split_rows
 
 # %% ../../nbs/data/08_files.ipynb #c100
-def topic(row: dict) -> str:  # the paragraph, premise, question or sentence
-    "What an example shares with its siblings."
-    return row.get('context') or row.get('sentence1') or row.get('question') or row.get('text') or ' '.join(row['tokens'])
+def topic(row: dict,  # an example
+         ) -> str:
+    "The text that an example shares with related ones: its paragraph, premise, question or sentence."
+    named = (row.get(column) for column in ('context', 'sentence1', 'question', 'text'))
+    return next(filter(None, named), None) or ' '.join(row['tokens'])
 
 # %% ../../nbs/data/08_files.ipynb #c101
-def carve(rows: list[dict],
+def carve(rows: list[dict],  # examples
           share: float,  # of the topics, for development
-         ) -> tuple[list[dict], list[dict]]:  # training and development rows
+         ) -> tuple[list[dict], list[dict]]:  # training rows; development rows
     "Split rows so that no topic is on both sides."
     place = {t: text_digest(key(t)) for t in {topic(r) for r in rows}}
     order = sorted(set(place.values()))
-    if len(order) < 2: raise XltError(f'{len(order)} paragraphs or sentences are too few to split for training and checking')
+    if len(order) < 2:
+        raise XltError(f'{len(order)} paragraphs or sentences are too few to split for training and checking')
     limit = max(order[0], min(f'{round(share * 16 ** 10):010x}', order[-2]))  # at least one on each side
     held = {t for t, hashed in place.items() if hashed <= limit}
     return [r for r in rows if topic(r) not in held], [r for r in rows if topic(r) in held]
 
 # %% ../../nbs/data/08_files.ipynb #c109
-def unseen(rows: list[dict], root: Path) -> list[dict]:
-    "The questions whose paragraph no test in the folder uses."
+def unseen(rows: list[dict],  # questions
+           root: Path,  # the data folder
+          ) -> list[dict]:
+    "The questions whose paragraph is in no test set of the folder."
     files = [f for t in TESTS if TASKS[t].kind == 'span' for f in evaluation_files(root, t, 'en')]
     tests = {key(r['context']) for f in files for r in read_file(root, f)}
     seen = {c for c in {r['context'] for r in rows} if key(c) in tests}
     return [r for r in rows if r['context'] not in seen]
 
 # %% ../../nbs/data/08_files.ipynb #c111
-def distinct(rows: list[dict]) -> list[dict]:
-    "Each example once; two different ones with the same id are an `XltError`."
+def distinct(rows: list[dict],  # examples
+            ) -> list[dict]:
+    "Each example once; an `XltError` if two different ones have the same id."
     by_id = {}
     for r in rows:
         if by_id.setdefault(r['id'], r) != r: raise XltError(f'two different examples have the id {r["id"]!r}')
     return list(by_id.values())
 
-def content(row: dict) -> tuple:
-    "What makes two pairs of different files the same example, tokenised or not; other tasks' examples have ids of their own."
+def content(row: dict,  # an example
+           ) -> tuple:
+    "What makes two sentence pairs of different files the same example, tokenised or not; otherwise the id."
     if 'sentence1' not in row: return row['id'],
     return (*(''.join(row[side].split()) for side in ('sentence1', 'sentence2')), row['label'])
 
-def merged(parts: list[list[dict]]) -> list[dict]:
-    "The rows of several files, each without what an earlier file has; a file that repeats itself is left as it is."
+def merged(parts: list[list[dict]],  # rows of each file
+          ) -> list[dict]:
+    "The rows of several files, each without the examples of earlier files."
     if len(parts) == 1: return distinct(parts[0])
     seen, rows = set(), []
     for part in parts:
@@ -78,103 +88,150 @@ def merged(parts: list[list[dict]]) -> list[dict]:
     return distinct(rows)
 
 # %% ../../nbs/data/08_files.ipynb #c113
-def training_rows(root: Path, task: str, files: list[Path]) -> list[dict]:
-    "The rows of training files, each once, and SQuAD's without the tested paragraphs."
+def training_rows(root: Path,  # the data folder
+                  task: str,  # any
+                  files: list[Path],  # to read
+                 ) -> list[dict]:
+    "The rows of training files, each once, and SQuAD's without paragraphs of test sets."
     rows = merged([read_file(root, f) for f in files])
     return unseen(rows, root) if TASKS[task].tested_by else rows
 
 # %% ../../nbs/data/08_files.ipynb #sib00002
-SIBLINGS = {t.name: t.sibling for t in TASKS.values() if t.sibling}  # made of the same paragraphs or premises
+SIBLINGS = {t.name: t.sibling for t in TASKS.values() if t.sibling}  # task that shares its paragraphs or premises
 
 @lru_cache(maxsize=8)
-def split(root: Path, task: str, share: float, state: str) -> tuple[list[dict], list[dict]]:
-    "Training and development rows of a task by itself."
+def split(root: Path,  # the data folder
+          task: str,  # any
+          share: float,  # of the topics, for development
+          state: str,  # from `xlt.data.layout.state`
+         ) -> tuple[list[dict], list[dict]]:
+    "Training and development rows of a task, regardless of its sibling."
     train, dev = (training_rows(root, task, files) for files in training_files(root, task))
     try: return (train, dev) if dev else carve(train, share)
     except XltError as e: raise XltError(f'{root}: {task}: {e}') from None
 
-def without(rows: list[dict], others: list[dict]) -> list[dict]:
+# %% ../../nbs/data/08_files.ipynb #i16d0801
+def without(rows: list[dict],  # examples
+            others: list[dict],  # examples
+           ) -> list[dict]:
     "The rows whose topic none of the others has."
     taken = {key(t) for t in {topic(r) for r in others}}
     kept = {t for t in {topic(r) for r in rows} if key(t) not in taken}
     return [r for r in rows if topic(r) in kept]
 
-def apart(root: Path, task: str, share: float, state: str) -> tuple[list[dict], list[dict]]:
-    "Training and development rows of a task, neither of which has a topic that a sibling has on the other side."
+def apart(root: Path,  # the data folder
+          task: str,  # any
+          share: float,  # of the topics, for development, if the training data must be split
+          state: str,  # from `xlt.data.layout.state`
+         ) -> tuple[list[dict], list[dict]]:
+    "Training and development rows of a task, without topics on the other side of its sibling."
     (train, dev), sibling = split(root, task, share, state), SIBLINGS.get(task)
     if not sibling: return train, dev
     carved, also = (not training_files(root, t)[1] for t in (task, sibling))
     if no_training(root, sibling): return train if carved else without(train, dev), dev
-    if carved and (not also or TASKS[task].kind == 'sentence_pair'): return train, dev  # the sibling gives way, or one hash has split both alike
+    # the sibling gives way, or one hash has split both in the same way
+    if carved and (not also or TASKS[task].kind == 'sentence_pair'): return train, dev
     other_train, other_dev = split(root, sibling, share, state)
     if also and not carved: dev = without(dev, other_train)
-    if not dev: raise XltError(f'{root}: {task}: {sibling} is trained on every development paragraph of it; add training files of {sibling}, or more development files of {task}')
+    if not dev:
+        raise XltError(f'{root}: {task}: {sibling} is trained on every development paragraph of it; '
+                       f'add training files of {sibling}, or more development files of {task}')
     return without(train, dev + other_dev), dev
 
 # %% ../../nbs/data/08_files.ipynb #c114
 @lru_cache(maxsize=4)
-def training_of(root: Path, task: str, share: float, state: str) -> tuple[list[dict], list[dict]]:
-    "As `training`, read once for each state of the folder."
+def training_of(root: Path,  # the data folder
+                task: str,  # any
+                share: float,  # of the topics, for development, if the training data must be split
+                state: str,  # from `xlt.data.layout.state`
+               ) -> tuple[list[dict], list[dict]]:
+    "`training`, cached for each state of the folder."
     if why := no_training(root, task): raise XltError(why)
     train, dev = apart(root, task, share, state)
     return sorted(train, key=lambda r: text_digest(r['id'])), sorted(dev, key=lambda r: text_digest(r['id']))
 
-def training(root: Path, task: str,  # a key of `TRAINING`
+def training(root: Path,  # the data folder
+             task: str,  # a key of `TRAINING`
              share: float,  # for development, where it has to be carved
-            ) -> tuple[list[dict], list[dict]]:  # training and development rows, each ordered by a hash of the ids
-    "English training and development data."
+            ) -> tuple[list[dict], list[dict]]:  # training rows; development rows
+    "English training and development rows, ordered by a hash of the ids."
     return training_of(root, task, share, state(root))
 
 # %% ../../nbs/data/08_files.ipynb #own40002
-def own_rows(root: Path, task: Task, split: str, language: str) -> list[dict]:  # in the file's order
-    "The examples of a card of one's own in one language."
+def own_rows(root: Path,  # the data folder
+             task: Task,  # with your own card
+             split: str,  # `train`, `dev` or `test`
+             language: str,  # code
+            ) -> list[dict]:
+    "The examples of a task with your own card, in one language."
     path = card_files(root, task, split).get(language)
-    if path is None: raise XltError(f'{root}: no {task.name} {split} data in {language!r}; expected {own_places(task, split)}')
+    if path is None:
+        raise XltError(f'{root}: no {task.name} {split} data in {language!r}; expected {own_places(task, split)}')
     return read_own(path, task, language, english_side(root, task, path))
 
-def own_places(task: Task, split: str = 'test') -> str:
-    "The files of a card of one's own, for a message."
+def own_places(task: Task,  # with your own card
+               split: str = 'test',  # `train`, `dev` or `test`
+              ) -> str:
+    "The files of your own card, for messages."
     form = task.own.files
-    return ' or '.join(p.replace('{split}', form.splits.get(split, split)) for p in form.path) + (f' in {form.folder}' if form.folder else '')
+    paths = ' or '.join(p.replace('{split}', form.splits.get(split, split)) for p in form.path)
+    return paths + (f' in {form.folder}' if form.folder else '')
 
-def own_training(root: Path, task: Task, share: float) -> tuple[list[dict], list[dict]]:  # each ordered by a hash of the ids
-    "Training and development rows of a card of one's own, in English."
+# %% ../../nbs/data/08_files.ipynb #i16d0806
+def own_training(root: Path,  # the data folder
+                 task: Task,  # with your own card
+                 share: float,  # of the topics, for development if necessary
+                ) -> tuple[list[dict], list[dict]]:  # training rows; development rows, ordered by a hash of the ids
+    "Training and development rows of a task with your own card, in English."
     train, dev, test = (card_files(root, task, split).get('en') for split in ('train', 'dev', 'test'))
     rows = own_rows(root, task, 'train', 'en')
     parts = (rows, own_rows(root, task, 'dev', 'en')) if dev and dev != test else carve(rows, share)
     return tuple(sorted(part, key=lambda r: text_digest(r['id'])) for part in parts)
 
-def trained(root: Path, task: str, share: float) -> tuple[list[dict], list[dict]]:
-    "English training and development data, whoever's card it is."
+def trained(root: Path,  # the data folder
+            task: str,  # any
+            share: float,  # of the topics, for development, if the training data must be split
+           ) -> tuple[list[dict], list[dict]]:  # training rows; development rows
+    "English training and development rows of any task."
     home = find_task(task)
     return own_training(root, home, share) if home.own else training(root, task, share)
 
 # %% ../../nbs/data/08_files.ipynb #c120
-def evaluation_rows(root: Path, task: str, language: str) -> list[dict]:  # in the files' order
+def evaluation_rows(root: Path,  # the data folder
+                    task: str,  # any
+                    language: str,  # code
+                   ) -> list[dict]:  # in the order of the files
     "The test examples of a target task in one language."
     if find_task(task).own: return own_rows(root, find_task(task), 'test', language)
     files = evaluation_files(root, task, language)
-    if not files: raise XltError(f'{root}: no labelled {task} test data in {language!r}; expected {places(task, language)}')
+    if not files:
+        raise XltError(f'{root}: no labelled {task} test data in {language!r}; expected {places(task, language)}')
     both = READERS.get(TASKS[task].files.both_sides)
     return [r for f in files for r in (both(f) if both else read_file(root, f))]
 
 # %% ../../nbs/data/08_files.ipynb #c126
-def tested_in(root: Path, task: Task) -> list[str]:  # codes
+def tested_in(root: Path,  # the data folder
+              task: Task,  # any
+             ) -> list[str]:  # codes
     "The languages of a task that have labelled files."
     if task.own: return list(card_files(root, task, 'test'))
     return [c for c in task.languages if evaluation_files(root, task.name, c)]
 
 @lru_cache(maxsize=4)
-def evaluated(root: Path, targets: tuple[str, ...]) -> set[str]:  # keys of whole texts and of their sentences
-    "Everything that is tested on, in all languages."
+def evaluated(root: Path,  # the data folder
+              targets: tuple[str, ...],  # target tasks
+             ) -> set[str]:  # from `xlt.data.examples.key`
+    "Keys of all texts that are evaluated, and of their sentences."
     tests = [(t, language) for t in targets for language in tested_in(root, find_task(t))]
     whole = {text for t, language in tests for row in evaluation_rows(root, t, language) for text in texts(row)}
     return {key(s) for text in whole for s in (text, *sentences(text))} | {''}
 
 # %% ../../nbs/data/08_files.ipynb #c127
 @lru_cache(maxsize=4)
-def corpus_of(root: Path, targets: tuple[str, ...]) -> dict[str, list[str]]:  # sentences by language, each once
-    "Text in XTREME's languages, from `mlm/` or else from all files, except what is evaluated."
+def corpus_of(root: Path,  # the data folder
+              targets: tuple[str, ...],  # target tasks
+             ) -> dict[str, list[str]]:  # sentences by language, each once
+    "Text in XTREME's languages, from `mlm/` or else from all files, without what is evaluated."
     banned, held = evaluated(root, targets), {}
     for path in find(root, ['mlm/*.txt']) or sorted(p for p in root.rglob('*') if p.is_file()):
         read, language = describe(path.relative_to(root).as_posix()) or (None, None)
@@ -195,15 +252,19 @@ FORMS = {'quoted, CR LF': "as Python's csv writer wrote them for XTREME's script
          'prefixed': "without the language before each token (`xx:…`)"}
 
 # %% ../../nbs/data/08_files.ipynb #f3a1000b
-def form(path: Path) -> str:  # a key of `FORMS`, perhaps with more; empty where files have one form only
-    "In which of its forms a file was found."
+def form(path: Path,  # of the file
+        ) -> str:  # a key of `FORMS`, perhaps with more
+    "The form in which a file was found; empty if its task has only one."
     name, home = path.parent.name, TARGET.get(path.parent.name)
     if (home and home.kind == 'sentence_pair') or name.startswith('cad_'): return split_rows(path)[1]
     if not (home and home.entities): return ''
     code = re.sub(r'^\w+-(\w+)\..*', r'\1', path.name)
-    return 'prefixed' if read_lines(path)[0].startswith(f'{code}:') and read_tagged(path, NER, language=code) else ''
+    prefixed = read_lines(path)[0].startswith(f'{code}:') and read_tagged(path, NER, language=code)
+    return 'prefixed' if prefixed else ''
 
-def form_notes(root: Path, files: list[Path]) -> list[str]:
+def form_notes(root: Path,  # the data folder
+               files: list[Path],  # to describe
+              ) -> list[str]:
     "Sentences that say which files were read in which form."
     by = {}
     for f in files:
@@ -211,8 +272,10 @@ def form_notes(root: Path, files: list[Path]) -> list[str]:
     return [f'Read {FORMS.get(found, found)}: {", ".join(names)}.' for found, names in by.items()]
 
 # %% ../../nbs/data/08_files.ipynb #c131
-def evaluation_notes(root: Path, task: str) -> list[str]:
-    "Sentences that say what a target task is tested on."
+def evaluation_notes(root: Path,  # the data folder
+                     task: str,  # any
+                    ) -> list[str]:
+    "Sentences that say what a target task is evaluated on."
     by, files = {}, []
     for language in TASKS[task].languages:
         pattern, found = place(root, task, language)
@@ -225,15 +288,22 @@ def evaluation_notes(root: Path, task: str) -> list[str]:
     return said + form_notes(root, files)
 
 # %% ../../nbs/data/08_files.ipynb #c132
-def same_articles(root: Path, target: str, train: list[dict]) -> int:
-    "How many articles the training questions share with a test."
+def same_articles(root: Path,  # the data folder
+                  target: str,  # name of a target task
+                  train: list[dict],  # questions
+                 ) -> int:
+    "How many articles the training questions share with a test set."
     tested = {r['title'] for f in evaluation_files(root, target, 'en') for r in read_file(root, f)}
     return len(tested & {r['title'] for r in train})
 
-def left_out(root: Path, task: str, files: list[Path], kept: int) -> list[str]:  # kept: examples
-    "Sentences that count what was read but is neither trained nor checked on, and what was damaged."
+def left_out(root: Path,  # the data folder
+             task: str,  # any
+             files: list[Path],  # that were read
+             kept: int,  # examples that remain
+            ) -> list[str]:
+    "Sentences that count examples that were left out or damaged."
     rows, sides = [read_file(root, f) for f in files], training_files(root, task)
-    alone = sum(len(training_rows(root, task, side)) for side in sides if side)  # without looking at its sibling
+    alone = sum(len(training_rows(root, task, side)) for side in sides if side)  # regardless of its sibling
     why = 'their paragraph is tested on' if TASKS[task].kind == 'span' else 'they stand in two of the files'
     counts = {'Left out because their annotators did not agree on a label (-)': sum(map(disagreed, files)),
               'Left out because they have no question or no label': sum(map(incomplete, files)),
@@ -242,12 +312,17 @@ def left_out(root: Path, task: str, files: list[Path], kept: int) -> list[str]: 
               'Read with a destroyed character (U+FFFD)': sum(map(destroyed, rows))}
     return [f'{what}: {n:,} example{"s" * (n != 1)}.' for what, n in counts.items() if n]
 
-def training_notes(root: Path, task: str, share: float) -> list[str]:
-    "Sentences that say what is trained on."
+# %% ../../nbs/data/08_files.ipynb #i16d0804
+def training_notes(root: Path,  # the data folder
+                   task: str,  # any
+                   share: float,  # of the topics, for development, if the training data must be split
+                  ) -> list[str]:
+    "Sentences that say what a task is trained on."
     files, dev_files = training_files(root, task)
     train, dev = training(root, task, share)
     names = ', '.join(f.relative_to(root).as_posix() for f in files)
-    how = f'from {", ".join(f.name for f in dev_files)}' if dev_files else 'carved from them, no paragraph or premise on both sides'
+    how = 'carved from them, no paragraph or premise on both sides'
+    if dev_files: how = f'from {", ".join(f.name for f in dev_files)}'
     said = [f'{task} is trained on {len(train):,} English examples of {names}, and checked on {len(dev):,} {how}.']
     if not find(root, TRAINING[task][0][0][:1]): said.append(f'The folder has no {shown(TRAINING[task][0][0][0])}.')
     if (tested := TASKS[task].tested_by) and (n := same_articles(root, tested, train)):
@@ -257,10 +332,10 @@ def training_notes(root: Path, task: str, share: float) -> list[str]:
 
 # %% ../../nbs/data/08_files.ipynb #c134
 class Files(DataSource):
-    "Tasks read from a folder in the layout of XTREME's download script."
+    "A folder in the layout of XTREME's download script."
     kind: Literal['files'] = 'files'
-    folder: str  # the environment's `XLT_FILES`, if set, comes before it
-    dev_share: float = Field(.1, gt=0, lt=1)  # of the training paragraphs, where development data must be carved
+    folder: str  # overridden by the environment variable `XLT_FILES`
+    dev_share: float = Field(.1, gt=0, lt=1)  # of the training paragraphs, for development data if there are none
 
     @property
     def pivot(self) -> str: return 'en'
@@ -269,15 +344,19 @@ class Files(DataSource):
     def root(self) -> Path:
         path = expand_path(os.environ.get('XLT_FILES') or self.folder)
         if path.is_dir(): return path
-        raise XltError(f'files source: no folder {str(path)!r}; set `folder` in the study, or XLT_FILES in the environment')
+        raise XltError(f'files source: no folder {str(path)!r}; '
+                       'set `folder` in the study, or XLT_FILES in the environment')
 
     def available(self, task: str) -> str | None: return available(self.root, find_task(task))
     def unread(self) -> list[str]: return unread(self.root)
     def languages(self, task: str) -> list[str]: return held(self.root, find_task(task))
+    def further(self, task: str) -> list[str]:
+        return [c for c in find_task(task).further if evaluation_files(self.root, task, c)]
     def load(self, task: str, split: str, language: str = 'en'): return load(self, find_task(task), split, language)
-    def dev_languages(self, task: str) -> list[str]: return ['en']  # the others' development files may have to serve as tests
+    def dev_languages(self, task: str) -> list[str]: return ['en']  # those of other languages may serve as test sets
     def translations(self, task: str) -> list[str]: return translations(self.root, task)
-    def translated(self, task: str, language: str, part: slice = slice(None)): return translated(self, task, language, part)
+    def translated(self, task: str, language: str, part: slice = slice(None)):
+        return translated(self, task, language, part)
     def corpus(self, targets: list[str] | None = None) -> dict: return corpus_of(self.root, evaluations(targets))
     def facts(self) -> pd.DataFrame: return known_facts()
     def identity(self) -> dict: return dict(kind=self.kind, dev_share=self.dev_share, digest=folder_digest(self.root))
@@ -285,41 +364,64 @@ class Files(DataSource):
     def notes(self, task: str) -> list[str]: return notes(self, find_task(task))
 
 # %% ../../nbs/data/08_files.ipynb #c136
-def tuning_file(root: Path, task, language: str) -> Path:
-    "The gold pairs of the development set that a mining task's threshold is tuned on."
+def tuning_file(root: Path,  # the data folder
+                task,  # a mining task
+                language: str,  # code
+               ) -> Path:
+    "The gold pairs of the development set that tunes a mining task's threshold."
     return root / task.files.tuning.format(code=language)
 
 @lru_cache(maxsize=100)
-def held_of(root: Path, name: str, state: str) -> tuple[str, ...]:
-    "As `held`, looked for once for each state of the folder."
+def held_of(root: Path,  # the data folder
+            name: str,  # of the task
+            state: str,  # from `xlt.data.layout.state`
+           ) -> tuple[str, ...]:
+    "`held`, cached for each state of the folder."
     task = find_task(name)
     if task.role != 'target': return ('en',) if training_files_of(root, name, state)[0] else ()
-    def tuned(language): return not task.mined or all(tuning_file(root, task, language).with_suffix(f'.{side}').is_file() for side in (language, 'en', 'gold'))
-    codes = tuple(language for language in task.languages if evaluation_files(root, name, language) and tuned(language))
+    def tuned(language):
+        gold = tuning_file(root, task, language)
+        return all(gold.with_suffix(f'.{side}').is_file() for side in (language, 'en', 'gold'))
+    codes = tuple(language for language in task.languages
+                  if evaluation_files(root, name, language) and (not task.mined or tuned(language)))
     return () if task.pooled and codes != task.languages else codes
 
-def held(root: Path, task) -> list[str]:  # in the registry's order; `en` alone for an intermediate task
-    "The languages in which a task can be evaluated, or an intermediate one trained."
+def held(root: Path,  # the data folder
+         task,  # any
+        ) -> list[str]:  # in the card's order; `en` for an intermediate task
+    "The languages in which a task can be evaluated, or an intermediate task be trained."
     if not task.own: return list(held_of(root, task.name, state(root)))
     return list(card_files(root, task, 'test' if task.role == 'target' else 'train')) if task.own.files else []
 
-def available(root: Path, task) -> str | None:  # None: it is there
-    "Why a task cannot be trained or tested with this folder."
+# %% ../../nbs/data/08_files.ipynb #i16d0805
+def available(root: Path,  # the data folder
+              task,  # any
+             ) -> str | None:
+    "Why a task cannot be trained or evaluated with this folder; None if it can."
     if task.own and not task.own.files: return f'{task.own.file} does not say where its files are'
     lacks = [c for c in task.languages if task.pooled and not evaluation_files(root, task.name, c)]
-    if 0 < len(lacks) < len(task.languages): return f'source files has no {task.name} data in {", ".join(lacks)}, and its candidates are those of all {len(task.languages)} languages; expected {places(task.name)}'
-    if task.role == 'target' and not held(root, task): return f'source files has no {task.name} data; expected {own_places(task) if task.own else places(task.name)}'
+    if 0 < len(lacks) < len(task.languages):
+        return (f'source files has no {task.name} data in {", ".join(lacks)}, and its candidates are those of all '
+                f'{len(task.languages)} languages; expected {places(task.name)}')
+    if task.role == 'target' and not held(root, task):
+        return f'source files has no {task.name} data; expected {own_places(task) if task.own else places(task.name)}'
     home = find_task(task.train_on) if task.train_on else None
     if home is None or not home.own: return no_training(root, home.name) if home else None
-    return None if home.own.files and card_files(root, home, 'train') else f'{root}: no English training data for {home.name}; expected {own_places(home, "train")}'
+    if home.own.files and card_files(root, home, 'train'): return None
+    return f'{root}: no English training data for {home.name}; expected {own_places(home, "train")}'
 
-def unread(root: Path) -> list[str]:  # paths inside the folder
-    "The files of which `describe` knows no format."
+def unread(root: Path,  # the data folder
+          ) -> list[str]:  # paths in the folder
+    "The files that no reader knows."
     return [name for name, _ in list_files(root) if not describe(name)]
 
 # %% ../../nbs/data/08_files.ipynb #c139
-def load(source: Files, task, split: str, language: str):  # a `datasets.Dataset`
-    "One split of one task in one language; what is not there is an `XltError`."
+def load(source: Files,  # the folder
+         task,  # any
+         split: str,  # `train`, `dev` or `test`
+         language: str,  # code
+        ):  # a `datasets.Dataset`
+    "One split of one task in one language."
     root = source.root
     known(split, ('train', 'dev', 'test'), f'{task.name}, {language}: split')
     if split == 'test' and task.role == 'target': rows = evaluation_rows(root, task.name, language)
@@ -330,23 +432,30 @@ def load(source: Files, task, split: str, language: str):  # a `datasets.Dataset
     return dataset(rows, task.kind)
 
 # %% ../../nbs/data/08_files.ipynb #x1bc054b
-def translations(root: Path, task: str) -> list[str]:  # English first, empty if there is no other
-    "The languages that a task's training set can be had in."
+def translations(root: Path,  # the data folder
+                 task: str,  # any
+                ) -> list[str]:  # empty if there is only English
+    "The languages in which a training set is available; English first."
     pattern, _ = find_task(task).files.translated or ('', '')
     found = [c for c in ISO3 if pattern and c != 'en' and find(root, [pattern.format(code=c)])]
     return ['en', *found] if found else []
 
 # %% ../../nbs/data/08_files.ipynb #x6d40dc1
-def translated(source: Files, task: str, language: str, part: slice):  # a `datasets.Dataset`
-    "A part of a task's training set in one of the languages that it is translated into."
+def translated(source: Files,  # the folder
+               task: str,  # any
+               language: str,  # code
+               part: slice,  # which rows
+              ):  # a `datasets.Dataset`
+    "A training set in a language into which it was translated."
     if language == 'en': return dataset(training(source.root, task, source.dev_share)[0][part], TASKS[task].kind)
     pattern, reader = TASKS[task].files.translated
     rows = [r for f in find(source.root, [pattern.format(code=language)]) for r in READERS[reader](f)]
     return dataset(rows[part], TASKS[task].kind)
 
 # %% ../../nbs/data/08_files.ipynb #c142
-def evaluations(targets: list[str] | None) -> tuple[str, ...]:  # in the registry's order
-    "The target tasks whose tests are to be left out of the pretraining text."
+def evaluations(targets: list[str] | None,  # names; None: all
+               ) -> tuple[str, ...]:  # in the order of the cards
+    "The target tasks whose test sets are left out of the pretraining text."
     named = TARGET if targets is None else [find_task(name, 'target').name for name in targets]
     return tuple(t for t in TASKS if t in named)
 
@@ -358,40 +467,60 @@ def known_facts() -> pd.DataFrame:  # indexed by code: name, family, script, and
     return table[['name', 'family', 'script']].assign(**measures)
 
 # %% ../../nbs/data/08_files.ipynb #c148x
-def folder_digest(root: Path) -> str:
-    "Ten hexadecimal digits from the names and contents of all files."
+def folder_digest(root: Path,  # the data folder
+                 ) -> str:  # 10 hexadecimal digits
+    "A digest of the names and contents of all files."
     return text_digest(json.dumps([(name, cached_sha256(root / name, seen)) for name, seen in list_files(root)]))[:10]
 
 # %% ../../nbs/data/08_files.ipynb #c150
-def notes(source: Files, task) -> list[str]:
-    "What a report must say about the data of a task."
+def notes(source: Files,  # the folder
+          task,  # any
+         ) -> list[str]:  # sentences
+    "What reports must say about the data of a task."
     home = find_task(task.train_on) if task.train_on else None
-    said = own_notes(source.root, task) if task.own else evaluation_notes(source.root, task.name) if task.role == 'target' else []
+    said = []
+    if task.own: said = own_notes(source.root, task)
+    elif task.role == 'target': said = evaluation_notes(source.root, task.name)
     said += [task.note] * bool(task.note)
     if home is None or available(source.root, task): return said
     return said + (own_training_notes if home.own else training_notes)(source.root, home.name, source.dev_share)
 
 # %% ../../nbs/data/08_files.ipynb #own40004
-def own_notes(root: Path, task: Task) -> list[str]:
-    "Sentences that say what a target of a card of one's own is tested on, and what the folder lacks of it."
+def own_notes(root: Path,  # the data folder
+              task: Task,  # with your own card
+             ) -> list[str]:
+    "Sentences that say what a task with your own card is evaluated on, and what is missing."
     codes = held(root, task)
     lacks = [c for c in task.languages if c not in codes]
-    said = [f'{task.name} ({task.own.file}) is tested on {own_places(task)} in {len(codes)} language{"s" * (len(codes) != 1)}: {", ".join(codes)}.'] if task.role == 'target' else []
+    said = []
+    if task.role == 'target':
+        said.append(f'{task.name} ({task.own.file}) is tested on {own_places(task)} in '
+                    f'{len(codes)} language{"s" * (len(codes) != 1)}: {", ".join(codes)}.')
     if lacks: said.append(f'The card has {len(lacks)} more, of which no file is here: {", ".join(lacks)}.')
     if n := sum(skipped_rows(path, task.own.files) for path in set(card_files(root, task, 'test').values())):
         said.append(f'Left out because a text or label is empty: {n:,} test item{"s" * (n != 1)}.')
-    return said + [f'{what}: {text}.' for what, text in (('Source', task.own.source), ('Licence', task.licence)) if text] + [task.own.note] * bool(task.own.note)
+    said += [f'{what}: {text}.' for what, text in (('Source', task.own.source), ('Licence', task.licence)) if text]
+    return said + [task.own.note] * bool(task.own.note)
 
-def own_training_notes(root: Path, task: str, share: float) -> list[str]:
-    "Sentences that say what is trained on, where that is a card of one's own."
+def own_training_notes(root: Path,  # the data folder
+                       task: str,  # with your own card
+                       share: float,  # of the topics, for development, if the training data must be split
+                      ) -> list[str]:
+    "Sentences that say what is trained on, for a task with your own card."
     home, (train, dev) = find_task(task), own_training(root, find_task(task), share)
-    how = f'from {own_places(home, "dev")}' if card_files(root, home, 'dev').get('en') not in (None, card_files(root, home, 'test').get('en')) else 'kept from them, no text on both sides'
-    return [f'{task} is trained on {len(train):,} English examples of {own_places(home, "train")}, and checked on {len(dev):,} {how}.']
+    dev_file, test_file = (card_files(root, home, split).get('en') for split in ('dev', 'test'))
+    own_dev = dev_file not in (None, test_file)
+    how = f'from {own_places(home, "dev")}' if own_dev else 'kept from them, no text on both sides'
+    return [f'{task} is trained on {len(train):,} English examples of {own_places(home, "train")}, '
+            f'and checked on {len(dev):,} {how}.']
 
 # %% ../../nbs/data/08_files.ipynb #own40005
-def own_digest(root: Path, task: Task) -> str | None:  # None: it has no files here
-    "Ten hexadecimal digits from the contents of all files that a card of one's own reads; where they lie decides nothing."
+def own_digest(root: Path,  # the data folder
+               task: Task,  # any
+              ) -> str | None:  # 10 hexadecimal digits; None: no files of your own card
+    "A digest of the contents of all files that your own card reads."
     if not task.own or not task.own.files: return None
-    files = [(split, code, path) for split in ('train', 'dev', 'test') for code, path in card_files(root, task, split).items()]
-    files += [('english', code, english_side(root, task, path)) for split, code, path in files if task.own.files.english]
+    files = [(split, code, path) for split in ('train', 'dev', 'test')
+             for code, path in card_files(root, task, split).items()]
+    files += [('english', code, english_side(root, task, path)) for _, code, path in files if task.own.files.english]
     return text_digest(json.dumps([(split, code, file_digest(path)[1]) for split, code, path in files]))[:10]

@@ -19,15 +19,15 @@ from .source import DataSource
 
 # %% ../../nbs/data/03_lab.ipynb #c091
 class Lab(DataSource):
-    "The lab world. Sizes are counts of examples per language, or of sentences where it says so."
+    "The lab as a source of data. Sizes are numbers of examples per language unless stated otherwise."
     kind: Literal['lab'] = 'lab'
     seed: int = 0  # decides everything, resource levels included
-    n_languages: int = Field(15, ge=3, le=18)  # beside the pivot
-    largest: int = Field(30_000, gt=0)  # sentences of the best-resourced language; the pivot has twice as many
-    smallest: int = Field(100, gt=0)  # sentences of the poorest
-    switched: float = Field(1., ge=0, le=1)  # share of the paragraphs that are code-switched
-    switch_rate: float = Field(.3, ge=0, le=1)  # share of their words that are the pivot's
-    borrowed: float = Field(0., ge=0, le=1)  # share of the words in the pivot's training sets that other languages lend
+    n_languages: int = Field(15, ge=3, le=18)  # besides the pivot
+    largest: int = Field(30_000, gt=0)  # sentences of the language with most text; the pivot has twice as many
+    smallest: int = Field(100, gt=0)  # sentences of the language with least text
+    switched: float = Field(1., ge=0, le=1)  # share of code-switched paragraphs
+    switch_rate: float = Field(.3, ge=0, le=1)  # share of their words that are switched
+    borrowed: float = Field(0., ge=0, le=1)  # share of borrowed words in training sets
     train_examples: int = Field(4000, gt=0)
     dev_examples: int = Field(200, gt=0)
     test_examples: int = Field(200, gt=0)
@@ -46,97 +46,125 @@ def pivot(self: Lab) -> str:
 @patch
 def world(self: Lab) -> dict[str, Language]:
     "The languages by code."
-    if self.smallest >= self.largest: raise XltError(f'lab: smallest ({self.smallest}) must be below largest ({self.largest})')
+    if self.smallest >= self.largest:
+        raise XltError(f'lab: smallest ({self.smallest}) must be below largest ({self.largest})')
     return invent(self.seed, self.n_languages, self.largest, self.smallest)
 
 # %% ../../nbs/data/03_lab.ipynb #c094
 @patch
-def languages(self: Lab, task: str) -> list[str]:
-    "The languages a task is evaluated in: all, but for retrieval all except the pivot."
-    if find_task(task).pooled: return []  # it has no counterpart here
+def languages(self: Lab, task: str,  # any
+             ) -> list[str]:
+    "The languages in which a task is evaluated; for retrieval, all except the pivot."
+    if find_task(task).pooled: return []  # it has no counterpart in the lab
     return [c for c in self.world() if c != PIVOT or find_task(task).kind != 'retrieval']
 
 # %% ../../nbs/data/03_lab.ipynb #c095
 @patch
 def facts(self: Lab) -> pd.DataFrame:  # indexed by code: name, family, script, corpus_sentences
     "What is known of each language; its family is its word order."
-    rows = {l.code: dict(name=l.code, family=f'{l.order}, {"adj-noun" if l.adjective_first else "noun-adj"}', script=l.script,
-                         corpus_sentences=float(l.sentences)) for l in self.world().values()}
+    def row(l):
+        order = f'{l.order}, {"adj-noun" if l.adjective_first else "noun-adj"}'
+        return dict(name=l.code, family=order, script=l.script, corpus_sentences=float(l.sentences))
+    rows = {l.code: row(l) for l in self.world().values()}
     return pd.DataFrame.from_dict(rows, orient='index').rename_axis('language')
 
 # %% ../../nbs/data/03_lab.ipynb #632afdcf
 @patch
-def corpus(self: Lab, targets: tuple = ()) -> dict[str, list[str]]:
-    "Pretraining paragraphs by language; no meaning that is kept for test sets is said in them."
+def corpus(self: Lab, targets: tuple = (),  # ignored: no meaning is in both texts and tests
+          ) -> dict[str, list[str]]:
+    "Pretraining paragraphs by language, without reserved meanings."
     world = self.world()
-    return {code: speak_corpus(self.seed, l, world[PIVOT], self.switched, self.switch_rate) for code, l in world.items()}
+    return {code: speak_corpus(self.seed, l, world[PIVOT], self.switched, self.switch_rate)
+            for code, l in world.items()}
 
 # %% ../../nbs/data/03_lab.ipynb #xd25088a
 @patch
-def size(self: Lab, task: str, split: str) -> int:
-    "How many examples a split has."
-    return {'train': int(self.train_examples * (lab.size if (lab := find_task(task).lab) else 1)), 'dev': self.dev_examples, 'test': self.test_examples}[split]
+def size(self: Lab, task: str,  # any
+         split: str,  # `train`, `dev` or `test`
+        ) -> int:  # for training sets as the card of the task says
+    "The number of examples of a split."
+    lab = find_task(task).lab
+    return {'train': int(self.train_examples * (lab.size if lab else 1)), 'dev': self.dev_examples,
+            'test': self.test_examples}[split]
 
 # %% ../../nbs/data/03_lab.ipynb #lab5b0003
 @patch
-def borrower(self: Lab, task: str, i: int) -> Speaker:
-    "Who says a training example in the pivot: someone who borrows words of the other languages."
+def borrower(self: Lab, task: str,  # any
+             i: int,  # number of the example
+            ) -> Speaker:
+    "A speaker of the pivot who borrows words, for one training example."
     world = self.world()
     others = tuple(l for l in world.values() if l.code != PIVOT)
-    return Speaker(self.seed, world[PIVOT], rng=draw(self.seed, 'borrowed', task, 'train', i), borrowed=self.borrowed, lenders=others)
+    rng = draw(self.seed, 'borrowed', task, 'train', i)
+    return Speaker(self.seed, world[PIVOT], rng=rng, borrowed=self.borrowed, lenders=others)
 
 # %% ../../nbs/data/03_lab.ipynb #c097
 @patch
-def rows(self: Lab, task: str, split: str, code: str) -> list[dict]:
-    "The examples of a split as dicts; the same number is the same example in every language."
+def rows(self: Lab, task: str,  # any
+         split: str,  # `train`, `dev` or `test`
+         code: str,  # of a language
+        ) -> list[dict]:
+    "The examples of a split; the same number is the same example in every language."
     world, size = self.world(), self.size(task, split)
     speaker, pivot = Speaker(self.seed, world[code]), Speaker(self.seed, world[PIVOT])
     card = find_task(task)
-    counts = (size // 3, size // 3, size * 2 // 3) if card.mined else (size, 0, 0)  # pairs, and sentences of their own
+    counts = (size // 3, size // 3, size * 2 // 3) if card.mined else (size, 0, 0)  # pairs, others on either side
     if card.kind == 'retrieval': return retrieval_rows(self.seed, speaker, pivot, split, *counts)
     borrows = self.borrowed and split == 'train' and code == PIVOT
     return [lab_example(self.borrower(task, i) if borrows else speaker, task, split, i) for i in range(size)]
 
 # %% ../../nbs/data/03_lab.ipynb #c098
 @patch
-def load(self: Lab, task: str, split: str, language: str) -> Dataset:
-    "A split in the canonical columns of its kind; training data exist in the pivot only."
+def load(self: Lab, task: str,  # any
+         split: str,  # `train`, `dev` or `test`
+         language: str,  # code
+        ) -> Dataset:
+    "A split in the columns of its kind; training data exist in the pivot only."
     home = find_task(task)
     if home.pooled: raise XltError(f'lab: {task} has no counterpart here')
     if split != 'test' and home.train_on and home.role == 'target': task = home.train_on
-    if language not in self.world(): raise XltError(f'lab: language {language!r} is not one of {", ".join(self.world())}')
+    if language not in self.world():
+        raise XltError(f'lab: language {language!r} is not one of {", ".join(self.world())}')
     return Dataset.from_list(self.rows(task, split, language))
 
 # %% ../../nbs/data/03_lab.ipynb #xc1c2d95
 @patch
-def translations(self: Lab, task: str) -> list[str]:
-    "The languages that a task's training set can be had in, the pivot among them."
+def translations(self: Lab, task: str,  # any
+                ) -> list[str]:
+    "The languages in which a training set is available, including the pivot."
     return list(self.world())
 
 # %% ../../nbs/data/03_lab.ipynb #xb158668
 @patch
-def dev_languages(self: Lab, task: str) -> list[str]:
-    "The languages that a target task's development set can be had in."
+def dev_languages(self: Lab, task: str,  # any
+                 ) -> list[str]:
+    "The languages in which a development set is available."
     return list(self.world())
 
 # %% ../../nbs/data/03_lab.ipynb #x8789b14
 @patch
-def translated(self: Lab, task: str, language: str, part: slice = slice(None), noise: float = 0.) -> Dataset:
-    "A part of a task's training set in any language, a share `noise` of the words wrong; row i says what the pivot's row i says."
+def translated(self: Lab, task: str,  # any
+               language: str,  # code
+               part: slice = slice(None),  # which rows
+               noise: float = 0.,  # share of wrong words; none in the pivot
+              ) -> Dataset:
+    "A training set in any language; row i has the meaning of row i in the pivot."
     home, noise = self.world()[language], 0. if language == PIVOT else noise
     def speaker(i: int):
         if self.borrowed and language == PIVOT: return self.borrower(task, i)
         return Speaker(self.seed, home, noise, draw(self.seed, 'slips', task, language, i))
-    return Dataset.from_list([lab_example(speaker(i), task, 'train', i) for i in range(self.size(task, 'train'))[part]])
+    numbers = range(self.size(task, 'train'))[part]
+    return Dataset.from_list([lab_example(speaker(i), task, 'train', i) for i in numbers])
 
 # %% ../../nbs/data/03_lab.ipynb #c099
 @patch
 def identity(self: Lab) -> dict:
-    "What determines the data: every setting."
+    "Everything that determines the data: all settings."
     return self.model_dump()
 
 # %% ../../nbs/data/03_lab.ipynb #x9739a87
 @patch
-def notes(self: Lab, task: str) -> list[str]:
-    "What must be said of a task's data: nothing that the settings do not say."
+def notes(self: Lab, task: str,  # any
+         ) -> list[str]:
+    "What reports must say about a task's data: nothing here."
     return []

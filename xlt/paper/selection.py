@@ -15,7 +15,7 @@ from ..stats.degradation import pair_with_baseline
 from ..runs.params import Study
 from ..runs.graph import Run, runs
 from ..runs.store import result
-from ..tasks.cards import TARGET
+from ..tasks.cards import find_task
 
 # %% ../../nbs/paper/00_selection.ipynb #xf21aaca
 DEV_COLUMNS = ['study', 'intermediate', 'target', 'language', 'metric', 'seed', 'score']
@@ -36,7 +36,7 @@ def dev_scores(study: Study) -> pd.DataFrame:  # columns `DEV_COLUMNS`; percent
     found = [(run, code, score) for run in runs(study) if run.phase == 'pair' and result(run)
              for code, score in pair_dev_score(run).items()]
     rows = [dict(study=study.study, intermediate=run.intermediate, target=run.target,
-                 language=code or study.source.pivot, metric=TARGET[run.target].metrics[0], seed=run.seed, score=score)
+                 language=code or study.source.pivot, metric=find_task(run.target).metrics[0], seed=run.seed, score=score)
             for run, code, score in found]
     return pd.DataFrame(rows, columns=DEV_COLUMNS)
 

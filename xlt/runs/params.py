@@ -192,9 +192,10 @@ def mixture(self: Study, intermediate: str) -> Mixture:
 def evaluated(self: Study,
               target: str,  # one of the target tasks
              ) -> list[str]:  # language codes, in the source's order
-    "The languages in which a target task is evaluated."
+    "The languages in which a target task is evaluated; those that only XTREME-R has, where they are named."
     codes = self.source.languages(target)
-    return codes if self.languages is None else [c for c in codes if c in self.languages]
+    if self.languages is None: return codes
+    return [c for c in (*codes, *self.source.further(target)) if c in self.languages]
 
 # %% ../../nbs/runs/02_params.ipynb #x15c0b02
 def is_mined(target: str) -> bool:
@@ -267,7 +268,7 @@ def check_source(study: Study) -> list[str]:  # what is wrong
         return [f'leave_out: {t}: {why}' for t, why in absent.items()]
     if not source.has_pretraining_text and study.encoder.kind == 'scratch':
         return ["encoder.kind is 'scratch', but a hub source has no pretraining text; name a published encoder"]
-    known = {code: None for target in study.targets for code in source.languages(target)}
+    known = {code: None for t in study.targets for code in (*source.languages(t), *(source.further(t) if study.languages else ()))}
     wrong = [f'languages: {code!r} is unknown{code_hint(code, known) or did_you_mean(code, known)}; '
              f'choose from {", ".join(sorted(known))}' for code in study.languages or [] if code not in known]
     if not wrong: wrong = [f"languages: {t} has none of them" for t in study.targets
