@@ -12,7 +12,8 @@ from pkgutil import iter_modules
 from typing import NamedTuple
 import xlt.tasks
 from ..common.errors import XltError, did_you_mean
-from .card import KINDS, NER, NLI, UPOS, Encoder, MaskedText, Phase, Pretrained, Protection, Recipe, Task, intermediate, target
+from .card import (
+    KINDS, NER, NLI, UPOS, Encoder, MaskedText, Phase, Pretrained, Protection, Recipe, Task, intermediate, target)
 
 # %% ../../nbs/tasks/90_cards.ipynb #k0000012
 def collect(role: str,  # `intermediate` or `target`
@@ -62,9 +63,14 @@ class Variant(NamedTuple):
 BASES = {name: (name,) for name in INTERMEDIATE} | {'multi': tuple(INTERMEDIATE)}
 PROTECTIONS = ('frozen', 'lora', 'wise', 'short')  # ways to keep an encoder closer to what it was
 
-def variant_of(base: str, tasks: tuple[str, ...], suffixes: str, protection: str) -> Variant:
+def variant_of(base: str,  # a task, or `multi`
+               tasks: tuple[str, ...],  # that it trains on
+               suffixes: str,  # `-mt`, `-mlm`, both, or empty
+               protection: str,  # one of `PROTECTIONS`, or empty
+              ) -> Variant:
     "The variant that a base and suffixes name."
-    return Variant(f'{base}{suffixes}{protection and "-"}{protection}', base, tasks, '-mt' in suffixes, '-mlm' in suffixes, protection)
+    name = f'{base}{suffixes}{protection and "-"}{protection}'
+    return Variant(name, base, tasks, '-mt' in suffixes, '-mlm' in suffixes, protection)
 
 VARIANTS = {v.name: v for v in (variant_of(base, tasks, suffixes, protection) for protection in ('', *PROTECTIONS)
                                 for suffixes in ('', '-mlm', '-mt', '-mt-mlm') for base, tasks in BASES.items())}
@@ -79,25 +85,32 @@ def find_task(name: str,  # as in `TASKS`
     raise XltError(f'{role or "task"} {name!r} is unknown{did_you_mean(name, known)}; choose from {", ".join(known)}')
 
 # %% ../../nbs/tasks/90_cards.ipynb #x4ded1a6
-def find_variant(name: str) -> Variant:
-    "An intermediate training by its name; an unknown one is an `XltError` that names the nearest."
+def find_variant(name: str,  # such as `mnli-mlm-lora`
+                ) -> Variant:
+    "A variant by its name; an `XltError` if there is none."
     if name in VARIANTS: return VARIANTS[name]
-    raise XltError(f'intermediate {name!r} is unknown{did_you_mean(name, VARIANTS)}; choose from {", ".join(BASES)}, each also with -mt, -mlm or -mt-mlm, '
+    raise XltError(f'intermediate {name!r} is unknown{did_you_mean(name, VARIANTS)}; choose from {", ".join(BASES)}, '
+                   'each also with -mt, -mlm or -mt-mlm, '
                    f'and each of these with {", ".join(f"-{p}" for p in PROTECTIONS[:-1])} or -{PROTECTIONS[-1]}')
 
 # %% ../../nbs/tasks/90_cards.ipynb #own00012
-def odd_card(task: Task,  # a card of one's own
-             others: dict[str, Task] = {},  # the other cards of the same study
-            ) -> list[str]:  # what is wrong
-    "Does a card of one's own agree with the tasks there are?"
-    if task.name in BUILT_IN: return [f'task is {task.name!r}, which is a task of the library already; take another name']
+def odd_card(task: Task,  # your own card
+             others: dict[str, Task] = {},  # other cards of the same study
+            ) -> list[str]:  # sentences
+    "What is wrong with your own card, compared with the other tasks."
+    if task.name in BUILT_IN:
+        return [f'task is {task.name!r}, which is a task of the library already; take another name']
     if task.train_on in (None, task.name): return []
     known = BUILT_IN | others
-    if task.train_on not in known: return [f'train_on is {task.train_on!r}{did_you_mean(task.train_on, known)}; choose from {", ".join(known)}']
+    if task.train_on not in known:
+        return [f'train_on is {task.train_on!r}{did_you_mean(task.train_on, known)}; choose from {", ".join(known)}']
     home = known[task.train_on]
-    if home.train_on != home.name: return [f'train_on is {home.name!r}, which has no training set of its own; it trains on {home.train_on}']
-    if home.kind != task.kind: return [f'train_on is {home.name!r}, a task of kind {home.kind}, but this one is of kind {task.kind}']
-    if home.labels != task.labels: return [f'labels are not those of {home.name}, which it trains on: {", ".join(home.labels or ())}']
+    if home.train_on != home.name:
+        return [f'train_on is {home.name!r}, which has no training set of its own; it trains on {home.train_on}']
+    if home.kind != task.kind:
+        return [f'train_on is {home.name!r}, a task of kind {home.kind}, but this one is of kind {task.kind}']
+    if home.labels != task.labels:
+        return [f'labels are not those of {home.name}, which it trains on: {", ".join(home.labels or ())}']
     return []
 
 # %% ../../nbs/tasks/90_cards.ipynb #own00013
