@@ -21,7 +21,7 @@ EXAMPLES = '''examples:
   xlt run params/lab-quick.yaml                      run the study in miniature; finished runs are skipped
   xlt run params/lab.yaml --cores 8 --set seeds=[0]  a variant of a study
   xlt plan params/lab.yaml                           how many runs, how much disk, how many hours
-  xlt status params/lab-quick.yaml --watch           how far it is, from any window or machine
+  xlt status params/lab-quick.yaml --watch           how far along it is, from any window or machine
   xlt run params/lab.yaml --profile slurm            on a cluster: profiles/slurm says how
   xlt run params/e5.yaml --remake CODE_CHANGED       run again what older code has made
   xlt pack params/lab-quick.yaml                     pack its results into one small file

@@ -199,8 +199,8 @@ AnyEncoder = Annotated[Recipe | Pretrained | Folder | Packaged, Field(discrimina
 TRAINING_HISTORIES = {
     PACKAGED_ENCODERS['e5-small-q4'].origin:
         'multilingual-e5-small is a sentence encoder. It was trained contrastively on about a billion pairs of texts '
-        'in many languages, then fine-tuned on labelled data that hold English inference (NLI), English question '
-        'answering (SQuAD among it) and Quora\'s duplicate questions (Wang et al. 2024, arXiv 2402.05672). '
+        'in many languages, then fine-tuned on labelled data that include English inference (NLI), English question '
+        'answering (SQuAD among them) and Quora\'s duplicate questions (Wang et al. 2024, arXiv 2402.05672). '
         'Its baseline has seen tasks like some of the intermediate ones, so they can add less to it, and have more '
         'to undo, than in an encoder that has only read text.'}
 

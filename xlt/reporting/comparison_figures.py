@@ -29,16 +29,16 @@ def permutation(null: np.ndarray,  # from `xlt.stats.degradation.permutation_nul
     ax.axvline(found['estimate'], color=RED, lw=2, label=f'observed: {number(found["estimate"])} '
                                                          f'points, {p_text(found["p_value"])}')
     ax.axvline(-found['estimate'], color=RED, lw=1, ls='--', label='as extreme on the other side')
-    how = 'all' if found['exact'] else 'random'
-    ax.set(xlabel=DIRECTIONS, ylabel='share of arrangements (%)',
-           title=f'If resource made no difference: {how} {found["arrangements"]:,} arrangements of {found["n_low"]} + '
+    how = f'all {found["arrangements"]:,}' if found['exact'] else f'{found["arrangements"]:,} random'
+    ax.set(xlabel=DIRECTIONS, ylabel='share of assignments (%)',
+           title=f'If resource made no difference: {how} assignments of {found["n_low"]} + '
                  f'{found["n_high"]} languages')
     ax.legend(loc='upper left', bbox_to_anchor=(0, -.24), ncols=2)
     beyond = (np.abs(null) >= abs(found['estimate']) - 1e-9).mean()
-    fig.alt = (f'Histogram of the differences that {how} {found["arrangements"]:,} arrangements of the labels give, '
+    fig.alt = (f'Histogram of the differences that {how} assignments of the labels give, '
                'around zero. The observed difference, '
                f'{number(found["estimate"])} points, is marked; '
-               f'{percent(beyond, 1)} of the arrangements are at least as far from zero.')
+               f'{percent(beyond, 1)} of the assignments are at least as far from zero.')
     return fig
 
 # %% ../../nbs/reporting/02_comparison_figures.ipynb #c030

@@ -66,7 +66,7 @@ def count_of(n: int, wanted: int, what: str,  # singular
 
 def progress_text(analysis: dict,  # with `intermediates`, `targets` and `seeds` that are there
                   intermediates: list[str], targets: list[str], seeds: list[int],  # what the study wants
-                  done: int, wanted: int,  # runs of a target task, the baselines among them
+                  done: int, wanted: int,  # pairs, those of the baseline among them
                  ) -> str:  # empty: all of it is there, and there are several seeds
     "How much of a study is finished, if not all of it."
     if done < wanted:
@@ -75,7 +75,7 @@ def progress_text(analysis: dict,  # with `intermediates`, `targets` and `seeds`
                          analysis['intermediates']),
                 count_of(len(analysis['targets']), len(targets), 'target task', analysis['targets']),
                 count_of(len(analysis['seeds']), len(seeds), 'seed')]
-        return f'Only {count_of(done, wanted, "run")} are finished: {", ".join(part)}. So far,'
+        return f'Only {count_of(done, wanted, "pair")} are finished: {", ".join(part)}. So far,'
     return 'With one seed,' if len(analysis['seeds']) == 1 else ''
 
 # %% ../../nbs/reporting/06_pages.ipynb #pg14a013
@@ -93,8 +93,8 @@ def short_verdict(analysis: dict,  # from `xlt.stats.analysis.analyse_scores`
     if a or b:
         return (f'The answer is undecided: low-resource languages lost {"more" if a + b > 0 else "less"}, '
                 f'but only {"before" if a else "after"} the level at which they start is held constant.')
-    return ('The answer is undecided: low- and high-resource languages show no clear difference, '
-            'nor one that is demonstrably small.')
+    return ('The answer is undecided: there is no clear difference between low- and high-resource languages, '
+            f'but one of {analysis["equivalence"]["margin"]:g} point or more cannot be ruled out either.')
 
 # %% ../../nbs/reporting/06_pages.ipynb #pg14a014
 def interval_text(found: dict,  # with `ci_low` and `ci_high`

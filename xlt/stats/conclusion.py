@@ -113,9 +113,9 @@ def alarm_line(found: dict | None,  # from `family_alarms`
     names = {'primary': 'the comparison in points', 'level_adjusted': 'the comparison at the same level'}
     over = {k: found[k]['rate'] for k in names if found and found[k] and found[k]['mc_low'] > .05}
     if not over: return ''
-    said = ' and '.join(f'{names[k]} in {percent(v)}' for k, v in over.items())
-    return (f'If languages of one family were alike (correlation {found["correlation"]:g}), '
-            f'scattering as they do here, a false alarm would be raised not in 5 % of studies, but by {said}.')
+    said = ' and '.join(f'{names[k]} would raise a false alarm in {percent(v)}' for k, v in over.items())
+    return (f'If languages of one family resembled each other (correlation {found["correlation"]:g}), '
+            f'{said} of studies rather than 5 %.')
 
 # %% ../../nbs/stats/06_conclusion.ipynb #con0conc
 def clear_sentences(analysis: dict,  # as in `conclusion`

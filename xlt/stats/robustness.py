@@ -359,12 +359,12 @@ def curve_summary(rows: list[dict],  # from `specifications`
     whole, less = (count_directions(g) if g else dict(n=0) for g in groups)
     more, sure_more, sure_less = (percent(whole[k])
                                   for k in ('positive', 'significant_positive', 'significant_negative'))
-    text = (f'Of {whole["n"]:,} specifications of all the data, '
-            f'{more} say that low-resource languages lost more ({sure_more} at p < 0.05), '
-            f'{percent(1 - whole["positive"])} that they did not ({sure_less} that they lost less, at p < 0.05).')
+    text = (f'Of {whole["n"]:,} specifications on the full data, '
+            f'{more} find that low-resource languages lost more ({sure_more} significantly, p < 0.05) and '
+            f'{percent(1 - whole["positive"])} that they did not ({sure_less} find significantly smaller losses).')
     if less['n']:
         text += (f' With one language, family or task left out at a time ({less["n"]:,} more), '
-                 f'{percent(less["positive"])} say that they lost more '
+                 f'{percent(less["positive"])} find that they lost more '
                  f'({percent(less["significant_positive"])} at p < 0.05; '
                  f'{percent(less["significant_negative"])} less).')
     return whole | dict(leave_one_out=less, sentence=text)
