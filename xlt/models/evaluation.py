@@ -373,10 +373,12 @@ def embed_pool(sets: list[Dataset],  # one for each language
     for id, matches in zip(questions.id, questions.matches): right.setdefault(id, []).extend(matches)
     return AnswerPool(answers.id.to_numpy(), embed_texts(list(answers.text)), right)
 
-def nearest_answers(data: Dataset, pool: AnswerPool, embed_texts: Callable[[list[str]], np.ndarray],
-                   ) -> tuple[list[str], list[list[str]], list[list[str]]]:  # ids of the questions, right answers, ranked answers
+def nearest_answers(data: Dataset,  # of one language
+                    pool: AnswerPool,  # of all
+                    embed_texts: Callable[[list[str]], np.ndarray],
+                   ) -> tuple[list[str], list[list[str]], list[list[str]]]:  # ids: questions, right, ranked
     "LAReQA: the sentences of the pool that are nearest to each question."
-    questions = data.filter(lambda side: side == 'question', input_columns='side')
+    questions = data.select([i for i, side in enumerate(data['side']) if side == 'question'])
     found = neighbours(embed_texts(list(questions['text'])), pool.vectors, MAP_DEPTH)[1]
     return list(questions['id']), [pool.right[id] for id in questions['id']], pool.ids[found].tolist()
 
@@ -426,6 +428,7 @@ def evaluate_retrieval(source,  # lab, files or hub
         digests = [content_digest(s) for s in sets] if keep else ''
         return [task.name, digests, layer, max_length, k, examples, prefix, precision], make
     if task.pooled:
-        def embed_texts(texts): return embed(model, tokenizer, texts, layer, max_length, folder=folder, prefix=prefix, precision=precision)
+        how = dict(folder=folder, prefix=prefix, precision=precision)
+        def embed_texts(texts): return embed(model, tokenizer, texts, layer, max_length, **how)
         one = pooled_language(source, task, embed_texts, [layer, max_length, prefix, precision], examples, bool(keep))
     return evaluate_languages(languages, one, keep, model)
