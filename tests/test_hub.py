@@ -86,6 +86,12 @@ def test_some_targets_can_be_developed_in_other_languages(client):
     with pytest.raises(XltError, match="udpos: there are no dev data in 'de'"): source.load('udpos', 'dev', 'de')
 
 
+def test_an_id_is_the_row_of_the_hub_also_behind_a_pair_without_a_label(client):
+    labels = module.read_split(SNLI, {'label'})['label'][:]
+    assert -1 in labels[:-1]
+    assert module.canonical_dataset('anli_plus', SNLI)['id'][:] == [f'plain_text/train:{n}' for n, label in enumerate(labels) if label != -1]
+
+
 def test_anli_plus_is_three_data_sets_shuffled(client):
     train = Hub().load('anli_plus', 'train')
     assert Counter(i.split('/')[1].split(':')[0] for i in train['id'] if i.startswith('plain_text/train_r')) == dict(train_r1=N, train_r2=N, train_r3=N)

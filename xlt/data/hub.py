@@ -244,17 +244,19 @@ def canonical_dataset(task: str,  # name of the task
     data, kind = read_split(split, required_columns(task)), find_task(task).kind
     rows = range(len(data))[part]
     if not rows: return type(data).from_dict({c: [] for c in FEATURES[kind]}, features=schema(kind))
-    data = data.select(rows)
-    if split in UNLABELLED: data = drop_unlabelled(data, split)
+    data, numbers = data.select(rows), rows
+    if split in UNLABELLED:
+        numbers = [n for n, label in zip(rows, data['label']) if label != -1]
+        data = drop_unlabelled(data, split)
     convert = row_reader(task, data)
-    def one(row: dict, n: int) -> dict: return convert(row, f'{split.config}/{split.split}:{rows[n]}')
+    def one(row: dict, n: int) -> dict: return convert(row, f'{split.config}/{split.split}:{numbers[n]}')
     others = [c for c in data.column_names if c not in FEATURES[kind]]
     name = text_digest(f'{task} {split} {split.place.revision} {rows} {len(data)} {VERSION}')[:16]
     data = data.map(one, with_indices=True, remove_columns=others, features=schema(kind), new_fingerprint=name)
     return data.select_columns(list(FEATURES[kind]))
 
 # %% ../../nbs/data/09_hub.ipynb #c046
-VERSION = 2  # of the readers: increase it when they change, so that nothing outdated is read from the cache
+VERSION = 3  # of the readers: increase it when they change, so that nothing outdated is read from the cache
 UNLABELLED = {s: n for of in splits_of('unlabelled').values() for s, n in of.items()}  # SNLI
 
 # %% ../../nbs/data/09_hub.ipynb #c047

@@ -362,34 +362,36 @@ def mined_rows(task: Task,  # the mining task
 class AnswerPool(NamedTuple):
     "The candidate answers of all languages."
     ids: np.ndarray
-    vectors: np.ndarray  # `(candidates, hidden)` float32
-    right: dict[str, list[str]]  # ids of the right ones, by question
+    vectors: np.ndarray  # [candidates, hidden size] float32
+    right: dict[str, list[str]]  # question → ids of correct candidates
 
 def embed_pool(sets: list[Dataset],  # one for each language
-               embed_texts: Callable[[list[str]], np.ndarray]) -> AnswerPool:
+               embed_texts: Callable[[list[str]], np.ndarray],  # texts → embeddings, [texts, hidden size]
+              ) -> AnswerPool:
     "The sentences of several languages, and which of them answer each question."
     rows, right = pd.concat([s.to_pandas() for s in sets], ignore_index=True), {}
     answers, questions = (rows[rows.side == side] for side in ('answer', 'question'))
     for id, matches in zip(questions.id, questions.matches): right.setdefault(id, []).extend(matches)
     return AnswerPool(answers.id.to_numpy(), embed_texts(list(answers.text)), right)
 
-def nearest_answers(data: Dataset,  # of one language
-                    pool: AnswerPool,  # of all
-                    embed_texts: Callable[[list[str]], np.ndarray],
-                   ) -> tuple[list[str], list[list[str]], list[list[str]]]:  # ids: questions, right, ranked
+def nearest_answers(data: Dataset,  # questions and candidates of one language
+                    pool: AnswerPool,  # from `embed_pool`
+                    embed_texts: Callable[[list[str]], np.ndarray],  # texts → embeddings, [texts, hidden size]
+                   ) -> tuple[list[str], list[list[str]], list[list[str]]]:  # ids of questions; correct; ranked
     "LAReQA: the sentences of the pool that are nearest to each question."
     questions = data.select([i for i, side in enumerate(data['side']) if side == 'question'])
     found = neighbours(embed_texts(list(questions['text'])), pool.vectors, MAP_DEPTH)[1]
     return list(questions['id']), [pool.right[id] for id in questions['id']], pool.ids[found].tolist()
 
 # %% ../../nbs/models/11_evaluation.ipynb #xr40002
-def pooled_language(source, task: Task,
-                    embed_texts: Callable[[list[str]], np.ndarray],
-                    how: list,  # else decides the scores
+def pooled_language(source,  # files or hub
+                    task: Task,  # LAReQA
+                    embed_texts: Callable[[list[str]], np.ndarray],  # texts → embeddings, [texts, hidden size]
+                    how: list,  # whatever else decides the scores
                     examples: int | None,  # questions in each language; None: all
-                    keep: bool,  # are the scores kept under a name?
-                   ) -> Callable[[str], tuple[list, Callable]]:  # as for `evaluate_languages`
-    "How one language of a pooled task is evaluated; the sentences of all languages are embedded once."
+                    keep: bool,  # are the scores stored?
+                   ) -> Callable[[str], tuple[list, Callable]]:  # for `evaluate_languages`
+    "A function that evaluates one language of a pooled task; the sentences of all languages are embedded once."
     tests = {code: load(source, task.name, 'test', code) for code in source.languages(task.name)}
     digests = [content_digest(t) for t in tests.values()] if keep else []
     pool = cache(lambda: embed_pool(list(tests.values()), embed_texts))
@@ -428,7 +430,7 @@ def evaluate_retrieval(source,  # lab, files or hub
         digests = [content_digest(s) for s in sets] if keep else ''
         return [task.name, digests, layer, max_length, k, examples, prefix, precision], make
     if task.pooled:
-        how = dict(folder=folder, prefix=prefix, precision=precision)
-        def embed_texts(texts): return embed(model, tokenizer, texts, layer, max_length, **how)
+        settings = dict(folder=folder, prefix=prefix, precision=precision)
+        def embed_texts(texts): return embed(model, tokenizer, texts, layer, max_length, **settings)
         one = pooled_language(source, task, embed_texts, [layer, max_length, prefix, precision], examples, bool(keep))
     return evaluate_languages(languages, one, keep, model)
