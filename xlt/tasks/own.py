@@ -30,23 +30,23 @@ class OwnHub(Strict):
 
 # %% ../../nbs/tasks/01_own.ipynb #own10007
 class OwnCard(Strict):
-    "The file of a card of one's own."
+    "Your own card, as in its file."
     task: str = Field(pattern='^[a-z][a-z0-9_]*$', max_length=40)  # its name
     kind: Literal[tuple(KINDS)]
     role: Literal['target', 'intermediate'] = 'target'
-    languages: Words = Field(('en',), min_length=1)  # that it is tested in, English included where it is one
+    languages: Words = Field(('en',), min_length=1)  # of evaluation
     labels: Labels | None = None
     metric: str | None = None  # None: the first of its kind
-    train_on: str | None = None  # whose English training set is used; None: its own
+    train_on: str | None = None  # task whose English training set is used; None: its own
     entities: bool = False  # tagging: BIO tags scored as entities
-    choices: int | None = Field(None, ge=2)  # multiple choice: answers to choose from, where the columns do not say
+    choices: int | None = Field(None, ge=2)  # multiple choice: how many
     no_answer: bool = False  # span: a question may have no answer
     normaliser: Literal['english', 'per_language'] = 'english'  # span: SQuAD's or MLQA's rules
-    recipe: Phase | None = None  # hyper-parameters; a study's `phases` and `tasks` go before them
+    recipe: Phase | None = None  # hyper-parameters; overridden by a study's `phases` and `tasks`
     licence: str
     citation: str = Field(pattern='^https?://')  # address of the paper
-    source: str = ''  # where the data come from, for people
-    note: str = ''  # what a report must say of the data
+    source: str = ''  # of the data, for people
+    note: str = ''  # for reports
     files: OwnFiles | None = None
     hub: OwnHub | None = None
 
