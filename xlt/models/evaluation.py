@@ -379,7 +379,7 @@ def nearest_answers(data: Dataset,  # questions and candidates of one language
                     embed_texts: Callable[[list[str]], np.ndarray],  # texts → embeddings, [texts, hidden size]
                    ) -> tuple[list[str], list[list[str]], list[list[str]]]:  # ids of questions; correct; ranked
     "LAReQA: the sentences of the pool that are nearest to each question."
-    questions = data.filter(lambda side: side == 'question', input_columns='side')
+    questions = data.select([i for i, side in enumerate(data['side']) if side == 'question'])
     found = neighbours(embed_texts(list(questions['text'])), pool.vectors, MAP_DEPTH)[1]
     return list(questions['id']), [pool.right[id] for id in questions['id']], pool.ids[found].tolist()
 
