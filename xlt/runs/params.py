@@ -21,7 +21,7 @@ from ..common.records import Strict
 from ..languages.measures import GROUPINGS, MEASURES, code_hint, groups, language_code, resource, set_apart
 from ..tasks.cards import TASKS, VARIANTS, find_task, find_variant, MaskedText, Phase, Protection, Task, Variant
 from ..data.door import why_missing, Source, no_translation_reason
-from ..data.hub import CHECKPOINT_SHAPES
+from ..data.hub_pins import CHECKPOINT_SHAPES
 from ..models.encoders import AnyEncoder
 from .config import (AnalysisSettings, error_of, explain, Mixing, oddities, Phases, read_cards, read_data,
                              Retrieval, TaskOverrides)
