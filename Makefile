@@ -53,7 +53,7 @@ real: xtreme-files install
 xtreme-files:
 	@test -d '$(XTREME)' || { printf '%s\n' \
 	  "make real: no folder $(XTREME). Either put the files of XTREME's scripts/download_data.sh and of the intermediate tasks into a folder," \
-	  '  laid out as nbs/data/07_layout.ipynb says, and name it: XLT_FILES=/that/folder make real' \
+	  '  laid out as nbs/data/08_layout.ipynb says, and name it: XLT_FILES=/that/folder make real' \
 	  '  or let the hub provide data and encoder (needs the network once): make study PARAMS=params/e5-hub.yaml'; exit 2; }
 
 # The cells of the notebooks beside the tests, which often wait: for a kernel to start, for Snakemake to look again.

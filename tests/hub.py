@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from datasets import ClassLabel, Dataset, Features, List, Value
-from xlt.data.hub import MANIFEST, REPOSITORIES, Split
+from xlt.data.hub_pins import MANIFEST, REPOSITORIES, Split
 from xlt.tasks.cards import NER, NLI, TASKS, UPOS
 
 STRING, NLI_CLASSES = Value('string'), ClassLabel(names=list(NLI))

@@ -8,14 +8,16 @@ import re
 from pathlib import Path
 
 import xlt.data.hub
-from xlt.data.hub import CHECKPOINTS, LANGUAGE_ROWS, REPOSITORIES, UNLABELLED
+from xlt.data.hub_pins import CHECKPOINTS, REPOSITORIES
+from xlt.data.hub import LANGUAGE_ROWS
+from xlt.data.hub_rows import UNLABELLED
 from xlt.languages.measures import language_table
 
 TEXTS = ('premise', 'hypothesis', 'question1', 'question2', 'sentence1', 'sentence2', 'ctx', 'context', 'question', 'source_sentence', 'target_sentence')
 BUCC = ('de', 'fr', 'ru', 'zh')
 
 if rows := int(os.environ.get('XLT_STANDIN_ROWS', 0)):
-    xlt.data.hub.MANIFEST.update(dict.fromkeys(xlt.data.hub.MANIFEST, rows) | {split: rows * 9 for split, _ in LANGUAGE_ROWS})  # nine languages in one split
+    xlt.data.hub_pins.MANIFEST.update(dict.fromkeys(xlt.data.hub_pins.MANIFEST, rows) | {split: rows * 9 for split, _ in LANGUAGE_ROWS})  # nine languages in one split
     UNLABELLED.update(dict.fromkeys(UNLABELLED, 1)), LANGUAGE_ROWS.update(dict.fromkeys(LANGUAGE_ROWS, rows))
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from xlt.data.layout import ISO3, describe, evaluation_files, read_file, training_files
-from xlt.data.files import Files, carve, evaluated, evaluation_rows, training
+from xlt.data.files import Files
+from xlt.data.splits import carve, evaluated, evaluation_rows, training
 from xlt.data.examples import text_digest, key, shared_texts, sentences
 from xlt.data.corpora import fused, read_bucc, read_ccg, read_conllu, read_tagged, read_tatoeba
 from xlt.data.readers import (incomplete, read_anli, read_cosmosqa, read_csqa, read_hellaswag, read_pair_table, read_pairs,

@@ -10,12 +10,15 @@ import huggingface_hub
 import pytest
 from datasets import Dataset
 
-import xlt.data.hub as module
+from xlt.data import hub as module, hub_pins, hub_rows
 from hub import TYDI, SNLI, SmallHub, every_split, span, write
 from xlt.data.layout import ISO3
 from xlt.data.corpora import read_plain
 from xlt.data.readers import read_squad
-from xlt.data.hub import CHECKPOINTS, DEV_SPLITS, DEV_IN, MANIFEST, REPOSITORIES, TEST, TRAIN_SPLITS, TRANSLATED_SPLITS, UNLABELLED, Hub, Split, compare_pins, test_split as where
+from xlt.data.hub_pins import (CHECKPOINTS, DEV_SPLITS, DEV_IN, MANIFEST, REPOSITORIES, TEST, TRAIN_SPLITS, TRANSLATED_SPLITS,
+    Split, test_split as where)
+from xlt.data.hub_rows import UNLABELLED
+from xlt.data.hub import Hub, compare_pins
 from xlt.common.errors import XltError
 from xlt.languages.measures import language_table
 from xlt.data.door import COLUMNS, load_translated, load, why_missing
@@ -36,7 +39,16 @@ def world(tmp_path_factory):
 
 
 @pytest.fixture
-def client(world, tmp_path, monkeypatch):
+def everywhere(monkeypatch):
+    "A function that replaces a constant in every module of the hub that uses it."
+    def replace(name, value):
+        for m in (hub_pins, hub_rows, module):
+            if hasattr(m, name): monkeypatch.setattr(m, name, value)
+    return replace
+
+
+@pytest.fixture
+def client(world, tmp_path, monkeypatch, everywhere):
     "The real client, pointed at the small hub, with a cache of its own."
     hub, manifest = world
     constants = huggingface_hub.constants
@@ -44,9 +56,9 @@ def client(world, tmp_path, monkeypatch):
         monkeypatch.setattr(constants, name, value, raising=False)
     monkeypatch.setattr(constants, 'HUGGINGFACE_CO_URL_TEMPLATE', hub.url + '/{repo_id}/resolve/{revision}/{filename}')
     monkeypatch.setattr(datasets.config, 'HF_DATASETS_CACHE', tmp_path / 'datasets')
-    monkeypatch.setattr(module, 'MANIFEST', dict(manifest))
-    monkeypatch.setattr(module, 'UNLABELLED', {SNLI: 1})
-    monkeypatch.setattr(module, 'LANGUAGE_ROWS', dict.fromkeys(module.LANGUAGE_ROWS, N))
+    everywhere('MANIFEST', dict(manifest))
+    everywhere('UNLABELLED', {SNLI: 1})
+    everywhere('LANGUAGE_ROWS', dict.fromkeys(module.LANGUAGE_ROWS, N))
     hub.asked.clear()
     return hub
 
@@ -84,6 +96,12 @@ def test_some_targets_can_be_developed_in_other_languages(client):
     assert source.dev_languages('xnli')[:2] == ['en', 'ar'] and len(source.dev_languages('panx')) == 40 and source.dev_languages('udpos') == ['en']
     assert source.load('xnli', 'dev', 'sw')['id'][0].startswith('sw/validation') and source.load('panx', 'dev', 'yo')[0]['tags'] == ['B-PER', 'O']
     with pytest.raises(XltError, match="udpos: there are no dev data in 'de'"): source.load('udpos', 'dev', 'de')
+
+
+def test_an_id_is_the_row_of_the_hub_also_behind_a_pair_without_a_label(client):
+    labels = module.read_split(SNLI, {'label'})['label'][:]
+    assert -1 in labels[:-1]
+    assert module.canonical_dataset('anli_plus', SNLI)['id'][:] == [f'plain_text/train:{n}' for n, label in enumerate(labels) if label != -1]
 
 
 def test_anli_plus_is_three_data_sets_shuffled(client):
@@ -265,9 +283,9 @@ def test_pins(client, tmp_path):
 # Real rows, real counts
 
 @pytest.mark.parametrize('language', ['ar', 'th', 'zh'])
-def test_xquad_with_its_real_rows(client, sample, monkeypatch, language):
+def test_xquad_with_its_real_rows(client, sample, monkeypatch, everywhere, language):
     rows = [{k: r[k] for k in ('id', 'context', 'question', 'answers')} for r in read_squad(sample / 'xquad' / f'xquad.{language}.json')]
-    monkeypatch.setattr(module, 'MANIFEST', MANIFEST)
+    everywhere('MANIFEST', MANIFEST)
     spoil(client, monkeypatch, where('xquad', language), rows)
     assert len(Hub().load('xquad', 'test', language)) == MANIFEST[where('xquad', language)] == 1190
 
@@ -282,7 +300,8 @@ def test_tatoebas_counts_are_the_files(sample, language):
 
 CODE = """
 import json, sys
-from xlt.data.hub import MANIFEST, Hub
+from xlt.data.hub_pins import MANIFEST
+from xlt.data.hub import Hub
 MANIFEST.update({s: 6 for s in MANIFEST})
 print(json.dumps(list(Hub().load('xnli', 'test', 'sw')['label'])))
 if sys.argv[1:]:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from xlt.data import lab_speech as world
-from xlt.data.files import Files, training
+from xlt.data.files import Files
+from xlt.data.splits import training
 from xlt.data.examples import dataset, key
 from xlt.data.readers import read_squad
 from xlt.data.lab import Lab

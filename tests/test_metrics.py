@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from xlt.common.errors import XltError
-from xlt.models.metrics import (accuracy, answer_scores, chunk_f1, chunks, correct, entity_f1, evaluate_submission, evaluate_submitted_file, mlqa_normal, pair_f1,
-                         score_task, score_submission, squad_normal, word_f1)
+from xlt.models.metrics import (accuracy, answer_scores, chunk_f1, chunks, correct, entity_f1, mlqa_normal, pair_f1, score_task,
+    squad_normal, word_f1)
+from xlt.models.submissions import evaluate_submission, evaluate_submitted_file, score_submission
 from xlt.tasks.cards import NER, TARGET, TASKS, UPOS
 
 labels = st.sampled_from(['entailment', 'neutral', 'contradiction'])

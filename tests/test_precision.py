@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn.modules.module import register_module_forward_hook
 
-from xlt.models.evaluation import development_scores, development_score, evaluate, evaluate_retrieval, model_logits
+from xlt.models.evaluation import development_scores, development_score, evaluate, model_logits
+from xlt.models.retrieval_evaluation import evaluate_retrieval
 from xlt.models.features import label_names, train_tokenizer
 from xlt.data.lab import Lab
 from xlt.models.multitask import fit_mixture, masked_part, task_part

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from xlt.data.hub import CHECKPOINTS, DEV_SPLITS, DEV_IN, MANIFEST, REPOSITORIES, TEST, TRAIN_SPLITS, TRANSLATED_SPLITS, test_split as where
+from xlt.data.hub_pins import (CHECKPOINTS, DEV_SPLITS, DEV_IN, MANIFEST, REPOSITORIES, TEST, TRAIN_SPLITS, TRANSLATED_SPLITS,
+    test_split as where)
 from xlt.common.errors import XltError
 from xlt.runs.params import Study
 from xlt.paper.published import read_published

@@ -8,11 +8,11 @@ import pytest
 from datasets import Dataset
 
 from hub import SmallHub
-from xlt.data.hub import CHECKPOINTS, REPOSITORIES, test_split as where
+from xlt.data.hub_pins import CHECKPOINTS, REPOSITORIES, test_split as where
 from xlt.paper.published import read_published
 
 NAME, REVISION = 'FacebookAI/xlm-roberta-large', CHECKPOINTS['FacebookAI/xlm-roberta-large']
-CODE = "import sys, xlt.data.hub; xlt.data.hub.MANIFEST.update({s: 12 for s in xlt.data.hub.MANIFEST}); from xlt.cli.main import main; sys.exit(main(sys.argv[1:]))"
+CODE = "import sys, xlt.data.hub; xlt.data.hub_pins.MANIFEST.update({s: 12 for s in xlt.data.hub_pins.MANIFEST}); from xlt.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
 
 @pytest.fixture(scope='module')

@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 from scipy.stats import poisson
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
-from xlt.models.evaluation import evaluate_retrieval, mine_bitext, nearest_translations
+from xlt.models.retrieval_evaluation import evaluate_retrieval, mine_bitext, nearest_translations
 from xlt.models.features import train_tokenizer
 from xlt.data.examples import dataset
 from xlt.data.corpora import read_bucc, two_sides
@@ -145,7 +145,7 @@ def test_bucc_uses_the_development_threshold(encoder, monkeypatch):
     def spy(data, k, threshold, *how):
         asked.append(threshold)
         return {('qab-1', 'en-1')}, {('qab-1', 'en-1')}, 1.23
-    monkeypatch.setattr('xlt.models.evaluation.mine_bitext', spy)
+    monkeypatch.setattr('xlt.models.retrieval_evaluation.mine_bitext', spy)
     scores, kept = evaluate_retrieval(lab, TASKS['bucc2018'], model, tokenizer, 1, 64, 4, ['qab'])
     assert asked == [None, 1.23] and {s['metric']: s['score'] for s in scores}['f1'] == 100 and len(kept) == 1
 
@@ -155,7 +155,7 @@ def test_tatoeba_asks_from_the_english_side(encoder, monkeypatch):
     rows = two_sides([dict(id=f'f{i}', text=t) for i, t in enumerate('uvw')], [dict(id=f'e{i}', text=t) for i, t in enumerate('xyz')],
                      [('f0', 'e0'), ('f1', 'e1'), ('f2', 'e2')], 'test')
     vectors = dict(zip('uvwxyz', np.array([[1, 0, 0], [0, 1, 0], [0, 1, 0], [1, 0, 0], [0, 1, 0], [0, .9, .1]], np.float32)))
-    monkeypatch.setattr('xlt.models.evaluation.embed', lambda m, t, texts, *_, **__: np.stack([vectors[x] for x in texts]))
+    monkeypatch.setattr('xlt.models.retrieval_evaluation.embed', lambda m, t, texts, *_, **__: np.stack([vectors[x] for x in texts]))
     ids, gold, found = nearest_translations(dataset(rows, 'retrieval'), model, tokenizer, 1, 64)
     assert ids == ['e0', 'e1', 'e2'] and gold == ['f0', 'f1', 'f2'] and found == ['f0', 'f1', 'f1'], 'a tie goes to the lower index'
 
@@ -180,14 +180,14 @@ def embedded(data, perfect, seed=0, d=64):
 
 
 def test_bucc_with_perfect_embeddings(bucc, monkeypatch):
-    monkeypatch.setattr('xlt.models.evaluation.embed', embedded(bucc, perfect=True))
+    monkeypatch.setattr('xlt.models.retrieval_evaluation.embed', embedded(bucc, perfect=True))
     gold, found, threshold = mine_bitext(bucc, 4, None, None, None, 0, 0)
     print(f'\nBUCC zh-en dev, perfect embeddings: {pair_f1(gold, found)}, threshold {threshold:.3f}')
     assert len(gold) == 257 and pair_f1(gold, found)['f1'] == 100
 
 
 def test_bucc_with_random_embeddings_is_chance(bucc, monkeypatch):
-    monkeypatch.setattr('xlt.models.evaluation.embed', embedded(bucc, perfect=False, seed=1))
+    monkeypatch.setattr('xlt.models.retrieval_evaluation.embed', embedded(bucc, perfect=False, seed=1))
     gold, found, _ = mine_bitext(bucc, 4, 0., None, None, 0, 0)  # a threshold that was not tuned on these very pairs
     scores, right = pair_f1(gold, found), len(set(gold) & {tuple(pair) for pair in found})
     chance = len(found) * len(gold) / (8624 * 13589)  # right pairs expected of so many

@@ -2,7 +2,8 @@
 import pytest
 import torch
 
-from xlt.models.evaluation import evaluate, evaluate_retrieval
+from xlt.models.evaluation import evaluate
+from xlt.models.retrieval_evaluation import evaluate_retrieval
 from xlt.models.features import label_names, train_tokenizer
 from xlt.data.files import Files
 from xlt.data.lab import Lab

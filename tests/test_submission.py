@@ -9,9 +9,9 @@ import pytest
 import xlt.paper.submission as module
 from xlt.data.files import Files
 from xlt.data.examples import dataset
-from xlt.data.hub import CHECKPOINTS
+from xlt.data.hub_pins import CHECKPOINTS
 from xlt.common.errors import XltError
-from xlt.models.metrics import id_pairs, label_lines, score_submission, tag_sentences
+from xlt.models.submissions import id_pairs, label_lines, score_submission, tag_sentences
 from xlt.runs.params import Study
 from xlt.runs.worker import begin
 from xlt.data.door import load

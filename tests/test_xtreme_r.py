@@ -24,11 +24,13 @@ from xlt.data.lab import Lab
 from xlt.data.layout import evaluation_files
 from xlt.data.leakage import check_leakage, load_test_sets
 from xlt.data.readers import read_copa
-from xlt.models.evaluation import AnswerPool, evaluate, evaluate_retrieval, nearest_answers
+from xlt.models.retrieval_evaluation import AnswerPool, evaluate_retrieval, nearest_answers
+from xlt.models.evaluation import evaluate
 from xlt.models.features import features, train_tokenizer
 from xlt.models.heads import load_encoder, new_model, save_encoder, with_head
 from xlt.languages.measures import language_table
-from xlt.models.metrics import average_precision, correct, score_task, score_submission
+from xlt.models.metrics import average_precision, correct, score_task
+from xlt.models.submissions import score_submission
 from xlt.paper import selection
 from xlt.paper.xtreme_r import benchmark_averages, benchmark_groups
 from xlt.runs.graph import runs

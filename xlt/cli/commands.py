@@ -239,7 +239,7 @@ def doctor_command(args) -> int:
 # %% ../../nbs/cli/02_commands.ipynb #c035
 def score_command(args) -> int:
     "score a submission folder as XTREME's evaluator does"
-    from xlt.models.metrics import evaluate_submission
+    from xlt.models.submissions import evaluate_submission
     from xlt.tasks.cards import TARGET
     scores, examples, warnings = evaluate_submission(args.predictions, args.labels, args.strict)
     more = [f'and {len(warnings) - 20} more; --json lists them all'] * (len(warnings) > 20)

@@ -42,7 +42,8 @@ def decode_table(data: bytes,  # the bytes of the file
     return text
 
 # %% ../../nbs/common/08_tables.ipynb #xcbdc19a
-def find_separator(text: str) -> tuple[str, int]:  # the separator; how many lines come before the header
+def find_separator(text: str,  # the decoded table
+                  ) -> tuple[str, int]:  # separator; lines before the header
     "Find the field separator of a table."
     lines = text.splitlines()
     if said := re.fullmatch(r'"?sep=(.)"?,*;*\s*', lines[0], re.IGNORECASE): return said[1], 1
@@ -50,7 +51,9 @@ def find_separator(text: str) -> tuple[str, int]:  # the separator; how many lin
     found = max(',;\t|', key=lines[before].count)
     return found, before
 
-def delimited_rows(text: str, where: str) -> list[tuple[int, list[str]]]:  # line number and fields; the header first
+def delimited_rows(text: str,  # the decoded table
+                   where: str,  # the file, for messages
+                  ) -> list[tuple[int, list[str]]]:  # line number, fields; the header first
     "Split the lines of a table into fields."
     by, skip = find_separator(text)
     body = io.StringIO(''.join(text.splitlines(keepends=True)[skip:]), newline='')
@@ -68,7 +71,9 @@ def delimited_rows(text: str, where: str) -> list[tuple[int, list[str]]]:  # lin
     return [(line, (row + [''] * width)[:width]) for line, row in rows]
 
 # %% ../../nbs/common/08_tables.ipynb #xb97856a
-def excel_rows(data: bytes, where: str) -> list[tuple[int, list[str]]]:  # row number and cells; the header first
+def excel_rows(data: bytes,  # the bytes of the file
+               where: str,  # the file, for messages
+              ) -> list[tuple[int, list[str]]]:  # row number, cells; the header first
     "The cells of an Excel workbook that has one sheet with something on it."
     if 'xl/workbook.xml' not in zipfile.ZipFile(io.BytesIO(data)).namelist():
         raise XltError(f'{where}: a zip archive that is not an Excel workbook; save the table as CSV UTF-8 or .xlsx')

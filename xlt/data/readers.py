@@ -8,16 +8,13 @@ __all__ = ['QUOTED', 'QUORA', 'COSMOS', 'sized', 'columns', 'known', 'full', 'or
            'incomplete', 'destroyed', 'read_snli', 'nli_lines', 'disagreed', 'read_nli', 'read_anli',
            'read_stripped_lines', 'read_unlabelled', 'read_translated', 'choice_row', 'read_hellaswag_json',
            'read_hellaswag', 'read_cosmosqa', 'read_csqa', 'read_copa', 'answer_at', 'line_of', 'span_row',
-           'checked_span', 'numbered', 'read_squad', 'csv_rows', 'records', 'picked', 'own_label', 'own_row',
-           'is_incomplete', 'own_table', 'skipped_rows']
+           'checked_span', 'numbered', 'read_squad']
 
 # %% ../../nbs/data/05_readers.ipynb #reaimp
 import json, csv, io, re
 from pathlib import Path
 from ..common.errors import XltError
-from ..languages.measures import language_code
 from ..common.io import read_json, read_jsonl, read_lines, read_text
-from ..tasks.card import OwnFiles, Task
 from ..tasks.cards import NLI
 
 # %% ../../nbs/data/05_readers.ipynb #c017
@@ -392,95 +389,3 @@ def read_squad(path: Path,  # of the file
     try: return numbered([span_row(path, d.get('title', ''), p['context'], q)
                           for d in data['data'] for p in d['paragraphs'] for q in p['qas']])
     except (KeyError, TypeError, AttributeError) as e: raise XltError(f'{path}: not in SQuAD format ({e!r})') from None
-
-# %% ../../nbs/data/05_readers.ipynb #own20002
-def csv_rows(path: Path,  # of the file
-            ) -> list[tuple[int, list[str]]]:  # last line, and fields, of each row
-    "The rows of a CSV file, including the header."
-    reader = csv.reader(io.StringIO(read_text(path, bom=True), newline=''), strict=True)
-    try: return [(reader.line_num, row) for row in reader if row]
-    except csv.Error as e: raise XltError(f'{path}:{reader.line_num}: not CSV ({e})') from None
-
-def records(path: Path,  # of the file
-            form: OwnFiles,  # as the card says
-           ) -> list[tuple[int, dict]]:  # line, and value by column
-    "The rows of a table, by the names of its header or by numbers from 1."
-    if form.format == 'jsonl': return list(enumerate(read_jsonl(path, crlf=True), 1))
-    if form.format == 'csv': rows = csv_rows(path)
-    else: rows = [(n, line.split('\t')) for n, line in enumerate(read_lines(path, crlf=True, bom=True), 1)]
-    if not rows: return []
-    numbered = any(isinstance(c, int) for c in form.columns.values())
-    names = range(1, len(rows[0][1]) + 1) if numbered else rows.pop(0)[1]
-    return [(n, dict(zip(names, sized(row, len(names), f'{path}:{n}')))) for n, row in rows]
-
-# %% ../../nbs/data/05_readers.ipynb #own20003
-def picked(record: dict,  # value by column
-           column,  # name or number, or several
-           where: str,  # file and line, for the message
-          ):  # a list if there are several columns
-    "The value of a column; an `XltError` if there is no such column."
-    if isinstance(column, (list, tuple)): return [picked(record, c, where) for c in column]
-    if column in record: return record[column]
-    raise XltError(f'{where}: no column {column!r}; there is {", ".join(map(str, record))}')
-
-def own_label(value,  # as in the file
-              task: Task,  # with labels
-              where: str,  # file and line, for the message
-             ) -> str:
-    "A label of your own card: as it is, renamed, or by its number from 0."
-    name = task.own.files.relabel.get(str(value), str(value)).strip() if task.own.files else str(value)
-    if name not in task.labels and name.isdigit() and int(name) < len(task.labels): name = task.labels[int(name)]
-    return known(name, task.labels, where)
-
-# %% ../../nbs/data/05_readers.ipynb #own20004
-def own_row(task: Task,  # with your own card
-            id: str,  # of the example
-            where: str,  # file and line, for the message
-            at,  # column → value; None if the card does not name it
-           ) -> dict:
-    "An example of a task with your own card, checked."
-    if task.kind == 'classification':
-        return dict(id=id, text=full(at('text'), 'text', where), label=own_label(at('label'), task, where))
-    if task.kind == 'sentence_pair':
-        one, two = (full(at(f'sentence{i}'), f'{which} sentence', where) for i, which in ((1, 'first'), (2, 'second')))
-        return dict(id=id, sentence1=one, sentence2=two, label=own_label(at('label'), task, where))
-    if task.kind == 'retrieval':
-        return dict(id=id, foreign=full(at('foreign'), 'sentence', where),
-                    english=full(at('english'), 'English sentence', where))
-    choices = at('choices')
-    if not isinstance(choices, list) or len(choices) != task.choices:
-        raise XltError(f'{where}: not {task.choices} choices')
-    context, question = (at(c) or '' for c in ('context', 'question'))
-    return choice_row(id, where, context, question, choices, str(at('label')))
-
-# %% ../../nbs/data/05_readers.ipynb #i16d0504
-def is_incomplete(record: dict,  # value by column
-                  form: OwnFiles,  # as the card says
-                  where: str,  # file and line, for the message
-                 ) -> bool:
-    "Is a column that the card names empty in this row?"
-    named = [v for c in form.columns.values() for v in (c if isinstance(c, (list, tuple)) else [c])]
-    values = [picked(record, v, where) for v in named]
-    return any(value is None or value == [] or isinstance(value, str) and not value.strip() for value in values)
-
-def own_table(path: Path,  # of the file
-              task: Task,  # with your own card
-              language: str,  # of the rows to read, if the card names a column for it
-             ) -> list[dict]:
-    "The examples of a table in TSV, CSV or JSON Lines; for retrieval, the pairs."
-    form, rows = task.own.files, []
-    for n, record in records(path, form):
-        where = f'{path}:{n}'
-        def at(ours): return picked(record, form.columns[ours], where) if ours in form.columns else None
-        if 'language' in form.columns and language_code(str(at('language'))) != language: continue
-        if form.incomplete == 'skip' and is_incomplete(record, form, where): continue
-        rows.append(own_row(task, origin(path, n) if at('id') is None else str(at('id')), where, at))
-    return rows
-
-# %% ../../nbs/data/05_readers.ipynb #own20007
-def skipped_rows(path: Path,  # of the file
-                 form: OwnFiles,  # as the card says
-                ) -> int:
-    "How many rows of a table are skipped because a column is empty."
-    if form.incomplete != 'skip' or form.format not in ('tsv', 'csv', 'jsonl'): return 0
-    return sum(is_incomplete(record, form, f'{path}:{n}') for n, record in records(path, form))

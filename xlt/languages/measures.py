@@ -41,9 +41,9 @@ def resource(measure: str = 'cc100_gib',  # one of `MEASURES`
 GROUPINGS = ('tertiles', 'median', 'joshi')
 
 # %% ../../nbs/languages/00_measures.ipynb #c015
-def groups(measure: pd.Series,  # by code
+def groups(measure: pd.Series,  # resource of each language, indexed by code
            how: str = 'tertiles',  # one of `GROUPINGS`
-          ) -> tuple[list[str], list[str]]:  # low, high; each in ascending order
+          ) -> tuple[list[str], list[str]]:  # low and high, each from least to most resource
     "Split languages into a low- and a high-resource group."
     if how not in GROUPINGS:
         raise XltError(f'grouping {how!r} is unknown; choose from {", ".join(GROUPINGS)}')

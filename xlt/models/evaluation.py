@@ -5,27 +5,22 @@
 # %% auto #0
 __all__ = ['CACHE_NUMBERS', 'subwords', 'batch_ends', 'model_logits', 'best_span', 'span_answers', 'word_tags', 'predict',
            'gold_answers_of', 'development_score', 'chance', 'development_scores', 'result_rows', 'example_rows',
-           'weights_digest', 'read_sealed', 'cached_scores', 'evaluate_languages', 'evaluate', 'embed_sides',
-           'nearest_translations', 'mine_bitext', 'mined_rows', 'AnswerPool', 'embed_pool', 'nearest_answers',
-           'pooled_language', 'evaluate_retrieval']
+           'weights_digest', 'read_sealed', 'cached_scores', 'evaluate_languages', 'evaluate']
 
 # %% ../../nbs/models/11_evaluation.ipynb #c003
 import hashlib, json, time
 from collections.abc import Callable, Iterable
-from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 import numpy as np, pandas as pd
 import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
-from .features import trim
-from .metrics import MAP_DEPTH, correct, score_task
 from ..common.progress import count_work, report_progress, write_without_sync
-from .heads import autocast
-from .retrieval import best_threshold, mine_distinct_pairs, embed, neighbours
-from ..data.door import sample_examples, sample_queries, load
 from ..tasks.cards import Phase, Task
+from ..data.door import load, sample_examples
+from .features import trim
+from .heads import autocast
+from .metrics import correct, score_task
 from .tokenised import content_digest, tokenised
 from .training import collator
 
@@ -299,133 +294,4 @@ def evaluate(source,  # lab, files or hub
             return (result_rows(task, language, score_task(task.name, golds, predicted, language), len(data)),
                     example_rows(task, language, list(data['id']), golds, predicted))
         return [task.name, content_digest(data) if keep else '', recipe.model_dump(), labels, precision], make
-    return evaluate_languages(languages, one, keep, model)
-
-# %% ../../nbs/models/11_evaluation.ipynb #c025
-def embed_sides(data: Dataset,  # a retrieval set
-                model: PreTrainedModel,  # an encoder without a head
-                tokenizer: PreTrainedTokenizerFast,  # the encoder's
-                layer: int,  # 0: the embeddings
-                max_length: int,  # sub-words
-                folder: Path | None = None,  # cache of the features; None: no cache
-                prefix: str = '',  # before each sentence
-                precision: str = 'fp32',  # of matrix products: `fp32` or `bf16`
-               ) -> tuple:  # foreign and English rows; foreign and English embeddings
-    "Both sides of a retrieval set, and their embeddings."
-    rows = data.to_pandas()
-    parts = [rows[rows.side == side].reset_index(drop=True) for side in ('foreign', 'english')]
-    how = dict(folder=folder, prefix=prefix, precision=precision)
-    return *parts, *(embed(model, tokenizer, list(p.text), layer, max_length, **how) for p in parts)
-
-# %% ../../nbs/models/11_evaluation.ipynb #c026
-def nearest_translations(data: Dataset,  # a retrieval set
-                         *how,  # further arguments of `embed_sides`
-                         queries: str = 'english',  # side: `english` or `foreign`
-                        ) -> tuple[list, list[str], list[str]]:  # ids of the queries; gold ids; predicted ids
-    "Tatoeba: the nearest neighbour of each query on the other side."
-    foreign, english, f, e = embed_sides(data, *how)
-    asked, base, a, b = (english, foreign, e, f) if queries == 'english' else (foreign, english, f, e)
-    return list(asked.id), [m[0] for m in asked.matches], list(base.id[neighbours(a, b, 1)[1][:, 0]])
-
-# %% ../../nbs/models/11_evaluation.ipynb #c027
-def mine_bitext(data: Dataset,  # a retrieval set
-                k: int,  # neighbours of the margin
-                threshold: float | None,  # margin; None: the best for this set
-                *how,  # further arguments of `embed_sides`
-               ) -> tuple[set, set, float]:  # gold pairs; proposed pairs; threshold
-    "BUCC: the pairs at or above a threshold; by default the one that is best for this set."
-    foreign, english, f, e = embed_sides(data, *how)
-    gold = {(i, m) for i, matches in zip(foreign.id, foreign.matches) for m in matches}
-    mined = mine_distinct_pairs((list(foreign.text), list(english.text)), f, e, k)
-    found = [(foreign.id[i], english.id[j], margin) for i, j, margin in mined]
-    threshold = best_threshold(found, gold) if threshold is None else threshold
-    return gold, {(i, j) for i, j, margin in found if margin >= threshold}, threshold
-
-# %% ../../nbs/models/11_evaluation.ipynb #c028
-def mined_rows(task: Task,  # the mining task
-               language: str,  # of the examples
-               dev: Dataset,  # decides the threshold
-               test: Dataset,  # is scored
-               k: int,  # neighbours of the margin
-               *how,  # further arguments of `embed_sides`
-              ) -> tuple[list[dict], pd.DataFrame]:  # rows of scores; pairs
-    "Scores of a mining task, and its pairs: gold and proposed."
-    threshold = mine_bitext(dev, k, None, *how)[2]
-    golds, found, _ = mine_bitext(test, k, threshold, *how)
-    pairs = [dict(id=f'{i} {j}', language=language, gold=j if (i, j) in golds else '',
-                  prediction=j if (i, j) in found else '', correct=float((i, j) in golds & found))
-             for i, j in sorted(golds | found)]
-    scores = score_task(task.name, golds, found, language)
-    return result_rows(task, language, scores, len(golds)), pd.DataFrame(pairs)
-
-# %% ../../nbs/models/11_evaluation.ipynb #xr40001
-class AnswerPool(NamedTuple):
-    "The candidate answers of all languages."
-    ids: np.ndarray
-    vectors: np.ndarray  # `(candidates, hidden)` float32
-    right: dict[str, list[str]]  # ids of the right ones, by question
-
-def embed_pool(sets: list[Dataset],  # one for each language
-               embed_texts: Callable[[list[str]], np.ndarray]) -> AnswerPool:
-    "The sentences of several languages, and which of them answer each question."
-    rows, right = pd.concat([s.to_pandas() for s in sets], ignore_index=True), {}
-    answers, questions = (rows[rows.side == side] for side in ('answer', 'question'))
-    for id, matches in zip(questions.id, questions.matches): right.setdefault(id, []).extend(matches)
-    return AnswerPool(answers.id.to_numpy(), embed_texts(list(answers.text)), right)
-
-def nearest_answers(data: Dataset, pool: AnswerPool, embed_texts: Callable[[list[str]], np.ndarray],
-                   ) -> tuple[list[str], list[list[str]], list[list[str]]]:  # ids of the questions, right answers, ranked answers
-    "LAReQA: the sentences of the pool that are nearest to each question."
-    questions = data.filter(lambda side: side == 'question', input_columns='side')
-    found = neighbours(embed_texts(list(questions['text'])), pool.vectors, MAP_DEPTH)[1]
-    return list(questions['id']), [pool.right[id] for id in questions['id']], pool.ids[found].tolist()
-
-# %% ../../nbs/models/11_evaluation.ipynb #xr40002
-def pooled_language(source, task: Task,
-                    embed_texts: Callable[[list[str]], np.ndarray],
-                    how: list,  # else decides the scores
-                    examples: int | None,  # questions in each language; None: all
-                    keep: bool,  # are the scores kept under a name?
-                   ) -> Callable[[str], tuple[list, Callable]]:  # as for `evaluate_languages`
-    "How one language of a pooled task is evaluated; the sentences of all languages are embedded once."
-    tests = {code: load(source, task.name, 'test', code) for code in source.languages(task.name)}
-    digests = [content_digest(t) for t in tests.values()] if keep else []
-    pool = cache(lambda: embed_pool(list(tests.values()), embed_texts))
-    def one(language):
-        def make():
-            ids, golds, found = nearest_answers(sample_queries(tests[language], examples), pool(), embed_texts)
-            return (result_rows(task, language, score_task(task.name, golds, found, language), len(golds)),
-                    example_rows(task, language, ids, golds, found))
-        return [task.name, digests, examples, *how], make
-    return one
-
-# %% ../../nbs/models/11_evaluation.ipynb #x09pr007
-def evaluate_retrieval(source,  # lab, files or hub
-                       task: Task,  # a retrieval task
-                       model: PreTrainedModel,  # an encoder without a head
-                       tokenizer: PreTrainedTokenizerFast,  # the encoder's
-                       layer: int,  # 0: the embeddings
-                       max_length: int,  # sub-words
-                       k: int,  # neighbours of the margin
-                       languages: list[str],  # codes
-                       folder: Path | None = None,  # cache of the features; None: no cache
-                       examples: int | None = None,  # queries in each language; None: all
-                       prefix: str = '',  # before every sentence
-                       precision: str = 'fp32',  # of matrix products
-                       keep: Path | None = None,  # folder for the scores of finished languages; None: none
-                      ) -> tuple[list[dict], pd.DataFrame]:  # rows of scores; predictions
-    "Scores and predictions of an encoder in each language, without fine-tuning."
-    how = (model, tokenizer, layer, max_length, folder, prefix, precision)
-    def one(language):
-        sets = [load(source, task.name, split, language) for split in (('dev', 'test') if task.mined else ('test',))]
-        def make():
-            if task.mined: return mined_rows(task, language, *sets, k, *how)
-            ids, golds, found = nearest_translations(sample_queries(sets[0], examples), *how)
-            scores = score_task(task.name, golds, found, language)
-            return result_rows(task, language, scores, len(golds)), example_rows(task, language, ids, golds, found)
-        digests = [content_digest(s) for s in sets] if keep else ''
-        return [task.name, digests, layer, max_length, k, examples, prefix, precision], make
-    if task.pooled:
-        def embed_texts(texts): return embed(model, tokenizer, texts, layer, max_length, folder=folder, prefix=prefix, precision=precision)
-        one = pooled_language(source, task, embed_texts, [layer, max_length, prefix, precision], examples, bool(keep))
     return evaluate_languages(languages, one, keep, model)

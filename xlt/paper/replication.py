@@ -11,7 +11,7 @@ __all__ = ['PRINTED', 'E5', 'E5_PREFIX', 'E5_TARGET', 'FAITHFUL', 'ready_encoder
 import json
 import pandas as pd
 from ..models.encoders import PACKAGED_ENCODERS, Packaged, training_history
-from ..models.evaluation import evaluate_retrieval, mine_bitext, nearest_translations
+from ..models.retrieval_evaluation import evaluate_retrieval, mine_bitext, nearest_translations
 from ..common.errors import XltError
 from ..models.metrics import score_task
 from ..models.heads import device, open_encoder

@@ -12,14 +12,15 @@ from .selection import task_scores
 from ..tasks.cards import BUILT_IN
 
 # %% ../../nbs/paper/05_xtreme_r.ipynb #xr60005
-KIND_GROUPS = {'sentence_pair': 'classification', 'multiple_choice': 'classification', 'tagging': 'tagging', 'span': 'qa',
-               'retrieval': 'retrieval'}
+KIND_GROUPS = {'sentence_pair': 'classification', 'multiple_choice': 'classification', 'tagging': 'tagging',
+               'span': 'qa', 'retrieval': 'retrieval'}
 WITHOUT_DATA = {'XTREME': {}, 'XTREME-R': {'mewslix': 'retrieval'}}  # tasks of each benchmark that no source here has
 
 def benchmark_groups(benchmark: str = 'XTREME-R',  # or `XTREME`
                     ) -> dict[str, tuple[str, ...]]:  # names of tasks by group
     "The tasks of a benchmark in its groups."
-    if benchmark not in WITHOUT_DATA: raise XltError(f'benchmark {benchmark!r} is unknown; choose from {", ".join(WITHOUT_DATA)}')
+    if benchmark not in WITHOUT_DATA:
+        raise XltError(f'benchmark {benchmark!r} is unknown; choose from {", ".join(WITHOUT_DATA)}')
     tasks = {t.name: KIND_GROUPS[t.kind] for t in BUILT_IN.values() if t.role == 'target' and benchmark in t.benchmarks}
     tasks |= WITHOUT_DATA[benchmark]
     return {group: tuple(t for t, g in tasks.items() if g == group) for group in dict.fromkeys(tasks.values())}

@@ -20,7 +20,7 @@ from ..common.io import write
 from ..common.text import safe_table
 from ..languages.measures import language_code
 from ..tasks.cards import TARGET
-from ..data.hub import DEV_IN, DEV_SPLITS, MANIFEST, TARGET_ROWS, test_split
+from ..data.hub_pins import DEV_IN, DEV_SPLITS, MANIFEST, TARGET_ROWS, test_split
 from ..runs.status import SCORE_COLUMNS
 from ..stats.scores import check_cells, check_versions, identical_runs
 from ..common.tables import read_as_text

@@ -92,7 +92,7 @@ def removed_tests(study: Study,
 
 # %% ../../nbs/runs/05_graph.ipynb #own62001
 def own_cards(study: Study, *names: str | None) -> dict:
-    "A part of a run's spec: what decides of the cards beyond the paper's that it uses, and what is in the files of those of the study's own."
+    "A part of a run's spec: what decides of the cards that it uses beyond the paper's, and their files."
     own = {n: TASKS[n] for n in dict.fromkeys(names) if n and (TASKS[n].own or n in XTREME_R)}
     return {'cards': {n: decides(t) | {'digest': study.source.card_digest(n)} for n, t in own.items()}} if own else {}
 

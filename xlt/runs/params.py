@@ -21,7 +21,7 @@ from ..common.records import Strict
 from ..languages.measures import GROUPINGS, MEASURES, code_hint, groups, language_code, resource, set_apart
 from ..tasks.cards import TASKS, VARIANTS, find_task, find_variant, MaskedText, Phase, Protection, Task, Variant
 from ..data.door import why_missing, Source, no_translation_reason
-from ..data.hub import CHECKPOINT_SHAPES
+from ..data.hub_pins import CHECKPOINT_SHAPES
 from ..models.encoders import AnyEncoder
 from .config import (AnalysisSettings, error_of, explain, Mixing, oddities, Phases, read_cards, read_data,
                              Retrieval, TaskOverrides)
@@ -268,7 +268,8 @@ def check_source(study: Study) -> list[str]:  # what is wrong
         return [f'leave_out: {t}: {why}' for t, why in absent.items()]
     if not source.has_pretraining_text and study.encoder.kind == 'scratch':
         return ["encoder.kind is 'scratch', but a hub source has no pretraining text; name a published encoder"]
-    known = {code: None for t in study.targets for code in (*source.languages(t), *(source.further(t) if study.languages else ()))}
+    further = {code: None for t in study.targets for code in source.further(t)} if study.languages else {}
+    known = {code: None for t in study.targets for code in source.languages(t)} | further
     wrong = [f'languages: {code!r} is unknown{code_hint(code, known) or did_you_mean(code, known)}; '
              f'choose from {", ".join(sorted(known))}' for code in study.languages or [] if code not in known]
     if not wrong: wrong = [f"languages: {t} has none of them" for t in study.targets

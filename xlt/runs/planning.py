@@ -261,7 +261,7 @@ def hub_trainings(study: Study) -> list[dict]:  # phase, kind of text, limit (su
 # %% ../../nbs/runs/11_planning.ipynb #ad401499
 def hub_tests(study: Study) -> list[dict]:  # `what`, `kind`, `read` (sequences)
     "What the pairs of a study with the hub's data will be tested on; BUCC's sentences are not counted."
-    from xlt.data.hub import TARGET_ROWS
+    from xlt.data.hub_pins import TARGET_ROWS
     rows = []
     for r in runs(study):
         if r.phase != 'pair' or r.target not in TARGET_ROWS: continue

@@ -26,9 +26,11 @@ ANLI_PLUS_HUB = OnHub(
     repositories=GLUE | {'anli': Repository('facebook/anli', '8e4813d81f46d313dac7892e1c28076917cfcdf9'),
                          'snli': Repository('stanfordnlp/snli', 'cdb5c3d5eed6ead6e5a341c8e56e669bb666725b')},
     columns=NLI_COLUMNS,
-    train={('anli', 'plain_text', 'train_r1'): 16_946, ('anli', 'plain_text', 'train_r2'): 45_460, ('anli', 'plain_text', 'train_r3'): 100_459,
+    train={('anli', 'plain_text', 'train_r1'): 16_946, ('anli', 'plain_text', 'train_r2'): 45_460,
+           ('anli', 'plain_text', 'train_r3'): 100_459,
            ('glue', 'mnli', 'train'): 392_702, ('snli', 'plain_text', 'train'): 550_152},
-    dev={('anli', 'plain_text', 'dev_r1'): 1000, ('anli', 'plain_text', 'dev_r2'): 1000, ('anli', 'plain_text', 'dev_r3'): 1200},
+    dev={('anli', 'plain_text', 'dev_r1'): 1000, ('anli', 'plain_text', 'dev_r2'): 1000,
+         ('anli', 'plain_text', 'dev_r3'): 1200},
     unlabelled={('snli', 'plain_text', 'train'): 785}, note='785 SNLI pairs without an agreed label are left out.')
 
 # %% ../../nbs/tasks/11_anli_plus.ipynb #c1anlipl

@@ -12,7 +12,8 @@ from .card import FileForm, InFiles, OnHub, target
 BUCC2018_FILES = InFiles(
     forms=(FileForm(pattern=r'bucc2018/\w+-en\.(dev|test)\.gold', reader='read_gold'),
            FileForm(pattern=r'bucc2018/\w+-en\.(dev|test)\.(?P<lang>\w+)', reader='read_sentences')),
-    tests=('bucc2018/{code}-en.test.gold', 'bucc2018/{code}-en.dev.gold'), tuning='bucc2018/{code}-en.dev.gold', both_sides='read_bucc')
+    tests=('bucc2018/{code}-en.test.gold', 'bucc2018/{code}-en.dev.gold'), tuning='bucc2018/{code}-en.dev.gold',
+    both_sides='read_bucc')
 
 # %% ../../nbs/tasks/27_bucc2018.ipynb #n1bucc20
 BUCC2018_HUB = OnHub(

@@ -81,44 +81,46 @@ class Pretrained(Encoder):
     @property
     def origin(self) -> str: return self.name
     def check(self) -> None:
-        if Path(self.name).is_dir(): raise XltError(f'encoder.name is {self.name!r}, a folder here, which no revision identifies; write kind: folder and path: {self.name}')
+        if Path(self.name).is_dir():
+            raise XltError(f'encoder.name is {self.name!r}, a folder here, which no revision identifies; '
+                           f'write kind: folder and path: {self.name}')
 
 # %% ../../nbs/tasks/00_card.ipynb #x763960b
 class MaskedText(Strict):
-    "Multilingual text to go on masked language modelling with."
-    sentences: int = Field(2_000_000, gt=0)  # drawn, with repetition where a language has few
-    alpha: float = Field(.3, ge=0, le=1)  # 0: every language alike; 1: in proportion to its size
+    "Multilingual text for masked language modelling."
+    sentences: int = Field(2_000_000, gt=0)  # repeated for languages with few
+    alpha: float = Field(.3, ge=0, le=1)  # 0: all languages equally often; 1: in proportion to size
     mask: float = Field(.15, gt=0, lt=1)  # share of the sub-words masked
     batch_size: int = Field(8, gt=0)  # sentences per step
     max_length: int = Field(128, ge=8)  # sub-words
 
 class Protection(Strict):
-    "What the variants that protect an encoder do; each run's fingerprint holds only what its own variant uses."
-    frozen_layers: float = Field(.5, ge=0, lt=1)  # -frozen: share of the layers that stay as they are, with the embeddings
+    "Settings of the variants that protect an encoder; a run's fingerprint has those of its own variant only."
+    frozen_layers: float = Field(.5, ge=0, lt=1)  # -frozen: share of the layers, from the bottom
     lora_rank: int = Field(8, gt=0)  # -lora: rank of the update of each weight matrix
-    lora_rate: float = Field(10., gt=0)  # -lora: times the learning rate of the form without it
-    wise_weight: float = Field(.5, gt=0, lt=1)  # -wise: of the weights after training; the rest is those before
-    short_steps: float = Field(.1, gt=0, lt=1)  # -short: share of the steps of the form without it
+    lora_rate: float = Field(10., gt=0)  # -lora: factor of the learning rate
+    wise_weight: float = Field(.5, gt=0, lt=1)  # -wise: share of the weights after training
+    short_steps: float = Field(.1, gt=0, lt=1)  # -short: share of the steps
 
 # %% ../../nbs/tasks/00_card.ipynb #k0000042
 class FileForm(Strict):
-    "A form of file: how its path looks, and what reads it."
-    pattern: str  # regular expression of the path inside the folder; its group `lang` is the language, else it is English or mixed
-    reader: str  # name of a function
-    options: dict[str, Any] = {}  # of that function
-    by_language: bool = False  # the reader is told the language
-    anywhere: bool = False  # the path may begin with any folders; the text is English
+    "A form of file: its path, and its reader."
+    pattern: str  # regular expression of the path; its group `lang`, if any, is the language
+    reader: str  # name of a function of `xlt.data`
+    options: dict[str, Any] = {}  # arguments of the reader
+    by_language: bool = False  # does the reader need the language?
+    anywhere: bool = False  # may it be in any folder? The text is then English
 
 # %% ../../nbs/tasks/00_card.ipynb #k0000043
 class InFiles(Strict):
-    "Where a folder has the data of one task."
-    forms: tuple[FileForm, ...] = ()  # the first that fits is taken
-    tests: tuple[str, ...] = ()  # patterns of the files that may serve as test, best first
-    training: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()  # patterns of training and of development files, best first
-    both_sides: str = ''  # retrieval: what reads both sides of a test, given its file
-    tuning: str = ''  # mined: the file of gold pairs that the threshold is tuned on
-    translated: tuple[str, str] | None = None  # pattern and reader of the training set in another language
-    dev_note: str = ''  # what reports say where development files serve as test, if that is as it should be
+    "Where the data of one task are in a folder."
+    forms: tuple[FileForm, ...] = ()  # the first that matches is used
+    tests: tuple[str, ...] = ()  # patterns of files that may serve as test set, best first
+    training: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()  # patterns of training and development files
+    both_sides: str = ''  # retrieval: reader of both sides
+    tuning: str = ''  # mined: gold pairs on which the threshold is tuned
+    translated: tuple[str, str] | None = None  # pattern and reader of translated training sets
+    dev_note: str = ''  # for reports, if development files always serve as test set
 
 # %% ../../nbs/tasks/00_card.ipynb #k0000022
 class Repository(NamedTuple):
@@ -137,56 +139,58 @@ SQUAD_COLUMNS = {c: c for c in ('id', 'context', 'question', 'answers')}
 Place = tuple[str, str, str]  # key of a repository, configuration, split
 
 class OnHub(Strict):
-    "Where the Hugging Face hub has the data of one task, and how many rows."
+    "Where the data of one task are on the Hugging Face hub, and how many rows there are."
     repositories: dict[str, Repository] = {}
-    columns: dict[str, str | tuple[str, ...]] = {}  # our column → the repository's, or several; a dot leads into a record
-    test: Place | None = None  # {code}, {name} and {iso3} stand for the language
-    names: dict[str, str] = {}  # what configurations call a language
-    prefixes: dict[str, str] = {}  # where all languages share a split: how the ids of each begin
+    columns: dict[str, str | tuple[str, ...]] = {}  # our column → the repository's; a dot leads into a record
+    test: Place | None = None  # with {code}, {name} or {iso3} for the language
+    names: dict[str, str] = {}  # of languages, in configurations
+    prefixes: dict[str, str] = {}  # beginnings of ids, if all languages are in one split
     rows: dict[str, int] = {}  # of the test set, by language
-    usual_rows: int | None = None  # of the other languages' test sets
-    dev_rows: dict[str, int] = {}  # of the `validation` splits beside the test sets, by language
-    train: dict[Place, int] = {}  # English; and how many rows
-    dev: dict[Place, int] = {}  # the same; none: held out of the training set
-    train_rows: int | None = None  # English training examples, where `train` does not say
-    unlabelled: dict[Place, int] = {}  # rows without a label, which are left out
-    translated: dict[str, Place] = {}  # the training set in other languages, row by row
-    folder: str = ''  # not on the hub: the setting of the source that names your own copy,
-    missing: str = ''  # and what to say without one, or where none will do
-    note: str = ''  # what reports say of what is trained on this
+    usual_rows: int | None = None  # of test sets not in `rows`
+    dev_rows: dict[str, int] = {}  # of development sets, by language
+    train: dict[Place, int] = {}  # rows of English training splits
+    dev: dict[Place, int] = {}  # rows of English development splits; none: held out
+    train_rows: int | None = None  # English training examples, if `train` does not say
+    unlabelled: dict[Place, int] = {}  # rows without a label, to be left out
+    translated: dict[str, Place] = {}  # training sets, row by row
+    folder: str = ''  # not on the hub: setting of the source for your own copy
+    missing: str = ''  # why it is unavailable without one
+    note: str = ''  # for reports
 
 # %% ../../nbs/tasks/00_card.ipynb #k0000032
 class InLab(Strict):
     "Which of the lab's generators makes the examples of a task."
-    maker: str  # of the lab's `MAKERS`
+    maker: str  # a key of `EXAMPLE_MAKERS`
     options: dict[str, int | float | str] = {}
     size: float = 1.  # training examples, in units of the lab's `train_examples`
 
 # %% ../../nbs/tasks/00_card.ipynb #own00002
 OneOrMore = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
 
-Labels = Annotated[tuple[str, ...], BeforeValidator(lambda v: tuple(str(x) if type(x) is int else x for x in v) if isinstance(v, (list, tuple)) else v)]
-Renamed = Annotated[dict[str, str], BeforeValidator(lambda v: {str(k) if type(k) is int else k: x for k, x in v.items()} if isinstance(v, dict) else v)]
+Labels = Annotated[tuple[str, ...], BeforeValidator(  # YAML reads 0 and 1 as numbers
+    lambda v: tuple(str(x) if type(x) is int else x for x in v) if isinstance(v, (list, tuple)) else v)]
+Renamed = Annotated[dict[str, str], BeforeValidator(
+    lambda v: {str(k) if type(k) is int else k: x for k, x in v.items()} if isinstance(v, dict) else v)]
 
 class OwnFiles(Strict):
-    "Where the files of a card of one's own lie, and how they are read."
+    "Where the files of your own card are, and how they are read."
     format: Literal['tsv', 'csv', 'jsonl', 'conll', 'squad', 'lines']
-    path: OneOrMore = Field(min_length=1)  # patterns with {language}, in any usual form, and {split}; best first
-    english: str = ''  # lines: the pattern of the English side, line by line
-    folder: str | None = None  # that the paths begin at; None: the folder of the source
-    splits: dict[Literal['train', 'dev', 'test'], str] = {}  # what the paths call them, where it is something else
-    columns: dict[str, Any] = {}  # our column → its name, or its number from 1 where there is no header; several for `choices`
-    names: dict[str, str] = {}  # code → what the paths call it, where files of two forms of a language are there
-    separator: str | None = None  # conll: between the columns; None: any spaces
-    incomplete: Literal['refuse', 'skip'] = 'refuse'  # tables: what to do with a row in which a named column is empty
+    path: OneOrMore = Field(min_length=1)  # patterns with {language} and {split}, best first
+    english: str = ''  # lines: pattern of the English side
+    folder: str | None = None  # where paths begin; None: the folder of the source
+    splits: dict[Literal['train', 'dev', 'test'], str] = {}  # their names in paths
+    columns: dict[str, Any] = {}  # our column → its name, or number from 1; several for `choices`
+    names: dict[str, str] = {}  # code → its form in paths, if there are files of two forms
+    separator: str | None = None  # conll: between columns; None: any spaces
+    incomplete: Literal['refuse', 'skip'] = 'refuse'  # tables: rows with an empty column
     relabel: Renamed = {}  # label in the file → label of the card
 
 class Own(Strict):
-    "What only a card of one's own has."
-    file: str  # where it was read
-    source: str = ''  # where the data come from, for people
-    note: str = ''  # what a report must say of the data
-    files: OwnFiles | None = None  # None: not in files
+    "Fields of your own card only."
+    file: str  # of the card
+    source: str = ''  # of the data, for people
+    note: str = ''  # for reports
+    files: OwnFiles | None = None  # None: no files
 
 # %% ../../nbs/tasks/00_card.ipynb #c013
 class Task(Strict):
@@ -194,32 +198,32 @@ class Task(Strict):
     name: str
     role: Literal['intermediate', 'target']
     kind: Literal[tuple(KINDS)]
-    metrics: tuple[str, ...]  # the first is the task's score in the tidy table
-    labels: tuple[str, ...] | None = None  # None: not a label task, or read from the training set
+    metrics: tuple[str, ...]  # the first is the task's score
+    labels: tuple[str, ...] | None = None  # None: no labels, or those of the training set
     train_on: str | None = None  # None: no training (retrieval)
-    languages: tuple[str, ...] = ()  # XTREME's evaluation languages, English included where it is one
-    further: tuple[str, ...] = ()  # XTREME-R's languages beyond these; tested where a study names them, if the source has them
-    benchmarks: tuple[str, ...] = ('XTREME', 'XTREME-R')  # target: the benchmarks that it belongs to
+    languages: tuple[str, ...] = ()  # of evaluation in XTREME
+    further: tuple[str, ...] = ()  # of evaluation in XTREME-R, if a study names them
+    benchmarks: tuple[str, ...] = ('XTREME', 'XTREME-R')  # of a target
     recipe: Phase | None = None  # the paper's hyper-parameters; None: no training
-    place: int = 100  # among the tasks of its role, as in the paper's tables
+    place: int = 100  # in the order of the paper's tables
     licence: str = ''  # of the data
     citation: str = ''  # address of the paper that introduced it
-    entities: bool = False  # tagging: BIO tags scored as entities, rather than chunks of bare tags
-    normaliser: Literal['english', 'per_language'] = 'english'  # span: rules that compare answers, SQuAD v1.1's or MLQA's
+    entities: bool = False  # tagging: BIO tags of entities, rather than bare tags
+    normaliser: Literal['english', 'per_language'] = 'english'  # span: SQuAD v1.1's or MLQA's
     no_answer: bool = False  # span: a question may have no answer
-    mined: bool = False  # retrieval: pairs above a threshold tuned on the development set, not each query's nearest sentence
-    pooled: bool = False  # retrieval: all right answers of a question, among the sentences of all languages
-    choices: int = 1  # multiple choice: answers to choose from
-    wording: dict[str, str] = {}  # multiple choice: the sentence that a keyword in the files stands for, as the model reads it
-    tested_by: str | None = None  # span: the target task whose English test is made of this task's paragraphs
-    validation_rows: dict[str, int] = {}  # of development sets that are not used here, by language
-    sibling: str | None = None  # a task made of the same paragraphs or premises: neither may train on what the other is checked on
+    mined: bool = False  # retrieval: pairs above a threshold, rather than each query's nearest sentence
+    pooled: bool = False  # retrieval: candidates in all languages, with several correct ones
+    choices: int = 1  # multiple choice: how many
+    wording: dict[str, str] = {}  # multiple choice: keyword in the files → sentence for the model
+    tested_by: str | None = None  # span: target task whose English test set has its paragraphs
+    validation_rows: dict[str, int] = {}  # of unused development sets, by language
+    sibling: str | None = None  # task with the same paragraphs or premises, which are kept apart
     files: InFiles = InFiles()
     hub: OnHub = OnHub()
     lab: InLab | None = None  # None: parallel sentences
-    own: Own | None = None  # None: a card of this library
-    note: str = ''  # what a report must say of its scores
-    elsewhere: dict[str, tuple[str, ...]] = {}  # other toolkits and benchmarks, and the task's names there
+    own: Own | None = None  # None: a card of the library
+    note: str = ''  # for reports
+    elsewhere: dict[str, tuple[str, ...]] = {}  # toolkit or benchmark → the task's names there
 
 # %% ../../nbs/tasks/00_card.ipynb #c014
 NLI = ('entailment', 'neutral', 'contradiction')
@@ -227,8 +231,13 @@ UPOS = tuple('ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCON
 NER = ('O', 'B-PER', 'I-PER', 'B-ORG', 'I-ORG', 'B-LOC', 'I-LOC')
 
 # %% ../../nbs/tasks/00_card.ipynb #c016
-def intermediate(name: str, kind: str, batch_size: int, epochs: float, labels: tuple | None = None,
-                 metric: tuple | None = None, max_length: int = 128,
+def intermediate(name: str,  # of the task
+                 kind: str,  # of the task
+                 batch_size: int,  # examples
+                 epochs: float,  # passes
+                 labels: tuple | None = None,  # None: none, or those of the training set
+                 metric: tuple | None = None,  # None: the kind's
+                 max_length: int = 128,  # sub-words
                  **facts,  # further fields of `Task`
                 ) -> Task:
     "The card of an intermediate task, with the paper's learning rate."
@@ -237,8 +246,14 @@ def intermediate(name: str, kind: str, batch_size: int, epochs: float, labels: t
                 train_on=name, languages=('en',), recipe=recipe, **facts)
 
 # %% ../../nbs/tasks/00_card.ipynb #c019
-def target(name: str, kind: str, languages: str, train_on: str | None, batch_size: int = 0, epochs: float = 0,
-           labels: tuple | None = None, metric: tuple | None = None,
+def target(name: str,  # of the task
+           kind: str,  # of the task
+           languages: str,  # codes, separated by spaces
+           train_on: str | None,  # name of a task; None: no training
+           batch_size: int = 0,  # examples
+           epochs: float = 0,  # passes
+           labels: tuple | None = None,  # None: none, or those of the training set
+           metric: tuple | None = None,  # None: the kind's
            **facts,  # further fields of `Task`
           ) -> Task:
     "The card of a target task, with the paper's learning rate."

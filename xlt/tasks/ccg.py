@@ -16,12 +16,14 @@ CCG_FILES = InFiles(
 # %% ../../nbs/tasks/16_ccg.ipynb #n1ccg
 CCG_HUB = OnHub(
     folder='ccg_folder', train_rows=38_015,
-    missing='CCGbank is licensed (LDC2005T13) and not on the hub: name the folder of your own copy in source.ccg_folder, '
-            'with data/AUTO/… as distributed, or with train… and dev… files of `word|POS|supertag` lines')
+    missing='CCGbank is licensed (LDC2005T13) and not on the hub: name the folder of your own copy in '
+            'source.ccg_folder, with data/AUTO/… as distributed, or with train… and dev… files '
+            'of `word|POS|supertag` lines')
 
 # %% ../../nbs/tasks/16_ccg.ipynb #c1ccg
 CCG = intermediate('ccg', 'tagging', 24, 15, metric=('accuracy', 'f1'), place=6,
-    licence='LDC2005T13: by agreement with the Linguistic Data Consortium', citation='https://aclanthology.org/J07-3004',
+    licence='LDC2005T13: by agreement with the Linguistic Data Consortium',
+    citation='https://aclanthology.org/J07-3004',
     hub=CCG_HUB,
     lab=InLab(maker='tagged', options=dict(field='ccg')),
     files=CCG_FILES)

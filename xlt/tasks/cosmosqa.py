@@ -15,7 +15,8 @@ COSMOSQA_FILES = InFiles(
 
 # %% ../../nbs/tasks/17_cosmosqa.ipynb #n1cosmos
 COSMOSQA_HUB = OnHub(
-    repositories={'cosmosqa': Repository('allenai/cosmos_qa', 'ed50fe83db62b355759053b1cd5eef344ee371e0', '{config}/{split}/*.parquet')},
+    repositories={'cosmosqa': Repository('allenai/cosmos_qa', 'ed50fe83db62b355759053b1cd5eef344ee371e0',
+                                         '{config}/{split}/*.parquet')},
     columns={'id': 'id', 'context': 'context', 'question': 'question', 'label': 'label',
              'choices': ('answer0', 'answer1', 'answer2', 'answer3')},
     train={('cosmosqa', 'default', 'train'): 25_262}, dev={('cosmosqa', 'default', 'validation'): 2985})

@@ -11,11 +11,13 @@ from .card import FileForm, InFiles, InLab, OnHub, Repository, intermediate
 # %% ../../nbs/tasks/18_csqa.ipynb #n0csqa
 CSQA_FILES = InFiles(
     forms=(FileForm(pattern=r'commonsenseqa/.+\.jsonl', reader='read_csqa', anywhere=True),),
-    training=((('**/commonsenseqa/train*.jsonl',), ('**/commonsenseqa/dev*.jsonl',)), (('**/commonsenseqa/*.jsonl',), ())))
+    training=((('**/commonsenseqa/train*.jsonl',), ('**/commonsenseqa/dev*.jsonl',)),
+              (('**/commonsenseqa/*.jsonl',), ())))
 
 # %% ../../nbs/tasks/18_csqa.ipynb #n1csqa
 CSQA_HUB = OnHub(
-    repositories={'csqa': Repository('tau/commonsense_qa', '94630fe30dad47192a8546eb75f094926d47e155', 'data/{split}-*.parquet')},
+    repositories={'csqa': Repository('tau/commonsense_qa', '94630fe30dad47192a8546eb75f094926d47e155',
+                                     'data/{split}-*.parquet')},
     columns={'id': 'id', 'question': 'question', 'choices': 'choices.text', 'label': 'answerKey'},
     train={('csqa', 'default', 'train'): 9741}, dev={('csqa', 'default', 'validation'): 1221})
 

@@ -12,11 +12,13 @@ from .card import FileForm, InFiles, InLab, OnHub, Repository, intermediate
 HELLASWAG_FILES = InFiles(
     forms=(FileForm(pattern=r'hellaswag/hellaswag_(train|val)\w*\.txt', reader='read_hellaswag', anywhere=True),
            FileForm(pattern=r'hellaswag/hellaswag_(train|val)\.jsonl', reader='read_hellaswag_json', anywhere=True)),
-    training=((('**/hellaswag/hellaswag_train*',), ('**/hellaswag/hellaswag_val*',)), (('**/hellaswag/hellaswag_val*',), ())))
+    training=((('**/hellaswag/hellaswag_train*',), ('**/hellaswag/hellaswag_val*',)),
+              (('**/hellaswag/hellaswag_val*',), ())))
 
 # %% ../../nbs/tasks/15_hellaswag.ipynb #n1hellas
 HELLASWAG_HUB = OnHub(
-    repositories={'hellaswag': Repository('Rowan/hellaswag', '218ec52e09a7e7462a5400043bb9a69a41d06b76', 'data/{split}-*.parquet')},
+    repositories={'hellaswag': Repository('Rowan/hellaswag', '218ec52e09a7e7462a5400043bb9a69a41d06b76',
+                                          'data/{split}-*.parquet')},
     columns={'context': 'ctx', 'choices': 'endings', 'label': 'label'},
     train={('hellaswag', 'default', 'train'): 39_905}, dev={('hellaswag', 'default', 'validation'): 10_042})
 

@@ -10,9 +10,11 @@ from .card import FileForm, InFiles, InLab, OnHub, SQUAD_COLUMNS, XTREME, target
 
 # %% ../../nbs/tasks/25_mlqa.ipynb #n0mlqa
 MLQA_FILES = InFiles(
-    forms=(FileForm(pattern=r'mlqa/(.+/)?(dev|test)-context-(?P<lang>\w+)-question-(?P=lang)\.json', reader='read_squad'),
+    forms=(FileForm(pattern=r'mlqa/(.+/)?(dev|test)-context-(?P<lang>\w+)-question-(?P=lang)\.json',
+                    reader='read_squad'),
            FileForm(pattern=r'mlqa/(.+/)?(dev|test)-context-\w+-question-\w+\.json', reader='read_squad')),
-    tests=('mlqa/MLQA_V1/test/test-context-{code}-question-{code}.json', 'mlqa/test-context-{code}-question-{code}.json',
+    tests=('mlqa/MLQA_V1/test/test-context-{code}-question-{code}.json',
+           'mlqa/test-context-{code}-question-{code}.json',
            'mlqa/MLQA_V1/dev/dev-context-{code}-question-{code}.json', 'mlqa/dev-context-{code}-question-{code}.json'))
 
 # %% ../../nbs/tasks/25_mlqa.ipynb #n1mlqa

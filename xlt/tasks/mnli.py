@@ -14,7 +14,8 @@ MNLI_TRAIN = ('xnli/train-en.tsv', '**/multinli_1.0_train.jsonl', '**/mnli/**/tr
 SNLI_TRAIN = ('**/snli/*/labels.train', '**/snli_1.0_train.jsonl')
 MNLI_FILES = InFiles(
     forms=(FileForm(pattern=r'multinli_1\.0_(train|dev_\w+)\.jsonl', reader='read_nli', anywhere=True),
-           FileForm(pattern=r'mnli/(.+/)?(train|dev_\w+)\.tsv', reader='read_pair_table', anywhere=True, options=dict(wanted=GOLD_PAIR, labels=NLI)),
+           FileForm(pattern=r'mnli/(.+/)?(train|dev_\w+)\.tsv', reader='read_pair_table', anywhere=True,
+                    options=dict(wanted=GOLD_PAIR, labels=NLI)),
            FileForm(pattern=r'mnli/(.+/)?\w+\.csv', reader='read_mnli_csv', anywhere=True)),
     training=((('xnli/train-en.tsv',), ('xnli/dev-en.tsv',)),
               (('**/multinli_1.0_train.jsonl',), ('**/multinli_1.0_dev_*.jsonl',)),

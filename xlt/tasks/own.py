@@ -24,29 +24,29 @@ class OwnHub(Strict):
     revision: str = Field(pattern='^[0-9a-f]{40}$')  # a commit, not a branch
     files: str = '{config}/{split}-*.parquet'  # pattern of the Parquet files
     config: str = '{language}'  # the configuration of one language
-    names: dict[str, str] = {}  # what configurations call a language, where it is not its code
-    splits: dict[Literal['train', 'dev', 'test'], str] = {}  # what the repository calls them, where it is something else
+    names: dict[str, str] = {}  # of languages in configurations, if not codes
+    splits: dict[Literal['train', 'dev', 'test'], str] = {}  # their names in the repository
     columns: dict[str, str | tuple[str, ...]] = {}  # our column → the repository's
 
 # %% ../../nbs/tasks/01_own.ipynb #own10007
 class OwnCard(Strict):
-    "The file of a card of one's own."
+    "Your own card, as in its file."
     task: str = Field(pattern='^[a-z][a-z0-9_]*$', max_length=40)  # its name
     kind: Literal[tuple(KINDS)]
     role: Literal['target', 'intermediate'] = 'target'
-    languages: Words = Field(('en',), min_length=1)  # that it is tested in, English included where it is one
+    languages: Words = Field(('en',), min_length=1)  # of evaluation
     labels: Labels | None = None
     metric: str | None = None  # None: the first of its kind
-    train_on: str | None = None  # whose English training set is used; None: its own
+    train_on: str | None = None  # task whose English training set is used; None: its own
     entities: bool = False  # tagging: BIO tags scored as entities
-    choices: int | None = Field(None, ge=2)  # multiple choice: answers to choose from, where the columns do not say
+    choices: int | None = Field(None, ge=2)  # multiple choice: how many
     no_answer: bool = False  # span: a question may have no answer
     normaliser: Literal['english', 'per_language'] = 'english'  # span: SQuAD's or MLQA's rules
-    recipe: Phase | None = None  # hyper-parameters; a study's `phases` and `tasks` go before them
+    recipe: Phase | None = None  # hyper-parameters; overridden by a study's `phases` and `tasks`
     licence: str
     citation: str = Field(pattern='^https?://')  # address of the paper
-    source: str = ''  # where the data come from, for people
-    note: str = ''  # what a report must say of the data
+    source: str = ''  # of the data, for people
+    note: str = ''  # for reports
     files: OwnFiles | None = None
     hub: OwnHub | None = None
 
@@ -56,94 +56,134 @@ class OwnCard(Strict):
     def trained(self) -> str | None: return None if self.kind == 'retrieval' else self.train_on or self.task
 
 # %% ../../nbs/tasks/01_own.ipynb #own10009
-REQUIRED_COLUMNS = {'classification': ('text', 'label'), 'sentence_pair': ('sentence1', 'sentence2', 'label'), 'multiple_choice': ('choices', 'label'),
-          'tagging': ('tokens', 'tags'), 'span': (), 'retrieval': ('foreign', 'english')}
+REQUIRED_COLUMNS = {'classification': ('text', 'label'), 'sentence_pair': ('sentence1', 'sentence2', 'label'),
+                    'multiple_choice': ('choices', 'label'), 'tagging': ('tokens', 'tags'), 'span': (),
+                    'retrieval': ('foreign', 'english')}
 OPTIONAL = {'multiple_choice': ('context', 'question')}
-FORMAT_KINDS = {'conll': ('tagging',), 'squad': ('span',), 'lines': ('retrieval',)}  # the kinds that such files hold; tables: all others
+FORMAT_KINDS = {'conll': ('tagging',), 'squad': ('span',), 'lines': ('retrieval',)}  # tables: all others
 TABLES = ('classification', 'sentence_pair', 'multiple_choice', 'retrieval')
-METRICS = {'retrieval': ('accuracy',), 'tagging': ('f1', 'accuracy', 'precision', 'recall')}  # where they are not those of `KINDS`
+METRICS = {'retrieval': ('accuracy',), 'tagging': ('f1', 'accuracy', 'precision', 'recall')}  # if not those of `KINDS`
 
 # %% ../../nbs/tasks/01_own.ipynb #own1000a
-def odd_columns(kind: str, columns: dict, form: str) -> list[str]:  # what is wrong
-    "Are these the columns of a kind, in files of a format?"
+def odd_columns(kind: str,  # of the task
+                columns: dict,  # as on the card
+                form: str,  # format of the files
+               ) -> list[str]:  # sentences
+    "What is wrong with the columns of a card."
     needed = () if form in ('squad', 'lines', 'conll') else REQUIRED_COLUMNS[kind]
-    allowed = () if form in ('squad', 'lines') else (*REQUIRED_COLUMNS[kind], *OPTIONAL.get(kind, ()), *(('id', 'language') if form != 'conll' else ()))
-    wrong = [f'columns.{c} is unknown{did_you_mean(c, allowed)}; choose from {", ".join(allowed) or "none: the format has its own"}' for c in columns if c not in allowed]
+    allowed = (*REQUIRED_COLUMNS[kind], *OPTIONAL.get(kind, ()), *(('id', 'language') if form != 'conll' else ()))
+    if form in ('squad', 'lines'): allowed = ()
+    choice = ', '.join(allowed) or 'none: the format has its own'
+    unknown = [c for c in columns if c not in allowed]
+    wrong = [f'columns.{c} is unknown{did_you_mean(c, allowed)}; choose from {choice}' for c in unknown]
     wrong += [f'columns.{c} is missing; {kind} needs {", ".join(needed)}' for c in needed if c not in columns]
     parts = [(c, p) for c, v in columns.items() for p in (v if isinstance(v, (list, tuple)) else (v,))]
     for c, p in parts:
-        if isinstance(p, bool) or not isinstance(p, (str, int)) or isinstance(p, int) and p < 1: wrong.append(f'columns.{c} is {p!r}, but a name, or a number from 1, is wanted')
-        elif form == 'conll' and isinstance(p, str): wrong.append(f'columns.{c} is {p!r}, but a column of a CoNLL file is a number from 1')
-        elif form == 'jsonl' and isinstance(p, int): wrong.append(f'columns.{c} is {p}, but JSON has names, not numbers')
-    if len({type(p) for _, p in parts}) > 1: wrong.append('columns: names and numbers are mixed; a file has a header or has none')
-    return wrong + [f'columns.{c} names several columns; only choices may' for c, v in columns.items() if isinstance(v, (list, tuple)) and c != 'choices']
+        if isinstance(p, bool) or not isinstance(p, (str, int)) or isinstance(p, int) and p < 1:
+            wrong.append(f'columns.{c} is {p!r}, but a name, or a number from 1, is wanted')
+        elif form == 'conll' and isinstance(p, str):
+            wrong.append(f'columns.{c} is {p!r}, but a column of a CoNLL file is a number from 1')
+        elif form == 'jsonl' and isinstance(p, int):
+            wrong.append(f'columns.{c} is {p}, but JSON has names, not numbers')
+    if len({type(p) for _, p in parts}) > 1:
+        wrong.append('columns: names and numbers are mixed; a file has a header or has none')
+    several = [c for c, v in columns.items() if isinstance(v, (list, tuple)) and c != 'choices']
+    return wrong + [f'columns.{c} names several columns; only choices may' for c in several]
 
 # %% ../../nbs/tasks/01_own.ipynb #own1000b
-def odd_files(card: OwnCard) -> list[str]:  # what is wrong
-    "Do the files of a card suit its kind?"
+def odd_files(card: OwnCard,  # your own
+             ) -> list[str]:  # sentences
+    "What is wrong with the files of a card."
     form, own = card.files, card.trained == card.task
     if form is None: return []
     kinds = FORMAT_KINDS.get(form.format, TABLES)
-    if card.kind not in kinds: return [f'files.format is {form.format!r}, which holds {" or ".join(kinds)}, not {card.kind}']
-    wrong = [f'files.path: {{{b}}} is unknown; in a path stand {{language}} and {{split}}' for p in (*form.path, form.english) for b in re.findall(r'{(.*?)}', p) if b not in ('language', 'split')]
-    if own and not all('{split}' in p for p in form.path): wrong.append('files.path has no {split}, so training and test would be the same files; name it, or say train_on')
-    if len(card.codes) > 1 and 'language' not in form.columns and not all('{language}' in p for p in form.path): wrong.append('files.path has no {language}, and files.columns no language')
-    if bool(form.english) != (form.format == 'lines'): wrong.append('files.english is ' + ('missing: the pattern of the English side' if form.format == 'lines' else 'only for format lines'))
+    if card.kind not in kinds:
+        return [f'files.format is {form.format!r}, which holds {" or ".join(kinds)}, not {card.kind}']
+    names = [b for p in (*form.path, form.english) for b in re.findall(r'{(.*?)}', p) if b not in ('language', 'split')]
+    wrong = [f'files.path: {{{b}}} is unknown; in a path stand {{language}} and {{split}}' for b in names]
+    if own and not all('{split}' in p for p in form.path):
+        wrong.append('files.path has no {split}, so training and test would be the same files; '
+                     'name it, or say train_on')
+    if len(card.codes) > 1 and 'language' not in form.columns and not all('{language}' in p for p in form.path):
+        wrong.append('files.path has no {language}, and files.columns no language')
+    if bool(form.english) != (form.format == 'lines'):
+        lines = form.format == 'lines'
+        why = 'missing: the pattern of the English side' if lines else 'only for format lines'
+        wrong.append(f'files.english is {why}')
     wrong += [f'files.names.{c} is not one of the languages' for c in form.names if c not in card.codes]
-    wrong += [f'files.relabel.{a} is {b!r}{did_you_mean(b, card.labels or ())}, which is not one of the labels' for a, b in form.relabel.items() if b not in (card.labels or ())]
+    labels = card.labels or ()
+    wrong += [f'files.relabel.{a} is {b!r}{did_you_mean(b, labels)}, which is not one of the labels'
+              for a, b in form.relabel.items() if b not in labels]
     return wrong + [f'files.{w}' for w in odd_columns(card.kind, form.columns, form.format)]
 
 # %% ../../nbs/tasks/01_own.ipynb #own1000c
-def odd_facts(card: OwnCard) -> list[str]:  # what is wrong
-    "Do the facts of a card agree with each other?"
+def odd_facts(card: OwnCard,  # your own
+             ) -> list[str]:  # sentences
+    "What is wrong with the facts of a card."
     known, metrics = set(language_table(every=True).index), METRICS.get(card.kind, KINDS[card.kind])
-    wrong = [f'languages: {c!r} is unknown{code_hint(c, known)}; xlt languages --all lists those that are' for c in card.codes if c not in known]
+    wrong = [f'languages: {c!r} is unknown{code_hint(c, known)}; xlt languages --all lists those that are'
+             for c in card.codes if c not in known]
     wrong += [f'languages: {c!r} is listed twice' for c in dict.fromkeys(card.codes) if card.codes.count(c) > 1]
-    if card.metric not in (None, *metrics): wrong.append(f'metric is {card.metric!r}{did_you_mean(card.metric, metrics)}; {card.kind} has {", ".join(metrics)}')
-    if card.kind in ('classification', 'sentence_pair', 'tagging') and len(set(card.labels or ())) < 2: wrong.append(f'labels: a task of kind {card.kind} has at least two')
+    if card.metric not in (None, *metrics):
+        hint = did_you_mean(card.metric, metrics)
+        wrong.append(f'metric is {card.metric!r}{hint}; {card.kind} has {", ".join(metrics)}')
+    if card.kind in ('classification', 'sentence_pair', 'tagging') and len(set(card.labels or ())) < 2:
+        wrong.append(f'labels: a task of kind {card.kind} has at least two')
     if card.labels and len(set(card.labels)) < len(card.labels): wrong.append('labels: one is listed twice')
-    if card.kind == 'retrieval' and (card.train_on or card.recipe): wrong.append(f'{"train_on" if card.train_on else "recipe"}: retrieval is not trained')
+    if card.kind == 'retrieval' and (card.train_on or card.recipe):
+        wrong.append(f'{"train_on" if card.train_on else "recipe"}: retrieval is not trained')
     if card.role == 'intermediate' and (card.kind == 'retrieval' or card.codes != ('en',) or card.trained != card.task):
         wrong.append('role is \'intermediate\': such a task has a training set of its own, in English alone')
     several = card.files.columns.get('choices') if card.files else None
-    if card.kind == 'multiple_choice' and not card.choices and not isinstance(several, list): wrong.append('choices is missing: how many answers there are to choose from')
-    if isinstance(several, list) and card.choices not in (None, len(several)): wrong.append(f'choices is {card.choices}, but files.columns.choices names {len(several)}')
+    if card.kind == 'multiple_choice' and not card.choices and not isinstance(several, list):
+        wrong.append('choices is missing: how many answers there are to choose from')
+    if isinstance(several, list) and card.choices not in (None, len(several)):
+        wrong.append(f'choices is {card.choices}, but files.columns.choices names {len(several)}')
     if not card.files and not card.hub: wrong.append('files is missing: where the data are (or hub, a repository)')
-    if card.hub and card.kind in ('span', 'retrieval'): wrong.append(f'hub: a task of kind {card.kind} is read from files alone')
-    return wrong + (odd_files(card) or ([f'hub.{w}' for w in odd_columns(card.kind, card.hub.columns, 'jsonl')] if card.hub else []))
+    if card.hub and card.kind in ('span', 'retrieval'):
+        wrong.append(f'hub: a task of kind {card.kind} is read from files alone')
+    on_hub = [f'hub.{w}' for w in odd_columns(card.kind, card.hub.columns, 'jsonl')] if card.hub else []
+    return wrong + (odd_files(card) or on_hub)
 
 # %% ../../nbs/tasks/01_own.ipynb #own1000e
-def on_hub(card: OwnCard) -> OnHub:
-    "Where the hub has the data of a card."
+def on_hub(card: OwnCard,  # your own
+          ) -> OnHub:
+    "Where the data of a card are on the hub."
     if not card.hub: return OnHub()
     hub, config = card.hub, card.hub.config.replace('{language}', '{name}')
-    split, names = {'train': 'train', 'dev': 'validation', 'test': 'test'} | hub.splits, {c: hub.names.get(c, c) for c in (*card.codes, 'en')}
-    english = config.format(name=names['en'])
-    train, dev = ({(card.task, english, split[s]): 0} if card.trained == card.task and (s == 'train' or 'dev' in hub.splits) else {} for s in ('train', 'dev'))
+    split = {'train': 'train', 'dev': 'validation', 'test': 'test'} | hub.splits
+    names = {c: hub.names.get(c, c) for c in (*card.codes, 'en')}
+    english, own = config.format(name=names['en']), card.trained == card.task
+    train = {(card.task, english, split['train']): 0} if own else {}
+    dev = {(card.task, english, split['dev']): 0} if own and 'dev' in hub.splits else {}
     return OnHub(repositories={card.task: Repository(hub.repository, hub.revision, hub.files)}, columns=hub.columns,
                  test=(card.task, config, split['test']), names=names, train=train, dev=dev)
 
 # %% ../../nbs/tasks/01_own.ipynb #own1000f
-def own_task(card: OwnCard,
-             file: str,  # where it was read
+def own_task(card: OwnCard,  # your own
+             file: str,  # from which it was read
             ) -> Task:
     "The card of a task, from its file."
     default = Phase(learning_rate=1e-5 if card.role == 'intermediate' else 3e-6, batch_size=32, epochs=3)
-    several, metrics = card.files.columns.get('choices') if card.files else None, METRICS.get(card.kind, KINDS[card.kind])
+    several = card.files.columns.get('choices') if card.files else None
+    metrics = METRICS.get(card.kind, KINDS[card.kind])
     first = card.metric or metrics[0]
-    return Task(name=card.task, role=card.role, kind=card.kind, metrics=(first, *(m for m in KINDS[card.kind] if m != first and m in metrics)),
-                labels=card.labels, train_on=card.trained, languages=card.codes, recipe=(card.recipe or default) if card.trained else None,
-                licence=card.licence, citation=card.citation, entities=card.entities, no_answer=card.no_answer, normaliser=card.normaliser,
+    others = (m for m in KINDS[card.kind] if m != first and m in metrics)
+    return Task(name=card.task, role=card.role, kind=card.kind, metrics=(first, *others), labels=card.labels,
+                train_on=card.trained, languages=card.codes, recipe=(card.recipe or default) if card.trained else None,
+                licence=card.licence, citation=card.citation, entities=card.entities, no_answer=card.no_answer,
+                normaliser=card.normaliser,
                 choices=card.choices or (len(several) if isinstance(several, list) else 1), hub=on_hub(card),
                 own=Own(file=file, source=card.source, note=card.note, files=card.files))
 
 # %% ../../nbs/tasks/01_own.ipynb #own10010
-def decides(task: Task,  # a card of one's own
+def decides(task: Task,  # with your own card, or of XTREME-R
            ) -> dict:
-    "What of a card decides a result, one of a study's own or of XTREME-R's: all but its languages, which a run names itself, its recipe, and what is only for people."
+    "Everything in a card that decides a result, except the languages and the recipe, which a run names itself."
     fields = ('name', 'kind', 'metrics', 'labels', 'train_on', 'entities', 'no_answer', 'normaliser', 'choices')
     files = task.own and task.own.files and task.own.files.model_dump(mode='json', exclude={'folder'})
     hub = task.hub.model_dump(mode='json', include={'columns', 'test', 'names', 'repositories'})
     hub |= {split: [list(place) for place in getattr(task.hub, split)] for split in ('train', 'dev')}
     more = task.model_dump(mode='json', include={'pooled', 'wording'}, exclude_defaults=True)
-    return more | task.model_dump(mode='json', include=set(fields)) | {'files': files, 'hub': hub if task.hub.repositories else None}
+    data = {'files': files, 'hub': hub if task.hub.repositories else None}
+    return more | task.model_dump(mode='json', include=set(fields)) | data

@@ -10,7 +10,8 @@ from .card import FileForm, InFiles, InLab, NER, OnHub, XTREME, target
 
 # %% ../../nbs/tasks/23_panx.ipynb #n0panx
 PANX_FILES = InFiles(
-    forms=(FileForm(pattern=r'panx/(train|dev|test)-(?P<lang>\w+)\.tsv', reader='read_tagged', options=dict(tags=NER), by_language=True),),
+    forms=(FileForm(pattern=r'panx/(train|dev|test)-(?P<lang>\w+)\.tsv', reader='read_tagged', options=dict(tags=NER),
+                    by_language=True),),
     tests=('panx/test-{code}.tsv', 'panx/dev-{code}.tsv'),
     training=((('panx/train-en.tsv',), ('panx/dev-en.tsv',)),))
 

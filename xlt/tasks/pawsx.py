@@ -10,7 +10,8 @@ from .card import FileForm, InFiles, InLab, OnHub, XTREME, target
 
 # %% ../../nbs/tasks/21_pawsx.ipynb #n0pawsx
 PAWSX_FILES = InFiles(
-    forms=(FileForm(pattern=r'pawsx/(train|dev|test)-(?P<lang>\w+)\.tsv', reader='read_pairs', options=dict(labels=('0', '1'))),),
+    forms=(FileForm(pattern=r'pawsx/(train|dev|test)-(?P<lang>\w+)\.tsv', reader='read_pairs',
+                    options=dict(labels=('0', '1'))),),
     tests=('pawsx/test-{code}.tsv', 'pawsx/dev-{code}.tsv'),
     training=((('pawsx/train-en.tsv',), ('pawsx/dev-en.tsv',)),))
 
@@ -21,7 +22,8 @@ PAWSX_HUB = OnHub(
     train={('xtreme', 'PAWS-X.en', 'train'): 49_175}, dev={('xtreme', 'PAWS-X.en', 'validation'): 2000})
 
 # %% ../../nbs/tasks/21_pawsx.ipynb #c1pawsx
-PAWSX = target('pawsx', 'sentence_pair', 'de en es fr ja ko zh', 'pawsx', 32, 5, ('0', '1'), place=1, benchmarks=('XTREME',),
+PAWSX = target('pawsx', 'sentence_pair', 'de en es fr ja ko zh', 'pawsx', 32, 5, ('0', '1'), place=1,
+               benchmarks=('XTREME',),
     licence='free for any purpose, with acknowledgement of Google LLC', citation='https://arxiv.org/abs/1908.11828',
     elsewhere={'lm-eval': ('paws', 'pawsx')},
     hub=PAWSX_HUB,

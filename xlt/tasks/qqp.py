@@ -12,7 +12,8 @@ from .card import FileForm, GLUE, InFiles, InLab, OnHub, intermediate
 QQP_FILES = InFiles(
     forms=(FileForm(pattern=r'qqp/deep1994/(train|dev|test)\.tsv', reader='read_qqp_lines', anywhere=True),
            FileForm(pattern=r'qqp/(.+/)?[\w-]+\.csv', reader='read_qqp_csv', anywhere=True),
-           FileForm(pattern=r'qqp/(.+/)?test\.tsv', reader='read_unlabelled', anywhere=True, options=dict(wanted=['question1', 'question2'])),
+           FileForm(pattern=r'qqp/(.+/)?test\.tsv', reader='read_unlabelled', anywhere=True,
+                    options=dict(wanted=['question1', 'question2'])),
            FileForm(pattern=r'qqp/(.+/)?(train|dev)\.tsv', reader='read_pair_table', anywhere=True,
                     options=dict(wanted=['question1', 'question2', 'is_duplicate'], labels=('0', '1'), crlf=True))),
     training=((('**/qqp/**/train.tsv',), ('**/qqp/**/dev.tsv',)), (('**/qqp/deep1994/*.tsv', '**/qqp/*/*.csv'), ())))
@@ -24,7 +25,8 @@ QQP_HUB = OnHub(
 
 # %% ../../nbs/tasks/12_qqp.ipynb #c1qqp
 QQP = intermediate('qqp', 'sentence_pair', 24, 3, ('0', '1'), place=2,
-    licence="Quora's terms of service: non-commercial use", citation='https://quoradata.quora.com/First-Quora-Dataset-Release-Question-Pairs',
+    licence="Quora's terms of service: non-commercial use",
+    citation='https://quoradata.quora.com/First-Quora-Dataset-Release-Question-Pairs',
     hub=QQP_HUB,
     lab=InLab(maker='same_question', size=1.5),
     files=QQP_FILES)

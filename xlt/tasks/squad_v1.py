@@ -11,14 +11,16 @@ from .card import FileForm, InFiles, InLab, OnHub, Repository, SQUAD_COLUMNS, in
 # %% ../../nbs/tasks/13_squad_v1.ipynb #n0squadv
 SQUAD_V1_FILES = InFiles(
     forms=(FileForm(pattern=r'squad/(train|dev)-(v1\.1|v2\.0|\d+).*\.json', reader='read_squad', anywhere=True),),
-    training=((('**/squad/train-v1.1*',), ('**/squad/dev-v1.1*',)), (('**/squad/train-[0-9]*',), ('**/squad/dev-v1.1*',)),
+    training=((('**/squad/train-v1.1*',), ('**/squad/dev-v1.1*',)),
+              (('**/squad/train-[0-9]*',), ('**/squad/dev-v1.1*',)),
               (('**/squad/dev-v1.1*',), ())),
     translated=('**/SQuAD/translate-train/squad.translate.train.en-{code}.json', 'read_squad'))
 
 # %% ../../nbs/tasks/13_squad_v1.ipynb #n1squadv
 SQUAD_V1_HUB = OnHub(
     repositories={'squad': Repository('rajpurkar/squad', '7b6d24c440a36b6815f21b70d25016731768db1f')},
-    columns=SQUAD_COLUMNS, train={('squad', 'plain_text', 'train'): 87_599}, dev={('squad', 'plain_text', 'validation'): 10_570},
+    columns=SQUAD_COLUMNS, train={('squad', 'plain_text', 'train'): 87_599},
+    dev={('squad', 'plain_text', 'validation'): 10_570},
     note="SQuAD's development set is used without the paragraphs that XQuAD took from it.")
 
 # %% ../../nbs/tasks/13_squad_v1.ipynb #c1squadv

@@ -15,7 +15,8 @@ SQUAD_V2_FILES = InFiles(
 # %% ../../nbs/tasks/14_squad_v2.ipynb #n1squadv
 SQUAD_V2_HUB = OnHub(
     repositories={'squad_v2': Repository('rajpurkar/squad_v2', '3ffb306f725f7d2ce8394bc1873b24868140c412')},
-    columns=SQUAD_COLUMNS, train={('squad_v2', 'squad_v2', 'train'): 130_319}, dev={('squad_v2', 'squad_v2', 'validation'): 11_873},
+    columns=SQUAD_COLUMNS, train={('squad_v2', 'squad_v2', 'train'): 130_319},
+    dev={('squad_v2', 'squad_v2', 'validation'): 11_873},
     note="SQuAD's development set is used without the paragraphs that XQuAD took from it.")
 
 # %% ../../nbs/tasks/14_squad_v2.ipynb #c1squadv

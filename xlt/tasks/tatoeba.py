@@ -16,12 +16,14 @@ TATOEBA_FILES = InFiles(
 # %% ../../nbs/tasks/28_tatoeba.ipynb #n1tatoeb
 TATOEBA_HUB = OnHub(
     repositories=XTREME, test=('xtreme', 'tatoeba.{iso3}', 'validation'), usual_rows=1000,
-    columns={'first': 'source_sentence', 'second': 'target_sentence', 'first_language': 'source_lang', 'second_language': 'target_lang'},
+    columns={'first': 'source_sentence', 'second': 'target_sentence', 'first_language': 'source_lang',
+             'second_language': 'target_lang'},
     rows=dict(jv=205, ka=746, kk=575, ml=687, sw=390, ta=307, te=234, th=548))
 
 # %% ../../nbs/tasks/28_tatoeba.ipynb #c1tatoeb
 TATOEBA = target('tatoeba', 'retrieval',
-                 'af ar bg bn de el es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr nl pt ru sw ta te th tl tr ur vi zh',
+                 'af ar bg bn de el es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr nl pt ru sw ta te th tl tr '
+                 'ur vi zh',
                  None, metric=('accuracy',), place=8,
     further=('az', 'lt', 'pl', 'ro', 'uk'),
     licence='CC BY 2.0 FR', citation='https://arxiv.org/abs/1812.10464',

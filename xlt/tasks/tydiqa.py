@@ -18,7 +18,8 @@ TYDIQA_FILES = InFiles(
 # %% ../../nbs/tasks/26_tydiqa.ipynb #n1tydiqa
 TYDIQA_HUB = OnHub(
     repositories=XTREME, columns=SQUAD_COLUMNS, test=('xtreme', 'tydiqa', 'validation'),
-    prefixes=dict(ar='arabic', bn='bengali', en='english', fi='finnish', id='indonesian', ko='korean', ru='russian', sw='swahili',
+    prefixes=dict(ar='arabic', bn='bengali', en='english', fi='finnish', id='indonesian', ko='korean', ru='russian',
+                  sw='swahili',
                   te='telugu'),
     rows=dict(ar=921, bn=113, en=440, fi=782, id=565, ko=276, ru=812, sw=499, te=669),
     train={('xtreme', 'tydiqa', 'train'): 49_881}, train_rows=3696,

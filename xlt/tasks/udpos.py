@@ -10,28 +10,34 @@ from .card import FileForm, InFiles, InLab, OnHub, UPOS, XTREME, target
 
 # %% ../../nbs/tasks/22_udpos.ipynb #n0udpos
 UDPOS_FILES = InFiles(
-    forms=(FileForm(pattern=r'udpos/(train|dev|test)-(?P<lang>\w+)\.tsv', reader='read_tagged', options=dict(tags=UPOS)),
-           FileForm(pattern=r'ud_r2\.5/[^/]+/(?P<lang>\w+?)_\w+-ud-\w+\.conllu', reader='read_conllu', by_language=True)),
+    forms=(FileForm(pattern=r'udpos/(train|dev|test)-(?P<lang>\w+)\.tsv', reader='read_tagged',
+                    options=dict(tags=UPOS)),
+           FileForm(pattern=r'ud_r2\.5/[^/]+/(?P<lang>\w+?)_\w+-ud-\w+\.conllu', reader='read_conllu',
+                    by_language=True)),
     tests=('udpos/test-{code}.tsv', 'ud_r2.5/*/{code}_*-ud-test.conllu', 'udpos/dev-{code}.tsv'),
     training=((('udpos/train-en.tsv',), ('udpos/dev-en.tsv',)),))
 
 # %% ../../nbs/tasks/22_udpos.ipynb #n1udpos
 UDPOS_NAMES = dict(
-    af='Afrikaans', ar='Arabic', bg='Bulgarian', de='German', el='Greek', en='English', es='Spanish', et='Estonian', eu='Basque',
-    fa='Persian', fi='Finnish', fr='French', he='Hebrew', hi='Hindi', hu='Hungarian', id='Indonesian', it='Italian', ja='Japanese',
-    kk='Kazakh', ko='Korean', mr='Marathi', nl='Dutch', pt='Portuguese', ru='Russian', ta='Tamil', te='Telugu', th='Thai', tl='Tagalog',
-    tr='Turkish', ur='Urdu', vi='Vietnamese', yo='Yoruba', zh='Chinese')
-UDPOS_ROWS = dict(af=425, ar=1680, bg=1116, de=22458, el=2809, en=5440, es=3147, et=3760, eu=1799, fa=600, fi=4422, fr=9465, he=491,
-                  hi=2684, hu=449, id=1557, it=3518, ja=2372, kk=1047, ko=4276, mr=47, nl=1471, pt=2681, ru=11336, ta=120, te=146,
-                  th=1000, tl=55, tr=4785, ur=535, vi=800, yo=100, zh=5528)
+    af='Afrikaans', ar='Arabic', bg='Bulgarian', de='German', el='Greek', en='English', es='Spanish',
+    et='Estonian', eu='Basque', fa='Persian', fi='Finnish', fr='French', he='Hebrew', hi='Hindi',
+    hu='Hungarian', id='Indonesian', it='Italian', ja='Japanese', kk='Kazakh', ko='Korean', mr='Marathi',
+    nl='Dutch', pt='Portuguese', ru='Russian', ta='Tamil', te='Telugu', th='Thai', tl='Tagalog', tr='Turkish',
+    ur='Urdu', vi='Vietnamese', yo='Yoruba', zh='Chinese')
+UDPOS_ROWS = dict(
+    af=425, ar=1680, bg=1116, de=22458, el=2809, en=5440, es=3147, et=3760, eu=1799, fa=600, fi=4422, fr=9465,
+    he=491, hi=2684, hu=449, id=1557, it=3518, ja=2372, kk=1047, ko=4276, mr=47, nl=1471, pt=2681, ru=11336,
+    ta=120, te=146, th=1000, tl=55, tr=4785, ur=535, vi=800, yo=100, zh=5528)
 UDPOS_HUB = OnHub(
     repositories=XTREME, columns={'tokens': 'tokens', 'tags': 'pos_tags'},
     test=('xtreme', 'udpos.{name}', 'test'), names=UDPOS_NAMES, rows=UDPOS_ROWS,
     train={('xtreme', 'udpos.English', 'train'): 21_253}, dev={('xtreme', 'udpos.English', 'validation'): 3974},
-    note="The hub's UDPOS has syntactic words where XTREME's script keeps the written ones: scores differ a little from published ones.")
+    note="The hub's UDPOS has syntactic words where XTREME's script keeps the written ones: "
+         'scores differ a little from published ones.')
 
 # %% ../../nbs/tasks/22_udpos.ipynb #c1udpos
-UDPOS = target('udpos', 'tagging', 'af ar bg de el en es et eu fa fi fr he hi hu id it ja kk ko mr nl pt ru ta te th tl tr ur vi yo zh',
+UDPOS = target('udpos', 'tagging',
+               'af ar bg de el en es et eu fa fi fr he hi hu id it ja kk ko mr nl pt ru ta te th tl tr ur vi yo zh',
                'udpos', 32, 10, UPOS, place=2,
     further=('lt', 'pl', 'ro', 'uk', 'wo'),
     licence='by treebank: mostly CC BY-SA and CC BY-NC-SA', citation='https://arxiv.org/abs/2004.10643',

@@ -22,8 +22,9 @@ XCOPA_HUB = OnHub(
 # %% ../../nbs/tasks/29_xcopa.ipynb #c1xcopa
 XCOPA = target('xcopa', 'multiple_choice', 'et ht id it qu sw ta th tr vi zh', 'csqa', 32, 5, place=9, choices=2,
     benchmarks=('XTREME-R',), wording={'cause': 'What was the cause?', 'effect': 'What was the effect?'},
-    note='xcopa is trained on CommonsenseQA, where XTREME-R trains on Social IQa and COPA: not comparable with its scores. '
-         'Half of the items ask for the cause, but the Thai file asks for the effect in all of them, and four other files in some.',
+    note='xcopa is trained on CommonsenseQA, where XTREME-R trains on Social IQa and COPA: '
+         'not comparable with its scores. Half of the items ask for the cause, '
+         'but the Thai file asks for the effect in all of them, and four other files in some.',
     licence='CC BY 4.0', citation='https://arxiv.org/abs/2005.00333',
     hub=XCOPA_HUB,
     lab=InLab(maker='usual_object', options=dict(wrong=1)),

@@ -11,7 +11,8 @@ from .card import FileForm, InFiles, InLab, NLI, NLI_COLUMNS, OnHub, Repository,
 # %% ../../nbs/tasks/20_xnli.ipynb #n0xnli
 XNLI_FILES = InFiles(
     forms=(FileForm(pattern=r'xnli/(train|dev|test)-(?P<lang>\w+)\.tsv', reader='read_pairs', options=dict(labels=NLI)),
-           FileForm(pattern=r'xnli/(myxnli/)?(?P<lang>\w+)\.genre\.(dev|test)\.tsv', reader='read_genre', by_language=True)),
+           FileForm(pattern=r'xnli/(myxnli/)?(?P<lang>\w+)\.genre\.(dev|test)\.tsv', reader='read_genre',
+                    by_language=True)),
     tests=('xnli/test-{code}.tsv', 'xnli/dev-{code}.tsv'))
 
 # %% ../../nbs/tasks/20_xnli.ipynb #n1xnli

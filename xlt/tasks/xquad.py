@@ -10,7 +10,8 @@ from .card import FileForm, InFiles, InLab, OnHub, SQUAD_COLUMNS, XTREME, target
 
 # %% ../../nbs/tasks/24_xquad.ipynb #n0xquad
 XQUAD_FILES = InFiles(
-    forms=(FileForm(pattern=r'xquad/xquad\.(?P<lang>\w+)\.json', reader='read_squad'),), tests=('xquad/xquad.{code}.json',))
+    forms=(FileForm(pattern=r'xquad/xquad\.(?P<lang>\w+)\.json', reader='read_squad'),),
+    tests=('xquad/xquad.{code}.json',))
 
 # %% ../../nbs/tasks/24_xquad.ipynb #n1xquad
 XQUAD_HUB = OnHub(
