@@ -132,9 +132,7 @@ def recipe(self: Study,
           ) -> Phase | None:  # None: the task is not trained
     "The hyper-parameters of one training in this study."
     if phase == 'target': base, names = find_task(name, phase).recipe, [name]
-    else:
-        base = (find_task(task, phase) if task else find_variant(name)).recipe
-        names = setting_names(name, task)
+    else: base, names = (find_task(task, phase) if task else find_variant(name)).recipe, setting_names(name, task)
     if base is None: return None
     asked = dict(self.phases.get(phase, {}))
     for n in names:
