@@ -126,13 +126,17 @@ def first_screen(analysis: dict, before: str = '',  # from `progress_text`
 # %% ../../nbs/reporting/06_pages.ipynb #pg14a018
 FILE_DESCRIPTIONS = {'scores.csv': 'every score, 0 to 100: the table that `xlt analyse` reads',
                      'metrics.csv': 'the other metrics of the same runs',
-         'dev.csv': 'development scores', 'paired.csv': 'every language in every pair, tested on the same examples',
+                     'dev.csv': 'development scores',
+                     'paired.csv': 'every language in every pair, tested on the same examples',
                      'leakage.csv': 'what training had in common with the tests',
                      'summary.json': 'all numbers of this page', 'analysis.json': 'all numbers of this page',
                      'by_task.csv': 'the comparison by task', 'language_effects.csv': 'the values of each language',
-         'resource.csv': 'the resource measure', 'results.pack': 'results and predictions of all finished runs',
+                     'resource.csv': 'the resource measure',
+                     'results.pack': 'results and predictions of all finished runs',
                      'plan.md': 'what was fixed before the first test score',
-         'settings.csv': 'how the settings were chosen', 'report.ipynb': 'this page as an executed notebook',
+                     'settings.csv': 'how the settings were chosen',
+                     'intermediate-settings.csv': 'how those of intermediate training were chosen',
+                     'report.ipynb': 'this page as an executed notebook',
                      'explorer.html': 'the explorer: other groupings, any cell'}
 
 def file_list(folder: Path,  # of the report

@@ -111,7 +111,7 @@ class Retrieval(Strict):
 # %% ../../nbs/runs/01_config.ipynb #c023
 class AnalysisSettings(Strict):
     "Who counts as low-resource."
-    resource: str = 'cc100_gib'  # a numeric column of the source's facts
+    resource: str = 'cc100_gib'  # a built-in measure, or a numeric column of the source's facts
     groups: Literal[GROUPINGS] = 'tertiles'
 
 # %% ../../nbs/runs/01_config.ipynb #x3491f88
