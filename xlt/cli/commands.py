@@ -201,7 +201,7 @@ def tasks_command(args) -> int:
             rows[-1] |= {'length': how.max_length, 'batch': how.batch_size, 'epochs': f'{how.epochs:g}',
                          'learning rate': f'{how.learning_rate:g}'}
         if t.own: rows[-1] |= {'card': t.own.file}
-    table = pd.DataFrame(rows).astype(object)
+    table = pd.DataFrame(rows, dtype=object)  # whole numbers stay whole beside empty cells
     print(table.where(table.notna(), '').to_string(index=False))
     print('\nlanguages that XTREME scores' + (', and those of the cards of your own:' if own else ':'))
     for t in known:
@@ -215,7 +215,7 @@ def languages_command(args) -> int:
     table = language_table(args.all)[['name', 'family', 'script']].assign(**{m: resource(m, args.all) for m in MEASURES})
     table = table.sort_values('cc100_gib')
     if args.all: table = table.astype({m: object for m in MEASURES}).where(table.notna(), '?')
-    print(table.rename_axis('iso').reset_index().to_string(index=False))
+    print(table.rename_axis('iso').reset_index().to_string(index=False, float_format='{:,.10g}'.format))
     return 0
 
 # %% ../../nbs/cli/02_commands.ipynb #x81897ef
