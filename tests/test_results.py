@@ -582,17 +582,24 @@ def test_a_run_that_another_study_has_done_is_taken_over(study, twin):
     assert not [run.name for run in runs(twin) if take_over(run)], 'once'
 
 
-@pytest.mark.parametrize('harm', ['checkpoint damaged', 'checkpoint removed', 'result damaged', 'to be made again', 'already done', 'other settings'])
+@pytest.mark.parametrize('harm', ['checkpoint damaged', 'a byte changed', 'another process runs it', 'checkpoint removed', 'result damaged', 'to be made again', 'already done', 'other settings'])
 def test_what_is_not_the_same_finished_run_is_not_taken_over(study, twin, harm):
     made, mine = with_checkpoint(study, 'encoder'), find_run(twin, 'encoder')
     weights = made.folder / 'checkpoint/model.safetensors'
     if harm == 'checkpoint damaged': weights.write_bytes(weights.read_bytes()[:-1])
+    elif harm == 'a byte changed': weights.write_bytes(weights.read_bytes()[:-1] + b'?')  # of a large file only the size is looked at
+    elif harm == 'another process runs it':
+        mine.folder.mkdir(parents=True)
+        holder = subprocess.Popen([sys.executable, '-c', f'from filelock import FileLock; lock = FileLock({str(mine.folder / ".lock")!r}); lock.acquire(); print("held", flush=True); input()'],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert holder.stdout.readline() == 'held\n'
     elif harm == 'checkpoint removed': (made.folder / 'checkpoint.removed').touch()
     elif harm == 'result damaged': (made.folder / 'result.json').write_bytes((made.folder / 'result.json').read_bytes().replace(b'"files"', b'"flies"'))
     elif harm == 'to be made again': mine.folder.mkdir(parents=True), forget(mine)
     elif harm == 'already done': with_checkpoint(twin, 'encoder')
     else: mine = find_run(Study.read('params/twin.yaml', ['encoder.steps=21']), 'encoder')
     assert take_over(mine) is None
+    if harm == 'another process runs it': holder.communicate('\n')
     assert bool(result(mine)) == (harm == 'already done') and 'taken_over_from' not in (result(mine) or {})
 
 

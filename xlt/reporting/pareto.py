@@ -53,6 +53,7 @@ def along_bars(table: pd.DataFrame, by: str) -> tuple:  # x and y
     there = [p for p in across + up if not np.isnan(p).any()]
     return ([x for x, _ in there], [y for _, y in there])
 
+# %% ../../nbs/reporting/09_pareto.ipynb #r09c0004
 @styled
 def protection_figure(table: pd.DataFrame,  # from `xlt.stats.protection.protection_table`
                       pivot: str = 'English',  # what the training language is called
@@ -67,7 +68,7 @@ def protection_figure(table: pd.DataFrame,  # from `xlt.stats.protection.protect
         ax.set(xlabel=f'low-resource languages (mean over {pooled.low_n.max()}), variant minus plain (points)\n'
                       '← worse off than after plain training · better off →',
                ylabel='variant minus plain (points)\n← pays · gains →',
-               title=f'{name[:1].upper()}{name[1:]}: mean over {pooled[f"{by}_n"].max()} '
+               title=f'{name[:1].upper()}{name[1:]}\nmean over {pooled[f"{by}_n"].max()} '
                      f'{"pairs of tasks" if by == "pivot" else "languages"}, {seeds}')
     axes[0].plot([], [], 'o', ms=3.5, color=GREY, label='one intermediate task')
     axes[0].errorbar([], [], [], [], fmt='o', color=GREY, label='all, with 95 % intervals')

@@ -17,7 +17,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 import pandas as pd
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from ..common.errors import did_you_mean, XltError
 from ..tasks.cards import TASKS
 from ..common.digests import file_stamp, checksum, file_digest, intact, verified_bytes
@@ -301,20 +301,21 @@ def linked(source: Path, target: Path) -> None:
     except OSError: shutil.copy2(source, target)
 
 def take_over(run: Run) -> str | None:  # the other study's name; None: nothing was taken over
-    "Take the result and the files of a run from another study that has finished the same run."
+    "Take the result and the files of a run, all checked, from another study that has finished the same run."
     if run.phase == 'report' or (run.folder / 'remake').exists() or local_result(run): return None
     if not (other := finished_elsewhere(run)): return None
     run.folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(run.folder / '.lock', is_singleton=True):
-        data, files = local_result(other), {}
-        for path, noted in data['files'].items():
-            there = run.folder / (root() / path).relative_to(other.folder)
-            linked(root() / path, there)
-            files[there.relative_to(root()).as_posix()] = noted
+    # it is simply run where it cannot be taken over: damaged, removed meanwhile, or being run by another process
+    with suppress(XltError, FileNotFoundError, Timeout), FileLock(run.folder / '.lock', timeout=0, is_singleton=True):
+        check_run_files(other)
+        if not (data := local_result(other)): return None
+        there = {p: run.folder / (root() / p).relative_to(other.folder) for p in data['files']}
+        for path, target in there.items(): linked(root() / path, target)
         for note in ('failed.json', 'checkpoint.removed'): (run.folder / note).unlink(missing_ok=True)
+        files = {there[p].relative_to(root()).as_posix(): noted for p, noted in data['files'].items()}
         data |= {'study': run.study, 'taken_over_from': other.study, 'files': files}
         write(run.folder / 'result.json', json.dumps(data | {'checksum': checksum(data)}, indent=1, ensure_ascii=False))
-    return other.study
+        return other.study
 
 # %% ../../nbs/runs/06_store.ipynb #xac15095
 def needed_again(study: Study) -> list[Run]:  # each before what it starts from

@@ -136,6 +136,7 @@ def variant_sentence(row,  # a row of `protection_table`
     return (f'{row["suffix"]} {said} ({interval_of(row, "low")} points against the plain form); '
             f'{cost} ({interval_of(row, "pivot")}).')
 
+# %% ../../nbs/stats/12_protection.ipynb #s12c0009
 def price_of(row,  # a row of `protection_table`
             ) -> str:  # `some`; `none`: less than the margin; `unknown`: neither is shown
     "What a variant costs the training language, as far as its interval says."
