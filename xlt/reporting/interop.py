@@ -15,7 +15,7 @@ __all__ = ['METRIC_NAMES', 'SCORED', 'READ_AS_PERCENT', 'MTEB', 'HARNESS', 'TRAI
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 import pandas as pd
 from ..common.errors import did_you_mean, XltError
