@@ -146,7 +146,7 @@ def study_commands(command) -> None:  # `command` adds one and returns its parse
     sub = command(languages_command)
     sub.add_argument('--all', action='store_true', help='also those beyond XTREME (?: amount not known)')
     sub = command(new_command)
-    sub.add_argument('name', metavar='NAME', help='of the study; writes params/NAME.yaml, which must not exist')
+    sub.add_argument('name', metavar='NAME', help='of the study; writes params/NAME.yaml in this project or folder')
     sub.add_argument('--from', dest='origin', default='lab-quick', metavar='STUDY',
                      help='the study to start from (default: %(default)s)')
 
