@@ -309,7 +309,7 @@ def export_command(args) -> int:
 
 # %% ../../nbs/cli/02_commands.ipynb #xa122165
 def convert_command(args) -> int:
-    "import result files of other toolkits into a table for xlt analyse"
+    "turn result files of other toolkits into a table for xlt analyse"
     from xlt.reporting.interop import TOOLKIT_READERS, add_scores, convert_results, toolkit_named
     from xlt.common.errors import did_you_mean
     first, *rest = args.files
@@ -320,7 +320,7 @@ def convert_command(args) -> int:
     table, said = convert_results(named, files, args.study, args.intermediate, args.seed, args.examples,
                                   target=args.target, language=args.language, record=args.record)
     total, more = add_scores(table, Path(args.out))
-    for line in [*(f'left out: {line}' for line in said), *(f'{args.out}: {line}' for line in more)]:
+    for line in [*said, *(f'{args.out}: {line}' for line in more)]:
         print(f'xlt: {line}', file=sys.stderr)
     print(f'{args.out}: {len(table):,} scores added, {total:,} in all')
     return 0
