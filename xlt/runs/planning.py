@@ -6,10 +6,11 @@
 __all__ = ['SHAPE', 'BYTES', 'SAMPLE', 'LINE', 'same_speed', 'done_here', 'same_duration_key', 'task_kind', 'measured_rates',
            'example_size', 'data_size', 'read_at_once', 'to_train', 'to_test', 'to_read', 'calibration',
            'encoder_seconds', 'estimate_by_rates', 'expected_seconds', 'quick_expectations', 'time_left', 'phases',
-           'sequences', 'hub_trainings', 'hub_tests', 'gpu_hours', 'hours_line', 'gpu_lines', 'plan_lines']
+           'sequences', 'hub_trainings', 'hub_tests', 'gpu_hours', 'trial_command', 'hours_line', 'gpu_lines',
+           'plan_lines']
 
 # %% ../../nbs/runs/11_planning.ipynb #x2ff56d9
-import json, math
+import json, math, shlex
 from contextlib import suppress
 import pandas as pd
 from ..common.digests import file_stamp
@@ -313,21 +314,35 @@ def gpu_hours(study: Study,  # any
     return pd.DataFrame(rows).groupby('phase').hours.sum()
 
 # %% ../../nbs/runs/11_planning.ipynb #x6f8531a
+def trial_command(study: Study,
+                  settings: list[str] = (),  # `key=value`, that the study was read with
+                 ) -> str:
+    "A command that measures runs like a study's in little time: one pair, few examples."
+    trained = next((t for t in study.targets if TASKS[t].recipe), study.targets[0])
+    short = {'study': f'trial-{study.study}'[:64], 'intermediates': f'[{study.intermediates[0]}]', 'targets': f'[{trained}]',
+             'seeds': f'[{study.seeds[0]}]', 'phases.intermediate.train_examples': 500,
+             'phases.target.train_examples': 500, 'test_examples': 100}
+    kept = [s for s in settings if s.partition('=')[0].strip() not in short]
+    changes = kept + [f'{key}={value}' for key, value in short.items()]
+    return shlex.join(['xlt', 'run', study.file, *(word for change in changes for word in ('--set', change))])
+
 def hours_line(table: pd.DataFrame,  # of `phases`
                left: float | None,  # of `time_left`, seconds
                at_once: int,  # runs
+               trial: str,  # of `trial_command`
               ) -> str:
     "How long the rest of a study takes, and how that is known."
     todo = table[table.runs > table.done].drop('report', errors='ignore')
     if todo.empty: return 'time: every run is done'
     if left is None:
-        unknown = ' and '.join(todo.index[todo['hours left'].isna()])
-        return (f'time: not known for {unknown}: no such run with this encoder has been measured on this machine. '
-                'A short trial tells: xlt run with --set study=trial --set phases.target.train_examples=500')
+        *first, last = todo.index[todo['hours left'].isna()]
+        unknown = f'{", ".join(first)} or {last}' if first else last
+        return (f'time: not known: no {unknown} run like those of this study has been measured on this machine. '
+                f'A short trial does it:\n  {trial}')
     rates = int(todo['by rates'].sum())
     alike = int((todo.runs - todo.done).sum()) - rates
     known = {'like finished ones': alike, 'estimated from sub-words per second': rates}
-    how = ' and '.join(f'{n} runs {words}' for words, n in known.items() if n)
+    how = ' and '.join(f'{n} run{"s" * (n > 1)} {words}' for words, n in known.items() if n)
     return f'time: ~{duration(left)} to go with {at_once} at a time ({how})'
 
 # %% ../../nbs/runs/11_planning.ipynb #x24ef106
@@ -352,6 +367,7 @@ def gpu_lines(study: Study,  # any
 def plan_lines(study: Study,  # any
                at_once: int,  # runs
                price: float | None = None,  # of one GPU hour
+               settings: list[str] = (),  # `key=value`, that the study was read with
               ) -> list[str]:
     "How many runs, how much disk and how many hours a study takes."
     expected = expected_seconds(study)
@@ -361,4 +377,4 @@ def plan_lines(study: Study,  # any
     return [f'{study.study}: {table.runs.sum()} runs, {table.done.sum()} of them done',
             *seen.reset_index().to_string(index=False).splitlines(), *disk_lines(disk(study, at_once), at_once),
             *gpu_lines(study, at_once, price),
-            hours_line(table, time_left(study_status(study), expected, at_once), at_once)]
+            hours_line(table, time_left(study_status(study), expected, at_once), at_once, trial_command(study, settings))]

@@ -129,8 +129,9 @@ def measure_values(languages,  # codes that need a measure
                    measure: pd.Series,  # indexed by language code
                   ) -> pd.Series:  # of just those languages
     "A measure of every language asked for; those without one are an `XltError`."
-    lacking = sorted(c for c in languages if pd.isna(measure.get(c)))
-    if not lacking: return measure.loc[list(languages)]
+    values = measure.reindex(list(languages))
+    lacking = sorted(values.index[values.isna()])
+    if not lacking: return values
     hints = {c: code_hint(c, set(measure.dropna().index)) for c in lacking}
     advice = ('; give a FILE.csv with columns language, value that holds every language of the table'
               if '' in hints.values() else '')
@@ -160,7 +161,7 @@ def joshi_classes(languages,  # codes
     if (measure.name == 'joshi' or measure.name not in MEASURES) and is_classes(measure_values(languages, measure)):
         return measure
     classes = resource('joshi', every=True)
-    lacking = [c for c in languages if pd.isna(classes.get(c))]
+    lacking = [c for c, none in classes.reindex(list(languages)).isna().items() if none]
     if not lacking: return classes
     raise XltError(f'groups by joshi are classes 0 to 5: {measure.name!r} holds other values, '
                    f'and the classes that come with xlt have no value for {", ".join(lacking)}; '
