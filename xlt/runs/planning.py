@@ -314,18 +314,19 @@ def gpu_hours(study: Study,  # any
     return pd.DataFrame(rows).groupby('phase').hours.sum()
 
 # %% ../../nbs/runs/11_planning.ipynb #x6f8531a
-def trial_command(study: Study,
+def trial_command(study: Study,  # any
                   settings: list[str] = (),  # `key=value`, that the study was read with
                  ) -> str:
     "A command that measures runs like a study's in little time: one pair, few examples."
     trained = next((t for t in study.targets if TASKS[t].recipe), study.targets[0])
-    short = {'study': f'trial-{study.study}'[:64], 'intermediates': f'[{study.intermediates[0]}]', 'targets': f'[{trained}]',
-             'seeds': f'[{study.seeds[0]}]', 'phases.intermediate.train_examples': 500,
+    short = {'study': f'trial-{study.study}'[:64], 'intermediates': f'[{study.intermediates[0]}]',
+             'targets': f'[{trained}]', 'seeds': f'[{study.seeds[0]}]', 'phases.intermediate.train_examples': 500,
              'phases.target.train_examples': 500, 'test_examples': 100}
     kept = [s for s in settings if s.partition('=')[0].strip() not in short]
     changes = kept + [f'{key}={value}' for key, value in short.items()]
     return shlex.join(['xlt', 'run', study.file, *(word for change in changes for word in ('--set', change))])
 
+# %% ../../nbs/runs/11_planning.ipynb #i1pla014
 def hours_line(table: pd.DataFrame,  # of `phases`
                left: float | None,  # of `time_left`, seconds
                at_once: int,  # runs
@@ -377,4 +378,5 @@ def plan_lines(study: Study,  # any
     return [f'{study.study}: {table.runs.sum()} runs, {table.done.sum()} of them done',
             *seen.reset_index().to_string(index=False).splitlines(), *disk_lines(disk(study, at_once), at_once),
             *gpu_lines(study, at_once, price),
-            hours_line(table, time_left(study_status(study), expected, at_once), at_once, trial_command(study, settings))]
+            hours_line(table, time_left(study_status(study), expected, at_once), at_once,
+                       trial_command(study, settings))]
