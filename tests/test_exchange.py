@@ -53,14 +53,14 @@ def test_from_jiant_to_an_analysis(tmp_path, capsys):
 
 
 @pytest.mark.parametrize('toolkit, text, message', [
-    ('jiant', '{"xnli_sw": {"metrics": {"minor": {"mcc": 1}}}}', 'xnli_sw: no accuracy; there is mcc'), ('jiant', '{"cola": {}}', 'no score of a task of XTREME'),
-    ('jiant', '{"xnli_sw": {"metrics": {"minor": [0.5]}}}', "not in the form of jiant's results"), ('mteb', '{"task_name": "BUCC", "scores": {"test": [{}]}}', "not in the form of mteb's"),
-    ('jiant', '[1]', 'a JSON object is wanted, not a list'), ('mteb', '{', 'not JSON'), ('mteb', '{"task_name": "STS17"}', "task 'STS17' is none of BUCC"),
+    ('jiant', '{"xnli_sw": {"metrics": {"minor": {"mcc": 1}}}}', 'xnli_sw: no accuracy; there is mcc'), ('jiant', '{"cola": {"metrics": {}}}', 'cola: not a task of XTREME'), ('jiant', '{"aggregated": 0.5}', 'no score of a task of XTREME'),
+    ('jiant', '{"xnli_sw": {"metrics": {"minor": [0.5]}}}', "not in the form of jiant's results"), ('mteb', '{"task_name": "BUCC", "scores": {"test": [0.5]}}', "not in the form of mteb's"),
+    ('jiant', '[1]', 'a JSON object is wanted, not a list'), ('mteb', '{', 'not JSON'), ('mteb', '{"task_name": "STS17"}', 'STS17: not one of BUCC'),
     ('mteb', '{"task_name": "BUCC", "scores": {"train": []}}', 'no test scores in a language of bucc2018; there is train'),
     ('jiant', '{"results": {"xnli_sw": {"acc": 0.4}}}', 'a file of lm-eval, not of jiant: xlt convert lm-eval r.json'), ('lm-eval', '[{"name": "xnli", "stats": []}]', 'a file of HELM, not of lm-eval: make a table'),
     (None, '[{"name": "xnli:language=sw", "metrics": []}]', 'a file of HELM, which is not supported; make a table of it'), (None, '{"config_general": {}, "results": {}}', 'a file of lighteval, which is not supported'),
     (None, '{"scores": [1, 2]}', 'of none of the supported toolkits'), (None, '[[1]]', 'of none of the supported toolkits'), ('jaint', '{}', "toolkit 'jaint' is unknown (did you mean 'jiant'?)"),
-    (None, '{"eval_accuracy": 0.7}', 'name no task: say --target'), (None, '[{"eval_results": {"sw": 0.7}}]', 'name no task: say --target'), (None, '{"results": {"xnli": {"acc,none": 0.4}}}', 'no score of a task of XTREME')])
+    (None, '{"eval_accuracy": 0.7}', 'name no task: say --target'), (None, '[{"eval_results": {"sw": 0.7}}]', 'name no task: say --target'), (None, '{"results": {"xnli": {"acc,none": 0.4}}}', 'xnli: a mean over languages')])
 def test_other_files_are_refused_by_name(tmp_path, toolkit, text, message):
     (tmp_path / 'r.json').write_text(text)
     with pytest.raises(XltError) as e: convert_results(toolkit, [tmp_path / 'r.json'], 's', 'mnli')
@@ -108,7 +108,7 @@ def test_one_strange_file_does_not_lose_the_others(tmp_path, capsys):
     strange = written(tmp_path / 'STS17.json', {'task_name': 'STS17', 'scores': {'test': []}})
     assert main(['convert', str(strange), str(written(tmp_path / 'Tatoeba.json', OLD)), '--intermediate', 'none', '--out', str(tmp_path / 'o.csv')]) == 0
     said = capsys.readouterr()
-    assert '1 scores added' in said.out and "left out" in said.err and "task 'STS17' is none of" in said.err
+    assert '1 scores added' in said.out and 'left out: ' in said.err and 'STS17: not one of BUCC' in said.err
 
 
 @pytest.mark.parametrize('extra', [{}, {'configs': {'paws_de': {'validation_split': 'validation', 'test_split': 'test'}}, 'lm_eval_version': '0.4.9'}])
@@ -119,9 +119,120 @@ def test_lm_evaluation_harness(tmp_path, extra):
     for data in (new, old):
         table, said = read(tmp_path, data)
         assert table.score.to_dict() == pytest.approx({('xnli', 'sw'): 36, ('pawsx', 'de'): 50, ('xquad', 'ar'): 40})
-        assert table.n.to_dict() == pytest.approx({('xnli', 'sw'): 99, ('pawsx', 'de'): 2000, ('xquad', 'ar'): float('nan')}, nan_ok=True) and len(said) == 2
+        assert table.n.to_dict() == pytest.approx({('xnli', 'sw'): 99, ('pawsx', 'de'): 2000, ('xquad', 'ar'): float('nan')}, nan_ok=True) and [line.rpartition(': ')[2] for line in said] == ['context and question are in two languages, which XTREME does not test', 'not a task of XTREME', 'a mean over languages', 'no f1; there is exact_match']
         assert table.version[('xnli', 'sw')] == 'lm-eval xnli 1.0 5-shot' and table.version[('pawsx', 'de')] == 'lm-eval paws' + ' test' * bool(extra)
     assert read(tmp_path, {'results': {'xnli_sw': {'acc,none': .5, 'acc,strict': .1}}})[0].score.tolist() == [50], 'the unfiltered answers count'
+
+
+HARNESS_FILE = {'results': {'xnli': {'acc,none': .4}, 'xnli_sw': {'acc,none': .36, 'acc_stderr,none': .01, 'alias': ' - xnli_sw'}, 'xnli_eu': {'acc,none': .4}, 'xcopa_sw': {'acc,none': .55}, 'belebele_swh_Latn': {'acc,none': .3, 'acc_norm,none': .3},
+                            'xnli_es_spanish_bench': {'acc,none': .44}, 'xnli_de': {'acc,none': float('nan')}, 'xnli_fr': {'acc,none': 'N/A'}, 'paws_de': {'acc_norm,none': .5}, 'xnli_rus_Cyrl': {'acc,none': .5}},
+                'n-samples': {'xnli_sw': {'original': 2490, 'effective': 100}, 'xcopa_sw': None, 'xnli_rus_Cyrl': {'original': 2490, 'effective': 0}}, 'configs': {'xnli_sw': {'num_fewshot': 5}}, 'versions': None, 'config': {'limit': 100., 'model_args': 'pretrained=a/b,dtype=float'}}
+
+
+def test_what_a_harness_file_holds_beside(tmp_path):
+    "Each score is read or named with its reason; a limit is part of the version, and n is only what the file says."
+    table, said = read(tmp_path, HARNESS_FILE)
+    assert table.score.to_dict() == {('xnli', 'sw'): 36, ('xcopa', 'sw'): 55, ('xnli', 'ru'): 50} and table.n.dropna().to_dict() == {('xnli', 'sw'): 100}
+    assert table.version[('xnli', 'sw')] == 'lm-eval xnli 5-shot limit 100'
+    assert [line.partition('r.json: ')[2] for line in said] == [
+        'xnli: a mean over languages', 'xnli_eu: not a language of xnli in XTREME', 'belebele_swh_Latn: not a task of XTREME', 'xnli_es_spanish_bench: a variant of the task, not the test of XTREME',
+        'xnli_de: acc is NaN, not a number', 'xnli_fr: acc is "N/A", not a number', 'paws_de: no accuracy; there is acc_norm']
+
+
+def test_two_filters_are_two_scores(tmp_path):
+    with pytest.raises(XltError, match='f1 by several filters .strict, flexible., and none without'): read(tmp_path, {'results': {'xquad_ar': {'f1,strict': .3, 'f1,flexible': .6}}})
+    table, _ = read(tmp_path, {'results': {'xquad_ar': {'f1,strict': .3, 'exact_match,flexible': .6}, 'xquad_de': {'f1,strict': .3, 'f1,none': .5}}})
+    assert table.score.tolist() == [30, 50] and table.version.tolist() == ['lm-eval xquad strict', 'lm-eval xquad']
+
+
+@pytest.mark.parametrize('scores, rest, said', [((.7, .6), dict(), None), ((70, 60), dict(), '70 is no share of 1, so the scores are read as percent'), ((.7, 65), dict(), 'both percent (65) and what may be a share (0.7)'),
+                                                ((-.1, .5), dict(), 'not within 0 to 100'), ((1, 0), dict(), None)])
+def test_shares_and_percent(tmp_path, scores, rest, said):
+    "Certain, or left out; never off by a factor of 100 without a word."
+    others = {'task_name': 'BUCC', 'scores': {'test': [{'hf_subset': f'{c}-en', 'f1': s} for c, s in zip(('de', 'fr'), scores)]}}
+    files = [written(tmp_path / 'a.json', others), written(tmp_path / 'b.json', OLD)]
+    table, lines = convert_results(None, files, 's', 'none')
+    found = table[table.target == 'bucc2018'].score.tolist()
+    assert found == ([] if said and 'read as' not in said else [s * (1 if max(scores) > 1 else 100) for s in scores]) and len(table) == len(found) + 1
+    assert [said in line and line.startswith('left out') == ('read as' not in said) for line in lines] == [True] * (said is not None)
+
+
+def test_answers_are_percent_or_unclear(tmp_path):
+    for data, asked in (({'xquad_ar': minor(f1=.6)}, {}), ({'eval_f1': .72}, dict(target='xquad', language='ar'))):
+        with pytest.raises(XltError, match='no score is above 1 .*, where percent is usual; if these are shares, multiply them by 100'): read(tmp_path, data, **asked)
+
+
+def test_both_directions_of_a_pair(tmp_path):
+    def entry(pair, score, **more): return {'hf_subset': pair, 'accuracy': score, 'main_score': score} | more
+    def tatoeba(*entries): return {'task_name': 'Tatoeba', 'dataset_revision': 'r', 'scores': {'test': list(entries), 'dev': [entry('deu-eng', .1)]}}
+    (one, said), (only, _) = read(tmp_path, tatoeba(entry('eng-swh', .6), entry('swh-eng', .7), entry('ara-eng', .5, languages=['ara-Arab', 'eng-Latn']), entry('arz-eng', .4))), read(tmp_path, tatoeba(entry('eng-swh', .6)))
+    assert one.score.to_dict() == {('tatoeba', 'sw'): 70, ('tatoeba', 'ar'): 50} and 'eng-swh: from English; swh-eng is read' in said[0] and len(said) == 1
+    assert only.score.tolist() == [60] and only.version.tolist() == ['mteb Tatoeba test r from English']
+    with pytest.raises(XltError, match='swh-eng: no accuracy; there is main_score'): read(tmp_path, tatoeba({'hf_subset': 'swh-eng', 'main_score': .6}))
+
+
+def mteb_folder(place, model, revision, *tasks):
+    for task, score in tasks:
+        data = {'task_name': task, 'dataset_revision': 'x', 'scores': {'test': [{'hf_subset': 'de-en' if 'BUCC' in task else 'deu-eng', 'f1': score, 'accuracy': score}]}}
+        write(place / model / revision / f'{task}.json', json.dumps(data))
+    write(place / model / revision / 'model_meta.json', json.dumps({'name': model, 'revision': revision}))
+
+
+def test_folders(tmp_path, capsys):
+    "A model's results wherever they lie below a folder; two models, revisions, versions or runs are told apart."
+    def convert(*words):
+        (tmp_path / 'o.csv').unlink(missing_ok=True)
+        status = main(['convert', *map(str, words), '--intermediate', 'none', '--out', str(tmp_path / 'o.csv')])
+        return status, capsys.readouterr()
+    mteb_folder(tmp_path / 'one', 'm', 'r', ('Tatoeba', .9), ('BUCC', .8), ('STS17', .7))
+    write(tmp_path / 'one/m/r/broken.json', '{"results": {"x"'), write(tmp_path / 'one/m/config.json', '{"architectures": ["X"]}')
+    status, said = convert(tmp_path / 'one')
+    assert status == 0 and '2 scores added' in said.out and [('STS17: not one of' in said.err), 'broken.json: not JSON' in said.err, 'config.json: of none of the supported toolkits' in said.err, 'model_meta' in said.err] == [True, True, True, False]
+    for name, second, why in (('models', ('n', 'r', ('BUCC', .9)), 'two models: '), ('revisions', ('m', 's', ('BUCC', .9)), 'two models: '), ('versions', ('m', 'r', ('BUCC', .9), ('BUCC.v2', .8)), 'bucc2018 de has two scores: 90 (mteb BUCC test x) in ')):
+        mteb_folder(tmp_path / name, 'm', 'r', ('Tatoeba', .9)), mteb_folder(tmp_path / name, *second)
+        status, said = convert(tmp_path / name)
+        assert status == 2 and said.err.startswith(f'xlt: {why}') and not (tmp_path / 'o.csv').exists()
+    for model, score in (('a', .3), ('b', .4)):
+        for run, task in ((1, 'xnli_sw'), (2, 'xnli_de')): write(tmp_path / f'lm/{model}/results_{run}.json', json.dumps({'results': {task: {'acc,none': score}}, 'model_name': model}))
+    write(tmp_path / 'lm/a/samples_xnli_sw.jsonl', '{"doc_id": 0, "acc": 1.0}\n{"doc_id": 1, "acc": 0.0}\n')
+    assert convert(tmp_path / 'lm')[0] == 2 and '2 scores added' in convert(tmp_path / 'lm/a')[1].out
+    assert 'answers to single questions' in convert(tmp_path / 'lm/a/samples_xnli_sw.jsonl')[1].err
+    write(tmp_path / 'lm/a/results_3.json', json.dumps({'results': {'xnli_sw': {'acc,none': .9}}, 'model_name': 'a'}))
+    assert 'xnli sw has two scores: 30 (lm-eval xnli) in ' in convert(tmp_path / 'lm/a')[1].err
+    (tmp_path / 'empty').mkdir()
+    for words, why in (((tmp_path / 'empty',), 'no JSON file in this folder'), ((tmp_path / 'one', tmp_path / 'nowhere.json'), 'nowhere.json: no such file'), ((tmp_path / 'one', '--record', '1'), '--record is for files of litmus')):
+        status, said = convert(*words)
+        assert status == 2 and why in said.err
+
+
+def test_the_trainers_folder(tmp_path):
+    "Its three files are one; the score of a label is not that of a language (PER is a code of Persian)."
+    out = tmp_path / 'out'
+    for name, data in (('all', {'eval_accuracy': .73, 'predict_accuracy': .7, 'predict_samples': 5010, 'eval_samples': 2490}), ('eval', {'eval_accuracy': .73}), ('predict', {'predict_accuracy': .7})): write(out / f'{name}_results.json', json.dumps(data))
+    table, _ = convert_results(None, [out], 's', 'none', target='xnli', language='sw')
+    assert table.score.tolist() == [70] and table.n.tolist() == [5010]
+    with pytest.raises(XltError, match='xnli sw has two scores: 70 .transformers xnli predict. in .*all_results.json, 73'): convert_results(None, [out / 'all_results.json', out / 'eval_results.json'], 's', 'none', target='xnli', language='sw')
+    table, said = read(tmp_path, {'eval_LOC_f1': .8, 'eval_PER_f1': .9, 'eval_overall_f1': .85, 'eval_samples': 1000}, target='panx', language='sw')
+    assert table.score.to_dict() == {('panx', 'sw'): 85} and table.n.tolist() == [1000] and 'eval_LOC_f1, eval_PER_f1: the score of one label' in said[0]
+    table, _ = read(tmp_path, {'eval_xnli_sw_accuracy': .6, 'eval_pawsx_de_accuracy': .7, 'eval_xnli_sw_samples': 9}, language='sw')
+    assert table.score.to_dict() == {('xnli', 'sw'): 60} and table.n.tolist() == [9]
+    assert read(tmp_path, {'eval_f1': 72., 'eval_exact_match': 60., 'eval_samples': 1302}, target='xquad', language='de')[0].n.isna().all(), 'windows, not questions'
+
+
+def test_json_lines_and_other_encodings(tmp_path):
+    (tmp_path / 'l.jsonl').write_text('{"eval_sw_accuracy": 0.6}\n\n{"eval_de_accuracy": 0.7}\n')
+    assert convert_results(None, [tmp_path / 'l.jsonl'], 's', 'none', target='xnli')[0].score.tolist() == [60, 70]
+    (tmp_path / 'w.json').write_bytes('{"results": {"xnli_sw": {"acc": 0.4}}}'.encode('utf-16'))  # as PowerShell redirects it
+    assert convert_results(None, [tmp_path / 'w.json'], 's', 'none')[0].score.tolist() == [40]
+    (tmp_path / 't.csv').write_text('target,score\nxnli,60\n'), (tmp_path / 'e.json').write_text(' \n')
+    for name, why in (('t.csv', 'not JSON .*; xlt analyse reads a table as it is'), ('e.json', 'the file is empty')):
+        with pytest.raises(XltError, match=why): convert_results(None, [tmp_path / name], 's', 'none')
+
+
+def test_only_what_is_asked_for(tmp_path):
+    data = {'results': {'xnli_sw': {'acc': .3}, 'xnli_de': {'acc': .4}, 'paws_de': {'acc': .5}}}
+    assert read(tmp_path, data, target='xnli', language='deu')[0].score.tolist() == [40]
+    with pytest.raises(XltError, match='no score of pawsx in sw; there is xnli, pawsx in de'): read(tmp_path, data, target='pawsx', language='sw')
 
 
 def test_files_of_the_trainer(tmp_path):
@@ -129,7 +240,7 @@ def test_files_of_the_trainer(tmp_path):
     assert one.score.to_dict() == {('xnli', 'sw'): 70} and one.n.tolist() == [90] and one.version.tolist() == ['transformers xnli predict']
     many, said = read(tmp_path, {'eval_sw_f1': 71., 'eval_sw_exact_match': 60., 'eval_ar_f1': 70., 'eval_xx_f1': 1., 'eval_loss': 1.}, target='tydiqa')
     assert many.score.to_dict() == {('tydiqa', 'sw'): 71, ('tydiqa', 'ar'): 70} and "'xx' is no language of tydiqa" in said[0]
-    for asked, why in ((dict(target='xnli'), 'say --language'), (dict(target='xnli', language='ja'), 'say --language'), (dict(target='udpos', language='sw'), 'no f1; there is eval_accuracy'), (dict(target='xnil'), "did you mean 'xnli'")):
+    for asked, why in ((dict(target='xnli'), 'say --language'), (dict(target='xnli', language='ja'), "'ja' is no language of xnli"), (dict(target='udpos', language='sw'), 'no f1; there is eval_accuracy'), (dict(target='xnil'), "did you mean 'xnli'")):
         with pytest.raises(XltError, match=why): read(tmp_path, {'eval_accuracy': .7}, **asked)
 
 

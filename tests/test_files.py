@@ -11,7 +11,7 @@ import pytest
 
 from xlt.data.layout import ISO3, describe, evaluation_files, read_file, training_files
 from xlt.data.files import Files
-from xlt.data.splits import carve, evaluated, evaluation_rows, training
+from xlt.data.splits import carve, evaluated_keys, evaluation_rows, training
 from xlt.data.examples import text_digest, key, shared_texts, sentences
 from xlt.data.corpora import fused, read_bucc, read_ccg, read_conllu, read_tagged, read_tatoeba
 from xlt.data.readers import (incomplete, read_anli, read_cosmosqa, read_csqa, read_hellaswag, read_pair_table, read_pairs,
@@ -492,7 +492,7 @@ def test_siblings_of_the_sample_are_apart(sample):
 
 def test_the_corpus_holds_nothing_that_is_evaluated(sample):
     targets = ('xnli', 'udpos', 'xquad', 'tatoeba')
-    source, banned = Files(folder=str(sample)), evaluated(sample, targets)
+    source, banned = Files(folder=str(sample)), evaluated_keys(sample, targets)
     corpus = source.corpus(list(targets))
     assert not any(key(s) in banned for found in corpus.values() for s in found)
     assert set(corpus) == set(language_table().index) and min(len(found) for found in corpus.values()) > 1000

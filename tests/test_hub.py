@@ -21,7 +21,8 @@ from xlt.data.hub_rows import UNLABELLED
 from xlt.data.hub import Hub, compare_pins
 from xlt.common.errors import XltError
 from xlt.languages.measures import language_table
-from xlt.data.door import COLUMNS, load_translated, load, why_missing
+from xlt.data.examples import FEATURES
+from xlt.data.door import load_translated, load, why_missing
 from xlt.tasks.cards import NLI, TARGET, TASKS
 
 N = 6  # rows in a split
@@ -70,11 +71,11 @@ def test_every_task_loads_in_canonical_columns(client, task):
     source, kind = Hub(), TASKS[task].kind
     for split in (('train', 'dev') if TASKS[task].train_on else ()):
         data = load(source, task, split, 'en')
-        assert set(data.column_names) == COLUMNS[kind] and len(set(data['id'])) == len(data)
+        assert set(data.column_names) == FEATURES[kind].keys() and len(set(data['id'])) == len(data)
     if TASKS[task].role == 'target':
         for language in TASKS[task].languages[:3]:
             data = load(source, task, 'test', language)
-            assert set(data.column_names) == COLUMNS[kind] and len(data) == N * (2 if kind == 'retrieval' else 1) and len(set(data['id'])) == len(data)
+            assert set(data.column_names) == FEATURES[kind].keys() and len(data) == N * (2 if kind == 'retrieval' else 1) and len(set(data['id'])) == len(data)
     assert all('/main' not in path and '.py' not in path for path in client.asked), 'only pinned Parquet files are asked for'
 
 

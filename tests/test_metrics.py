@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from xlt.common.errors import XltError
+from xlt.common.io import write
 from xlt.models.metrics import (accuracy, answer_scores, chunk_f1, chunks, correct, entity_f1, mlqa_normal, pair_f1, score_task,
     squad_normal, word_f1)
 from xlt.models.submissions import evaluate_submission, evaluate_submitted_file, score_submission
@@ -194,13 +195,14 @@ def cut(path): path.write_text(path.read_text()[:-5])
 def forget(path): path.write_text(json.dumps(dict(list(json.loads(path.read_text()).items())[1:])))
 def invent(path): path.write_text(json.dumps(json.loads(path.read_text()) | {'zzz': 'answer'}))
 def listed(path): path.write_text('["answer"]')
+def null(path): path.write_text(json.dumps(dict.fromkeys(json.loads(path.read_text()))))
 def untab(path): path.write_text(path.read_text().replace('\t', ' '))
 
 
 @pytest.mark.parametrize('spoil, name, message', [
     (drop, 'xnli/test-sw.tsv', 'is missing'), (drop, 'xquad/test-el.json', 'is missing'), (shorten, 'pawsx/test-ko.tsv', 'predictions, but'),
     (shorten, 'tatoeba/test-af.tsv', 'predictions, but'), (lengthen, 'panx/test-yo.tsv', 'sentences, but'),
-    (garble, 'xnli/test-ur.tsv', ':1: byte 0xe4 is not UTF-8'), (cut, 'mlqa/test-vi.json', 'not JSON'), (listed, 'xquad/test-hi.json', 'not a JSON object')])
+    (garble, 'xnli/test-ur.tsv', ':1: byte 0xe4 is not UTF-8'), (cut, 'mlqa/test-vi.json', 'not JSON'), (listed, 'xquad/test-hi.json', 'not a JSON object'), (null, 'xquad/test-hi.json', 'the answer to .* is None, not a text')])
 def test_a_broken_submission_is_refused_by_name(mock, submission, spoil, name, message):
     spoil(submission/name)
     with pytest.raises(XltError, match=message) as e: score_submission(submission, mock/'labels')
@@ -220,7 +222,7 @@ def test_only_what_is_complete_is_averaged(mock, submission):
 
 
 def test_folders_that_are_no_submission(tmp_path):
-    with pytest.raises(XltError, match='is not a folder'): score_submission(tmp_path/'none', tmp_path)
+    with pytest.raises(XltError, match='no such folder'): score_submission(tmp_path/'none', tmp_path)
     with pytest.raises(XltError, match='share no task'): score_submission(tmp_path, tmp_path)
 
 
@@ -261,13 +263,17 @@ def repeat(path):
     path.write_text('{' + f'{json.dumps(list(given)[0])}: "no such answer", ' + path.read_text().strip()[1:])
 def old_mac(path): path.write_bytes(path.read_bytes().replace(b'\n', b'\r'))
 def nothing(path): path.write_text('{}')
+def bare(path): path.write_text(re.sub('[BI]-', '', path.read_text()))
+def dashes(path): path.write_text(re.sub(r'(?m)^O$', '_', path.read_text()))
+def columns(path): path.write_text(re.sub(r'(?m)^(?=.)', 'word\t', path.read_text()))
 
 
 @pytest.mark.parametrize('spoil, name, words', [
     (forget, 'tydiqa/test-sw.json', '1 of '), (forget, 'mlqa/test-de.json', 'without an answer, counted 0'), (nothing, 'xquad/test-en.json', 'without an answer'), (invent, 'xquad/test-th.json', 'the labels do not have, ignored (zzz)'),
     (repeat, 'xquad/test-hi.json', 'answered more than once'), (rename, 'xnli/test-sw.tsv', "'Neutral' is not a label of the gold file"), (mark, 'xnli/test-ur.tsv', ":1: '\\ufeff"), (blank, 'pawsx/test-de.tsv', ":1: '' is not a label"),
     (retag, 'udpos/test-de.tsv', "'NOMEN' is not a tag of the gold files"), (uneven, 'udpos/test-yo.tsv', 'sentence 1 has'), (uneven, 'panx/test-de.tsv', 'sentence 1 has'), (count, 'tatoeba/test-sw.tsv', 'is not a number'),
-    (untab, 'bucc2018/test-zh.tsv', 'is not a pair of ids'), (twice, 'bucc2018/test-de.tsv', '1 pairs are given more than once'), (old_mac, 'xnli/test-de.tsv', None)])
+    (untab, 'bucc2018/test-zh.tsv', 'is not a pair of ids'), (twice, 'bucc2018/test-de.tsv', '1 pair repeats an earlier one and does not count'), (old_mac, 'xnli/test-de.tsv', None),
+    (bare, 'panx/test-de.tsv', "'PER' is not a tag of the gold files"), (dashes, 'panx/test-sw.tsv', "'_' is not a tag"), (columns, 'panx/test-de.tsv', ':1: several columns, the last of which is a tag'), (columns, 'xnli/test-sw.tsv', ':1: several columns, the last of which is a label')])
 def test_an_odd_submission_has_the_official_score_and_is_said_to_be_odd(mock, submission, spoil, name, words):
     task, file = name.split('/')
     language = file.split('-')[1].split('.')[0]
@@ -281,6 +287,33 @@ def test_an_odd_submission_has_the_official_score_and_is_said_to_be_odd(mock, su
     if words is None: assert warned == []; return
     assert any(words in line and name in line for line in warned) and set(warned) <= set(said)
     with pytest.raises(XltError, match=re.escape(name)): evaluate_submission(submission, mock/'labels', strict=True)
+
+
+def test_files_of_no_task_or_language_are_named(mock, submission):
+    (submission/'tatoeba').rename(submission/'Tatoeba')
+    for name in ('xnli/test-ja.tsv', 'pawsx/test_de.tsv', 'mlqa/notes.txt', '.cache/x', 'bucc/test-de.tsv'): write(submission/name, '')
+    scores, _, notes = evaluate_submission(submission, mock/'labels')
+    assert set(TARGET) - set(scores['detailed']) == {'tatoeba'} and [note.removeprefix(f'{submission}/') for note in notes] == [
+        "Tatoeba: not a task of XTREME (did you mean 'tatoeba'?), ignored", "bucc: not a task of XTREME (did you mean 'bucc2018'?), ignored",
+        'pawsx: test_de.tsv: not in pawsx of XTREME, ignored', 'xnli: test-ja.tsv: not in xnli of XTREME, ignored']
+    with pytest.raises(XltError, match='and 3 more like it'): evaluate_submission(submission, mock/'labels', strict=True)
+
+
+def test_all_missing_files_are_named(mock, submission):
+    for code in ('sw', 'ur'): drop(submission/f'xnli/test-{code}.tsv')
+    with pytest.raises(XltError, match=r'test-sw.tsv is missing, and so are test-ur.tsv; xnli needs all of'): score_submission(submission, mock/'labels')
+
+
+def test_numbers_beyond_the_last_sentence(tmp_path):
+    "Counted from 1 instead of 0, the last number is nobody's; a zero too many is another number."
+    write(tmp_path/'gold', '2\n0\n1\n'), write(tmp_path/'given', '3\n1\n01\n')
+    scores, _, notes = evaluate_submitted_file('tatoeba', 'sw', tmp_path/'given', tmp_path/'gold')
+    assert scores == {'accuracy': 0} and [note.rpartition('given')[2] for note in notes] == [f":{n}: '{text}' is not a number from 0 to 2, counted wrong" for n, text in ((1, '3'), (3, '01'))]
+
+
+def test_a_gold_question_without_an_answer(tmp_path):
+    write(tmp_path/'gold.json', '[{"paragraphs": [{"qas": [{"id": "a", "answers": []}]}]}]'), write(tmp_path/'given.json', '{"a": "x"}')
+    with pytest.raises(XltError, match="gold.json: question 'a' has no answer"): evaluate_submitted_file('xquad', 'en', tmp_path/'given.json', tmp_path/'gold.json')
 
 
 def test_the_example_submission_is_not_odd(mock):

@@ -94,15 +94,15 @@ def table_commands(command) -> None:  # `command` adds one and returns its parse
 # %% ../../nbs/cli/03_main.ipynb #cvtarg01
 def convert_arguments(sub: argparse.ArgumentParser) -> None:
     "The arguments of `xlt convert`."
-    sub.add_argument('files', nargs='+', metavar='FILE', help='result files of jiant, mteb, lm-eval, transformers, '
-                     'litmus or xlt (score --json), optionally after the name of the toolkit')
+    sub.add_argument('files', nargs='+', metavar='FILE', help='result files, or folders of them, of jiant, mteb, lm-eval, '
+                     'transformers, litmus or xlt (score --json); the name of the toolkit may stand before them')
     sub.add_argument('--intermediate', required=True, metavar='TASK',
                      help='what the model was trained on before the target task; none for the baseline')
     sub.add_argument('--study', default='elsewhere', metavar='NAME', help='of these results (default: %(default)s)')
     sub.add_argument('--seed', type=int, default=0, metavar='N', help='default: %(default)s')
-    sub.add_argument('--examples', type=positive_int, metavar='N', help='test examples, if the file does not say')
-    sub.add_argument('--target', metavar='TASK', help='target task, if the file does not say (transformers, litmus)')
-    sub.add_argument('--language', metavar='CODE', help='the language, if the file does not say (transformers)')
+    sub.add_argument('--examples', type=positive_int, metavar='N', help='number of test examples, where it is not known')
+    sub.add_argument('--target', metavar='TASK', help='only this target task; needed if the file does not name one')
+    sub.add_argument('--language', metavar='CODE', help='only this language; needed if the file does not name one')
     sub.add_argument('--record', type=positive_int, metavar='N', help='which record of a litmus file, from 1')
     sub.add_argument('--out', required=True, metavar='SCORES.csv', help='a new table, or one to add to')
 
@@ -146,7 +146,7 @@ def study_commands(command) -> None:  # `command` adds one and returns its parse
     sub = command(languages_command)
     sub.add_argument('--all', action='store_true', help='also those beyond XTREME (?: amount not known)')
     sub = command(new_command)
-    sub.add_argument('name', metavar='NAME', help='of the study; writes params/NAME.yaml, which must not exist')
+    sub.add_argument('name', metavar='NAME', help='of the study; writes params/NAME.yaml in this project or folder')
     sub.add_argument('--from', dest='origin', default='lab-quick', metavar='STUDY',
                      help='the study to start from (default: %(default)s)')
 

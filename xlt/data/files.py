@@ -4,26 +4,26 @@
 
 # %% auto #0
 __all__ = ['OPTIMISTIC', 'DEVELOPMENT', 'FORMS', 'form', 'form_notes', 'evaluation_notes', 'same_articles', 'left_out',
-           'training_notes', 'Files', 'tuning_file', 'held_of', 'held', 'available', 'unread', 'load', 'translations',
-           'translated', 'evaluations', 'known_facts', 'folder_digest', 'notes', 'own_notes', 'own_training_notes',
-           'own_digest']
+           'training_notes', 'Files', 'tuning_file', 'held_of', 'held', 'available', 'unread', 'load_files',
+           'files_translations', 'files_translated', 'evaluations', 'folder_digest', 'files_notes', 'own_notes',
+           'own_training_notes', 'own_digest']
 
 # %% ../../nbs/data/10_files.ipynb #c003
 import json, os, re
 from pathlib import Path
 from functools import lru_cache
 from typing import Literal
-import pandas as pd
 from pydantic import Field
 from ..common.digests import cached_sha256, file_digest, list_files
 from ..common.errors import XltError
 from ..common.io import expand_path, read_lines
-from ..languages.measures import MEASURES, language_table
 from ..tasks.card import Task
 from ..tasks.cards import NER, TARGET, TASKS, find_task
 from .corpora import read_tagged
 from .examples import dataset, text_digest
-from .layout import ISO3, READERS, TRAINING, card_files, describe, english_side, evaluation_files, find, no_training, place, places, read_file, shown, state, training_files, training_files_of
+from .layout import (
+    ISO3, READERS, TRAINING, card_files, describe, english_side, evaluation_files, find, no_training, place, places,
+    read_file, shown, state, training_files, training_files_of)
 from .readers import destroyed, disagreed, incomplete, known, split_rows
 from .own_readers import skipped_rows
 from .source import DataSource
@@ -139,16 +139,16 @@ class Files(DataSource):
     def languages(self, task: str) -> list[str]: return held(self.root, find_task(task))
     def further(self, task: str) -> list[str]:
         return [c for c in find_task(task).further if evaluation_files(self.root, task, c)]
-    def load(self, task: str, split: str, language: str = 'en'): return load(self, find_task(task), split, language)
+    def load(self, task: str, split: str, language: str = 'en'):
+        return load_files(self, find_task(task), split, language)
     def dev_languages(self, task: str) -> list[str]: return ['en']  # those of other languages may serve as test sets
-    def translations(self, task: str) -> list[str]: return translations(self.root, task)
+    def translations(self, task: str) -> list[str]: return files_translations(self.root, task)
     def translated(self, task: str, language: str, part: slice = slice(None)):
-        return translated(self, task, language, part)
+        return files_translated(self, task, language, part)
     def corpus(self, targets: list[str] | None = None) -> dict: return corpus_of(self.root, evaluations(targets))
-    def facts(self) -> pd.DataFrame: return known_facts()
     def identity(self) -> dict: return dict(kind=self.kind, dev_share=self.dev_share, digest=folder_digest(self.root))
     def card_digest(self, task: str) -> str | None: return own_digest(self.root, find_task(task))
-    def notes(self, task: str) -> list[str]: return notes(self, find_task(task))
+    def notes(self, task: str) -> list[str]: return files_notes(self, find_task(task))
 
 # %% ../../nbs/data/10_files.ipynb #c136
 def tuning_file(root: Path,  # the data folder
@@ -203,11 +203,11 @@ def unread(root: Path,  # the data folder
     return [name for name, _ in list_files(root) if not describe(name)]
 
 # %% ../../nbs/data/10_files.ipynb #c139
-def load(source: Files,  # the folder
-         task,  # any
-         split: str,  # `train`, `dev` or `test`
-         language: str,  # code
-        ):  # a `datasets.Dataset`
+def load_files(source: Files,  # the folder
+               task,  # its card
+               split: str,  # `train`, `dev` or `test`
+               language: str,  # code
+              ):  # a `datasets.Dataset`
     "One split of one task in one language."
     root = source.root
     known(split, ('train', 'dev', 'test'), f'{task.name}, {language}: split')
@@ -219,20 +219,20 @@ def load(source: Files,  # the folder
     return dataset(rows, task.kind)
 
 # %% ../../nbs/data/10_files.ipynb #x1bc054b
-def translations(root: Path,  # the data folder
-                 task: str,  # any
-                ) -> list[str]:  # empty if there is only English
+def files_translations(root: Path,  # the data folder
+                       task: str,  # any
+                      ) -> list[str]:  # empty if there is only English
     "The languages in which a training set is available; English first."
     pattern, _ = find_task(task).files.translated or ('', '')
     found = [c for c in ISO3 if pattern and c != 'en' and find(root, [pattern.format(code=c)])]
     return ['en', *found] if found else []
 
 # %% ../../nbs/data/10_files.ipynb #x6d40dc1
-def translated(source: Files,  # the folder
-               task: str,  # any
-               language: str,  # code
-               part: slice,  # which rows
-              ):  # a `datasets.Dataset`
+def files_translated(source: Files,  # the folder
+                     task: str,  # any
+                     language: str,  # code
+                     part: slice,  # which rows
+                    ):  # a `datasets.Dataset`
     "A training set in a language into which it was translated."
     if language == 'en': return dataset(training(source.root, task, source.dev_share)[0][part], TASKS[task].kind)
     pattern, reader = TASKS[task].files.translated
@@ -246,13 +246,6 @@ def evaluations(targets: list[str] | None,  # names; None: all
     named = TARGET if targets is None else [find_task(name, 'target').name for name in targets]
     return tuple(t for t in TASKS if t in named)
 
-# %% ../../nbs/data/10_files.ipynb #c145
-def known_facts() -> pd.DataFrame:  # indexed by code: name, family, script, and the measures
-    "What is known of each language."
-    table = language_table(every=True)
-    measures = {m: table[column].astype(float) for m, (column, _) in MEASURES.items()}
-    return table[['name', 'family', 'script']].assign(**measures)
-
 # %% ../../nbs/data/10_files.ipynb #c148x
 def folder_digest(root: Path,  # the data folder
                  ) -> str:  # 10 hexadecimal digits
@@ -260,9 +253,9 @@ def folder_digest(root: Path,  # the data folder
     return text_digest(json.dumps([(name, cached_sha256(root / name, seen)) for name, seen in list_files(root)]))[:10]
 
 # %% ../../nbs/data/10_files.ipynb #c150
-def notes(source: Files,  # the folder
-          task,  # any
-         ) -> list[str]:  # sentences
+def files_notes(source: Files,  # the folder
+                task,  # its card
+               ) -> list[str]:  # sentences
     "What reports must say about the data of a task."
     home = find_task(task.train_on) if task.train_on else None
     said = []

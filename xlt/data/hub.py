@@ -21,9 +21,10 @@ from ..languages.measures import language_table, resource
 from ..tasks.card import Task
 from ..tasks.cards import TASKS, XTREME_R, find_task
 from .corpora import read_bucc, read_ccg
-from .examples import FEATURES, dataset as rows_as_dataset, key, sentences, text_digest, texts
-from .files import folder_digest, known_facts
-from .hub_pins import CHECKPOINTS, DEV_IN, REPOSITORIES, TRAIN_SPLITS, TRANSLATED_SPLITS, fetch, read_split, Split, test_split
+from .examples import FEATURES, dataset, key, sentences, text_digest, texts
+from .files import folder_digest
+from .hub_pins import (
+    CHECKPOINTS, DEV_IN, REPOSITORIES, TRAIN_SPLITS, TRANSLATED_SPLITS, fetch, read_split, Split, test_split)
 from .hub_rows import VERSION, canonical_dataset, translations_of
 from .layout import find
 from .readers import numbered
@@ -84,7 +85,6 @@ class Hub(DataSource):
         return canonical_dataset(task, TRANSLATED_SPLITS[task][language], part)
     def corpus(self, targets=()) -> dict: return wikipedia_corpus(self, targets)
     def sizes(self) -> dict: return resource('wiki').to_dict()
-    def facts(self, targets=None) -> pd.DataFrame: return known_facts()
     def identity(self) -> dict: return hub_identity(self)
     def notes(self, task: str) -> list[str]: return hub_notes(self, find_task(task))
 
@@ -176,7 +176,7 @@ def hub_training(hub: Hub,  # the source
                 ):  # a `datasets.Dataset`
     "English training or development data."
     card = TASKS[task]
-    if card.hub.folder: return rows_as_dataset(ccg_rows(expand_path(own_folder(hub, task)), split), card.kind)
+    if card.hub.folder: return dataset(ccg_rows(expand_path(own_folder(hub, task)), split), card.kind)
     if card.hub.prefixes:
         return hold_out(language_rows(task, *TRAIN_SPLITS[task], 'en'), hub.dev_share, split == 'dev')
     if card.own and not card.hub.dev:
@@ -227,7 +227,7 @@ def load_bucc(hub: Hub,  # the source
     name = f'{language}-en.{split}.gold'
     path = next((p for p in (root / name, root / task / name) if p.is_file()), None)
     if path is None: raise XltError(f'{root}: no {name}; {MISSING[task]}')
-    return rows_as_dataset(read_bucc(path), 'retrieval')
+    return dataset(read_bucc(path), 'retrieval')
 
 # %% ../../nbs/data/13_hub.ipynb #x933ca40
 WIKIPEDIA, SENTENCES = '20231101', 100_000  # dump; largest number of sentences of a language

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VERSION', 'UNLABELLED', 'hub_pair', 'hub_span', 'hub_tagged', 'classified', 'hub_choice', 'required_columns',
-           'row_reader', 'schema', 'canonical_dataset', 'drop_unlabelled', 'translations_of']
+           'row_reader', 'canonical_dataset', 'drop_unlabelled', 'translations_of']
 
 # %% ../../nbs/data/12_hub_rows.ipynb #rowsimp
 from functools import reduce
@@ -12,7 +12,7 @@ from operator import getitem
 from ..common.errors import XltError
 from ..tasks.cards import TASKS, find_task
 from .corpora import two_sides
-from .examples import FEATURES, dataset as rows_as_dataset, text_digest
+from .examples import FEATURES, dataset, schema, text_digest
 from .hub_pins import read_split, Split, splits_of, test_split
 from .layout import ISO3
 from .readers import answer_at, choice_row, full, known
@@ -101,16 +101,6 @@ def row_reader(task: str,  # name of the task
     names = getattr(getattr(feature, 'feature', None), 'names', None) or list(card.labels)
     return lambda row, where: hub_tagged(row, where, columns['tags'], names, columns['tokens'])
 
-# %% ../../nbs/data/12_hub_rows.ipynb #c043
-def schema(kind: str,  # of task
-          ):  # `datasets.Features`
-    "The column types of a kind of task."
-    from datasets import Features, List, Value
-    def feature(f):
-        if isinstance(f, dict): return {k: feature(v) for k, v in f.items()}
-        return List(feature(f[0])) if isinstance(f, list) else Value(f)
-    return Features(feature(FEATURES[kind]))
-
 # %% ../../nbs/data/12_hub_rows.ipynb #c044
 def canonical_dataset(task: str,  # name of the task
                       split: Split,  # of the repository
@@ -119,7 +109,7 @@ def canonical_dataset(task: str,  # name of the task
     "A split, or a part of its rows, in the columns of its kind of task."
     data, kind = read_split(split, required_columns(task)), find_task(task).kind
     rows = range(len(data))[part]
-    if not rows: return type(data).from_dict({c: [] for c in FEATURES[kind]}, features=schema(kind))
+    if not rows: return dataset([], kind)
     data, numbers = data.select(rows), rows
     if split in UNLABELLED:
         numbers = [n for n, label in zip(rows, data['label']) if label != -1]
@@ -158,4 +148,4 @@ def translations_of(task: str,  # name of the task
                 for n, pair in enumerate(pairs)]
     foreign, english = rows(0, ISO3[language]), rows(1, 'eng')
     matches = [(f['id'], e['id']) for f, e in zip(foreign, english)]
-    return rows_as_dataset(two_sides(foreign, english, matches, str(split)), 'retrieval')
+    return dataset(two_sides(foreign, english, matches, str(split)), 'retrieval')

@@ -6,8 +6,7 @@
 __all__ = ['EXAMPLE_MAKERS', 'SPOKEN', 'paragraph', 'switch', 'reword', 'weaken', 'ask', 'echo', 'speak_corpus', 'in_words',
            'spoken', 'opposite', 'contradict', 'embellish', 'inference', 'long_inference', 'same_question', 'turned',
            'altered', 'same_meaning', 'spans', 'passage', 'inquiry', 'reading', 'spoken_answer', 'multiple_choice',
-           'continuation', 'who_did', 'usual_object', 'tagged', 'spoken_tags', 'meaning_of', 'lab_example', 'meanings',
-           'retrieval_rows']
+           'continuation', 'who_did', 'usual_object', 'tagged', 'spoken_tags', 'meaning_of', 'lab_example']
 
 # %% ../../nbs/data/02_lab_tasks.ipynb #tasimp
 from functools import lru_cache
@@ -378,36 +377,3 @@ def lab_example(speaker: Speaker,  # of the language
     "An example in the columns of its task's kind."
     express = SPOKEN.get(find_task(task).kind, spoken)
     return dict(id=f'{task}-{split}-{i}', **express(speaker, meaning_of(task, speaker.seed, split, i)))
-
-# %% ../../nbs/data/02_lab_tasks.ipynb #c089
-@lru_cache(maxsize=8)  # the same for every language
-def meanings(seed: int,  # of the lab
-             pivot: Language,  # in which no two have the same text
-             split: str,  # `dev` or `test`
-             n: int,  # how many
-            ) -> list[Clause]:
-    "Different meanings for retrieval."
-    found, speaker, i = {}, Speaker(seed, pivot), 0
-    while len(found) < n:
-        c = fresh(draw(seed, 'retrieval', split, i), seed, split != 'train')
-        found.setdefault(join(speaker.clause(c)), c)
-        i += 1
-    return list(found.values())
-
-# %% ../../nbs/data/02_lab_tasks.ipynb #i16d0206
-def retrieval_rows(seed: int,  # of the lab
-                   speaker: Speaker,  # of the foreign language
-                   pivot: Speaker,  # speaker of the pivot
-                   split: str,  # `dev` or `test`
-                   pairs: int,  # translations
-                   foreign: int,  # foreign sentences without a translation
-                   english: int,  # pivot sentences without a translation
-                  ) -> list[dict]:  # `id`, `side`, `text`, `matches`
-    "Two collections of sentences, some of which are translations of each other."
-    said = meanings(seed, pivot.language, split, pairs + foreign + english)
-    def side(name, who, prefix, other, chosen):
-        return [dict(id=f'{prefix}-{n:06d}', side=name, text=join(who.clause(said[n])),
-                     matches=[f'{other}-{n:06d}'] if n < pairs else []) for n in chosen]
-    code = speaker.language.code
-    return (side('foreign', speaker, code, 'en', [*range(pairs + foreign)])
-            + side('english', pivot, 'en', code, [*range(pairs), *range(pairs + foreign, pairs + foreign + english)]))

@@ -6,7 +6,9 @@
 __all__ = ['DataSource']
 
 # %% ../../nbs/data/00_source.ipynb #src00003
+import pandas as pd
 from ..common.records import Strict
+from ..languages.measures import MEASURES, language_table
 
 # %% ../../nbs/data/00_source.ipynb #src00004
 class DataSource(Strict):
@@ -20,6 +22,11 @@ class DataSource(Strict):
     def has_pretraining_text(self) -> bool: return True  # an encoder can be trained on it from scratch
     @property
     def can_worsen(self) -> bool: return False  # errors can be added to its translations at a chosen rate
+    def facts(self) -> pd.DataFrame:  # indexed by code: `name`, `family`, `script`, and the measures
+        "What is known of each language."
+        table = language_table(every=True)
+        measures = {m: table[column].astype(float) for m, (column, _) in MEASURES.items()}
+        return table[['name', 'family', 'script']].assign(**measures)
     def further(self,
                 task: str,  # any
                ) -> list[str]:  # codes

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SIBLINGS', 'topic', 'carve', 'unseen', 'distinct', 'content', 'merged', 'training_rows', 'split', 'without', 'apart',
            'training_of', 'training', 'own_rows', 'own_places', 'own_training', 'trained', 'evaluation_rows',
-           'tested_in', 'evaluated', 'corpus_of']
+           'tested_in', 'evaluated_keys', 'corpus_of']
 
 # %% ../../nbs/data/09_splits.ipynb #spltimp
 from pathlib import Path
@@ -15,7 +15,9 @@ from ..tasks.card import Task
 from ..tasks.cards import TASKS, find_task
 from .corpora import read_own
 from .examples import key, sentences, text_digest, texts
-from .layout import ISO3, READERS, TESTS, card_files, describe, english_side, evaluation_files, find, labelled, no_training, places, read_file, state, training_files
+from .layout import (
+    ISO3, READERS, TESTS, card_files, describe, english_side, evaluation_files, find, labelled, no_training, places,
+    read_file, state, training_files)
 
 # %% ../../nbs/data/09_splits.ipynb #c100
 def topic(row: dict,  # an example
@@ -204,7 +206,7 @@ def tested_in(root: Path,  # the data folder
     return [c for c in task.languages if evaluation_files(root, task.name, c)]
 
 @lru_cache(maxsize=4)
-def evaluated(root: Path,  # the data folder
+def evaluated_keys(root: Path,  # the data folder
               targets: tuple[str, ...],  # target tasks
              ) -> set[str]:  # from `xlt.data.examples.key`
     "Keys of all texts that are evaluated, and of their sentences."
@@ -218,7 +220,7 @@ def corpus_of(root: Path,  # the data folder
               targets: tuple[str, ...],  # target tasks
              ) -> dict[str, list[str]]:  # sentences by language, each once
     "Text in XTREME's languages, from `mlm/` or else from all files, without what is evaluated."
-    banned, held = evaluated(root, targets), {}
+    banned, held = evaluated_keys(root, targets), {}
     for path in find(root, ['mlm/*.txt']) or sorted(p for p in root.rglob('*') if p.is_file()):
         read, language = describe(path.relative_to(root).as_posix()) or (None, None)
         if language not in ISO3 or not labelled(path): continue

@@ -49,8 +49,9 @@ def groups(measure: pd.Series,  # resource of each language, indexed by code
     "Split languages into a low- and a high-resource group."
     if how not in GROUPINGS:
         raise XltError(f'grouping {how!r} is unknown; choose from {", ".join(GROUPINGS)}')
-    order = sorted(measure.index, key=lambda code: (measure[code], code))
-    if how == 'joshi': return [c for c in order if measure[c] <= 2], [c for c in order if measure[c] >= 4]
+    size = measure.to_dict()
+    order = sorted(size, key=lambda code: (size[code], code))
+    if how == 'joshi': return [c for c in order if size[c] <= 2], [c for c in order if size[c] >= 4]
     k = len(order) // (3 if how == 'tertiles' else 2)
     return order[:k], order[len(order) - k:]
 

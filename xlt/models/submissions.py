@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['GROUP_NAMES', 'TASK_GROUPS', 'label_lines', 'tag_sentences', 'id_pairs', 'gold_answers', 'given_answers',
            'answers_of', 'odd_lines', 'unknown_labels', 'score_submitted_tags', 'score_submitted_pairs',
-           'evaluate_submitted_file', 'file_scores', 'evaluate_submitted_task', 'evaluate_submission',
+           'evaluate_submitted_file', 'file_scores', 'evaluate_submitted_task', 'ignored_files', 'evaluate_submission',
            'score_submission']
 
 # %% ../../nbs/models/13_submissions.ipynb #submimp
@@ -13,10 +13,10 @@ import codecs, json
 from collections import Counter
 from itertools import chain
 from pathlib import Path
-from ..common.errors import XltError
+from ..common.errors import brief, did_you_mean, XltError
 from ..common.io import read_json, read_text
-from ..tasks.cards import TARGET, TASKS
-from .metrics import accuracy, chunk_f1, pair_f1, same_length, span_scores, tag_scores
+from ..tasks.cards import TARGET
+from .metrics import accuracy, chunk_f1, pair_f1, same_length, span_scores
 
 # %% ../../nbs/models/13_submissions.ipynb #c055
 GROUP_NAMES = {'sentence_pair': 'classification', 'tagging': 'tagging', 'span': 'qa', 'retrieval': 'retrieval'}
@@ -53,8 +53,12 @@ def gold_answers(path: Path,  # of the file
     try:
         documents = data['data'] if 'data' in data else data
         questions = [q for d in documents for p in d['paragraphs'] for q in p['qas']]
-        return [(q['id'], [a['text'] for a in q['answers']]) for q in questions]
+        found = [(q['id'], [a['text'] for a in q['answers']]) for q in questions]
     except (KeyError, TypeError) as e: raise XltError(f'{path}: not in SQuAD format ({e!r})') from None
+    if bare := [id for id, answers in found if not answers]:
+        more = f', nor have {len(bare) - 1} others' * (len(bare) > 1)
+        raise XltError(f'{path}: question {bare[0]!r} has no answer{more}')
+    return found
 
 # %% ../../nbs/models/13_submissions.ipynb #c062
 def given_answers(path: Path,  # of the file
@@ -66,8 +70,10 @@ def given_answers(path: Path,  # of the file
         return dict(pairs)
     try: given = json.loads(read_text(path), object_pairs_hook=keep)
     except json.JSONDecodeError as e: raise XltError(f'{path}:{e.lineno}: not JSON ({e.msg})') from None
-    if not (isinstance(given, dict) and all(isinstance(a, str) for a in given.values())):
-        raise XltError(f'{path}: not a JSON object from question id to answer')
+    if not isinstance(given, dict): raise XltError(f'{path}: not a JSON object from question id to answer')
+    if odd := [(id, a) for id, a in given.items() if not isinstance(a, str)]:
+        (id, answer), more = odd[0], f' ({len(odd):,} such answers)' * (len(odd) > 1)
+        raise XltError(f'{path}: the answer to {id!r} is {brief(answer)}, not a text{more}')
     return given, [id for id, n in Counter(id for id, _ in top).items() if n > 1]
 
 def answers_of(predictions: Path,  # file of the submission
@@ -95,7 +101,9 @@ def odd_lines(given: list[str],  # the lines of a file
     for n, text in enumerate(given, 1):
         if bad(text): lines.setdefault(text, []).append(n)
     notes = [f'{where}:{at[0]}: {text!r} {why}' + f' ({len(at):,} lines)' * (len(at) > 1) for text, at in lines.items()]
-    return notes[:most] + [f'{where}: the same is true of {len(notes) - most} other texts'] * (len(notes) > most)
+    if len(notes) <= most: return notes
+    rest = list(lines.values())[most:]
+    return notes[:most] + [f'{where}: the same is true of {len(rest):,} other texts in {sum(map(len, rest)):,} lines']
 
 def unknown_labels(given: list[str],  # the lines of a file
                    kind: str,  # of the task
@@ -104,25 +112,31 @@ def unknown_labels(given: list[str],  # the lines of a file
                   ) -> list[str]:
     "Notes on lines that are not one of the labels."
     if kind == 'retrieval':
-        return odd_lines(given, lambda line: not line.isdigit(), where, 'is not a number, counted wrong')
-    if kind == 'tagging':
-        return odd_lines(given, lambda line: line and line not in known, where,
-                         'is not a tag of the gold files, counted wrong')
-    return odd_lines(given, lambda line: line not in known, where, 'is not a label of the gold file, counted wrong')
+        whole = known == {str(i) for i in range(len(known))}  # not a part of the gold standard
+        why = f'is not a number from 0 to {len(known) - 1:,}' if whole else 'is not a number'
+        return odd_lines(given, lambda line: line not in known and (whole or not line.isdigit()), where,
+                         f'{why}, counted wrong')
+    what = 'a tag of the gold files' if kind == 'tagging' else 'a label of the gold file'
+    def bad(line): return line not in known and (line or kind != 'tagging')
+    def columns(line): return bad(line) and line and line.split()[-1] in known
+    several = [n for n, line in enumerate(given, 1) if columns(line)]
+    hint = [f'{where}:{n}: several columns, the last of which is {what}; a submission has this one alone, counted wrong'
+            f' ({len(several):,} lines)' for n in several[:1]]
+    return hint + odd_lines(given, lambda line: bad(line) and not columns(line), where, f'is not {what}, counted wrong')
 
 # %% ../../nbs/models/13_submissions.ipynb #i16m0902
-def score_submitted_tags(task: str,  # a tagging task
-                         gold: list[list[str]],  # one list per sentence
+def score_submitted_tags(gold: list[list[str]],  # one list per sentence
                          given: list[list[str]],  # one list per sentence
                          where: Path,  # the file
                         ) -> tuple[dict[str, float], list[str]]:  # scores, %; notes
-    "F1 of submitted tags; as for XTREME, a sentence of the wrong length shifts all later positions."
+    """F1 of submitted tags by the rules of seqeval 0.0.12, also of tags that are no entity's.
+
+    As for XTREME, a sentence of the wrong length shifts all later positions."""
     same_length(gold, given, str(where), 'sentences')
     uneven = [n for n, (g, p) in enumerate(zip(gold, given)) if len(g) != len(p)]
-    scores = chunk_f1(gold, given) if uneven else tag_scores(gold, given, TASKS[task].entities, str(where))
     notes = [f'{where}: sentence {n + 1} has {len(given[n])} tags, but {len(gold[n])} gold ones'
              + f', and so {len(uneven) - 1} more' * (len(uneven) > 1) for n in uneven[:1]]
-    return {m: scores[m] for m in ('f1', 'precision', 'recall')}, notes
+    return chunk_f1(gold, given), notes
 
 def score_submitted_pairs(predictions: Path,  # file of the submission
                           labels: Path,  # its gold file
@@ -132,7 +146,9 @@ def score_submitted_pairs(predictions: Path,  # file of the submission
     repeated = len(given) - len(set(given))
     notes = odd_lines(label_lines(predictions), lambda line: line.count('\t') != 1, predictions,
                       'is not a pair of ids separated by a tab, counted wrong')
-    if repeated: notes.append(f'{predictions}: {repeated:,} pairs are given more than once and count once')
+    if repeated:
+        pairs = 'pairs repeat earlier ones and do' if repeated > 1 else 'pair repeats an earlier one and does'
+        notes.append(f'{predictions}: {repeated:,} {pairs} not count')
     return pair_f1(gold, given), len(gold), notes
 
 # %% ../../nbs/models/13_submissions.ipynb #x04judge1
@@ -152,7 +168,7 @@ def evaluate_submitted_file(task: str,  # a target task
     notes = unknown_labels(given, kind, known or set(gold), predictions)
     if kind == 'tagging':
         gold = tag_sentences(labels)
-        scores, uneven = score_submitted_tags(task, gold, tag_sentences(predictions), predictions)
+        scores, uneven = score_submitted_tags(gold, tag_sentences(predictions), predictions)
         return scores, len(gold), uneven + notes
     same_length(gold, given, str(predictions))
     return {'accuracy': accuracy(gold, given)}, len(gold), notes
@@ -176,8 +192,9 @@ def evaluate_submitted_task(task: str,  # a target task
     suffix, scores, examples, notes = 'json' if TARGET[task].kind == 'span' else 'tsv', {}, {}, []
     files = {c: [folder / task / f'test-{c}.{suffix}' for folder in (predictions, labels)]
              for c in TARGET[task].languages}
-    for f in chain(*files.values()):
-        if not f.is_file(): raise XltError(f'{f} is missing; {task} needs all of {", ".join(TARGET[task].languages)}')
+    if absent := [f for f in chain(*files.values()) if not f.is_file()]:
+        more = f', and so are {", ".join(f.name for f in absent[1:])}' if absent[1:] else ''
+        raise XltError(f'{absent[0]} is missing{more}; {task} needs all of {", ".join(TARGET[task].languages)}')
     known = set(chain(*(label_lines(gold) for _, gold in files.values()))) if TARGET[task].kind == 'tagging' else None
     for language, pair in files.items():
         found, examples[language], odd = evaluate_submitted_file(task, language, *pair, known)
@@ -188,6 +205,21 @@ def evaluate_submitted_task(task: str,  # a target task
     return scores | means | {'avg_metric': sum(main) / len(main)}, examples, notes
 
 # %% ../../nbs/models/13_submissions.ipynb #c068
+def ignored_files(folder: Path,  # of the submission
+                 ) -> list[str]:
+    "Notes on folders and files of a submission that are not scored, because XTREME has no such task or language."
+    places = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith('.'))
+    known = {name.casefold(): name for name in TARGET}
+    notes = [f'{p}: not a task of XTREME{did_you_mean(known.get(p.name.casefold(), p.name), TARGET)}, ignored'
+             for p in places if p.name not in TARGET]
+    for place in places:
+        if place.name not in TARGET: continue
+        suffix = 'json' if TARGET[place.name].kind == 'span' else 'tsv'
+        wanted = {f'test-{c}.{suffix}' for c in TARGET[place.name].languages}
+        extra = sorted(p.name for p in place.glob('test*') if p.name not in wanted)
+        if extra: notes.append(f'{place}: {", ".join(extra)}: not in {place.name} of XTREME, ignored')
+    return notes
+
 def evaluate_submission(predictions_dir: Path | str,  # with a folder for each task
                         labels_dir: Path | str,  # the same, with the gold files
                         strict: bool = False,  # raise an error for the first note
@@ -197,12 +229,15 @@ def evaluate_submission(predictions_dir: Path | str,  # with a folder for each t
     Returns the `overall` and `detailed` scores, the number of gold examples by task and language, and notes."""
     folders = [Path(predictions_dir), Path(labels_dir)]
     for f in folders:
-        if not f.is_dir(): raise XltError(f'{f} is not a folder')
+        if not f.is_dir(): raise XltError(f'{f}: not a folder' if f.exists() else f'{f}: no such folder')
     tasks = [t for t in TARGET if all((f / t).is_dir() for f in folders)]
-    if not tasks: raise XltError(f'{folders[0]} and {folders[1]} share no task; folders are called {", ".join(TARGET)}')
+    if not tasks:
+        there = '; '.join(f'{f} has {", ".join(sorted(p.name for p in f.iterdir())[:8]) or "nothing"}' for f in folders)
+        raise XltError(f'{folders[0]} and {folders[1]} share no task; '
+                       f'folders are called {", ".join(TARGET)}, but {there}')
     judged = {t: evaluate_submitted_task(t, *folders) for t in tasks}
     detailed = {t: found for t, (found, _, _) in judged.items()}
-    notes = [note for _, _, odd in judged.values() for note in odd]
+    notes = [note for _, _, odd in judged.values() for note in odd] + ignored_files(folders[0])
     if strict and notes: raise XltError(notes[0] + (f'; and {len(notes) - 1} more like it' if len(notes) > 1 else ''))
     overall = {g: sum(detailed[t]['avg_metric'] for t in of) / len(of)
                for g, of in {'all_task': tuple(TARGET), **TASK_GROUPS}.items() if set(of) <= set(tasks)}

@@ -142,8 +142,9 @@ def measure_values(languages,  # codes that need a measure
                    measure: pd.Series,  # indexed by language code
                   ) -> pd.Series:  # of just those languages
     "A measure of every language asked for; those without one are an `XltError`."
-    if why := without_value(languages, measure): raise XltError(why)
-    return measure.loc[list(languages)]
+    values = measure.reindex(list(languages))
+    if values.isna().any(): raise XltError(without_value(values.index, measure))
+    return values
 
 # %% ../../nbs/stats/01_degradation.ipynb #c036
 def split_groups(languages,  # codes
@@ -171,7 +172,7 @@ def joshi_classes(languages,  # codes
     if (measure.name == 'joshi' or measure.name not in MEASURES) and is_classes(measure_values(languages, measure)):
         return measure
     classes = resource('joshi', every=True)
-    lacking = [c for c in languages if pd.isna(classes.get(c))]
+    lacking = [c for c, none in classes.reindex(list(languages)).isna().items() if none]
     if not lacking: return classes
     raise XltError(f'groups by joshi are classes 0 to 5: {measure.name!r} holds other values, '
                    f'and the classes that come with xlt have no value for {", ".join(lacking)}; '

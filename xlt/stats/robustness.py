@@ -271,9 +271,9 @@ def group_splits(languages: list[str],  # codes at hand
     for measure, how in ways:
         try: low, high = split_groups(languages, measures[measure], how)
         except ValueError: continue  # too few languages for this grouping
-        size, rest = measures[measure], [c for c in languages if c not in low + high]
-        if how != 'joshi' and max(size[low]) >= min(size[rest or high]) or max(size[rest or low]) >= min(size[high]):
-            continue
+        size, rest = measures[measure].to_dict(), [c for c in languages if c not in low + high]
+        of = lambda codes: [size[c] for c in codes]
+        if how != 'joshi' and max(of(low)) >= min(of(rest or high)) or max(of(rest or low)) >= min(of(high)): continue
         out[measure, how] = low, high
     return out
 

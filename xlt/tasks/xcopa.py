@@ -27,5 +27,6 @@ XCOPA = target('xcopa', 'multiple_choice', 'et ht id it qu sw ta th tr vi zh', '
          'but the Thai file asks for the effect in all of them, and four other files in some.',
     licence='CC BY 4.0', citation='https://arxiv.org/abs/2005.00333',
     hub=XCOPA_HUB,
+    elsewhere={'lm-eval': ('xcopa',)},
     lab=InLab(maker='usual_object', options=dict(wrong=1)),
     files=XCOPA_FILES)
