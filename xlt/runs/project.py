@@ -12,12 +12,14 @@ from pathlib import Path
 from ..common.errors import brief, did_you_mean, XltError
 
 # %% ../../nbs/runs/00_project.ipynb #c005
-def printable(path: Path) -> Path:  # the same
+def printable(path: Path,  # any
+             ) -> Path:  # the same
     "Refuse a path that cannot be printed, because of line breaks, control characters or bytes that are not UTF-8."
     if not re.search(r'[\x00-\x1f\x7f\ud800-\udfff]', str(path)): return path
     raise XltError(f'{brief(str(path))}: a name with a line break, a control character or a byte that is not UTF-8; '
                    'rename it')
 
+# %% ../../nbs/runs/00_project.ipynb #i1prj002
 def project_here() -> Path | None:  # absolute
     "The project that `XLT_ROOT` names, or that the current folder is in."
     if os.environ.get('XLT_ROOT'): return printable(Path(os.environ['XLT_ROOT']).resolve())
@@ -33,7 +35,7 @@ def root() -> Path:  # absolute
 
 def project_file(*parts: str,  # of its path
                 ) -> Path | None:  # None: not found
-    "A file or folder of the project: in the root, if that is a clone, else in the clone or package of this code."
+    "A file or folder of the project: in the root if that is a clone, else in the clone or package of this code."
     code = Path(str(files('xlt'))).resolve()
     clones = [folder for folder in (root(), code.parent) if (folder / 'settings.ini').is_file()]
     return next((p for place in (*clones, code / 'project') if (p := place.joinpath(*parts)).exists()), None)
@@ -57,12 +59,12 @@ def find_params(path: str | Path,  # relative to the current folder or the root,
 
 # %% ../../nbs/runs/00_project.ipynb #c008
 def short_path(path: Path,  # absolute
-         ) -> str:  # relative to the root where it lies inside
-    "A path as messages and notebooks name it."
+              ) -> str:  # relative to the root if it is inside
+    "The form of a path in messages and notebooks."
     return str(path.relative_to(root())) if path.is_relative_to(root()) else str(path)
 
 def path_from_here(path: Path,  # absolute
                   ) -> str:
-    "A path that is valid in the current folder: relative to it where that is short."
-    near = os.path.relpath(path)
-    return near if near.count('..') <= 2 and path.is_relative_to(root()) and Path.cwd().is_relative_to(root()) else str(path)
+    "A path that is valid in the current folder, relative to it if that is short."
+    near, inside = os.path.relpath(path), path.is_relative_to(root()) and Path.cwd().is_relative_to(root())
+    return near if inside and near.count('..') <= 2 else str(path)
