@@ -63,7 +63,7 @@ def test_a_misspelt_study_away_from_the_clone(tmp_path, monkeypatch, name, why):
     monkeypatch.delenv('XLT_ROOT', raising=False)
     for folder in ('params', 'runs'): (tmp_path / folder).mkdir()
     monkeypatch.chdir(tmp_path)
-    assert find_params('lab-quick').is_file()
+    assert find_params('lab-quick') == find_params('params/lab-quick.yaml') == find_params('lab-quick.yaml')
     with pytest.raises(XltError, match=why): find_params(name)
 
 

@@ -260,7 +260,7 @@ def replicate_command(args) -> int:
     from xlt.languages.measures import language_code
     chosen = args.languages and [language_code(c) or c for c in args.languages.split(',')]
     retrieval = args.what == 'retrieval'
-    args.params = args.params or ('params/xlmr-large.yaml' if retrieval else 'params/e5.yaml')
+    args.params = args.params or ('xlmr-large' if retrieval else 'e5')
     return (replicate_xlmr if retrieval else replicate_packaged)(read_study(args), chosen, args.json)
 
 def printed(table, as_json: bool) -> None:

@@ -42,9 +42,9 @@ def in_turn(places: list[tuple[str, str]],  # target and language
            ) -> Iterator[tuple[str, str]]:
     "The places in their order, each reported as progress."
     before = NOW.get('phase')
-    for number, (target, language) in enumerate(places):
-        report_progress(phase='replication', language=f'{target} {language}', number=number, languages=len(places))
-        tell(f'{target} {language}, {number + 1} of {len(places)}')
+    for n, (target, language) in enumerate(places):
+        report_progress(phase='replication', language=f'{target} {language}', number=n, languages=len(places))
+        tell(f'{target} {language}, {n + 1} of {len(places)}')
         yield target, language
     if before: report_progress(phase=before)
 

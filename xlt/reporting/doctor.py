@@ -239,11 +239,12 @@ def judge_study(file: Path, found: list[dict]) -> str | None:  # None: it will r
 
 # %% ../../nbs/reporting/08_doctor.ipynb #x596340a
 def examine_setup() -> tuple[list[dict], dict]:  # findings, and study file → what hinders it (None: nothing)
-    "Check the installation, the machine, and every study in `params/`."
+    "Check the installation, the machine, and every study in `params/`, or those that come with xlt."
     found = [f for what, check in CHECKS.items() for f in run_check(what, check)]
-    try: studies = sorted((root() / 'params').glob('*.yaml'))
+    try: own, packaged = sorted((root() / 'params').glob('*.yaml')), project_file('params')
     except XltError as e: return found + [finding('project', str(e), 'note')], {}
-    return found, {short_path(p): judge_study(p, found) for p in studies}
+    if own or not packaged: return found, {short_path(p): judge_study(p, found) for p in own}
+    return found, {p.stem: judge_study(p, found) for p in sorted(packaged.glob('*.yaml'))}
 
 # %% ../../nbs/reporting/08_doctor.ipynb #x1b3512c
 def examination_lines(found: list[dict],  # from `examine_setup`

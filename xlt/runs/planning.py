@@ -6,8 +6,8 @@
 __all__ = ['SHAPE', 'BYTES', 'SAMPLE', 'LINE', 'same_speed', 'done_here', 'same_duration_key', 'task_kind', 'measured_rates',
            'example_size', 'data_size', 'read_at_once', 'to_train', 'to_test', 'to_read', 'calibration',
            'encoder_seconds', 'estimate_by_rates', 'expected_seconds', 'quick_expectations', 'time_left', 'phases',
-           'sequences', 'hub_trainings', 'hub_tests', 'gpu_hours', 'trial_command', 'hours_line', 'gpu_lines',
-           'plan_lines']
+           'sequences', 'hub_trainings', 'hub_tests', 'gpu_hours', 'command_name', 'trial_command', 'hours_line',
+           'gpu_lines', 'plan_lines']
 
 # %% ../../nbs/runs/11_planning.ipynb #x2ff56d9
 import json, math, shlex
@@ -23,7 +23,7 @@ from ..data.examples import texts
 from .footprint import checkpoints, disk, disk_lines
 from .graph import fingerprint, Run, runs
 from .params import Study
-from .project import root
+from .project import project_file, root
 from .provenance import this_machine
 from .status import study_status
 from .store import needed_again, result, verified
@@ -313,6 +313,13 @@ def gpu_hours(study: Study,  # any
     rows += [dict(phase='testing', hours=hours(r, r['what'])) for r in hub_tests(study)]
     return pd.DataFrame(rows).groupby('phase').hours.sum()
 
+# %% ../../nbs/runs/11_planning.ipynb #k2name001
+def command_name(study: Study) -> str:
+    "How a command names a study: its file, or the short name of one that comes with the code."
+    packaged, path = project_file('params'), study._path
+    short = path and packaged and path.parent == packaged != root() / 'params'
+    return path.stem if short else study.file
+
 # %% ../../nbs/runs/11_planning.ipynb #x6f8531a
 def trial_command(study: Study,  # any
                   settings: list[str] = (),  # `key=value`, that the study was read with
@@ -324,7 +331,7 @@ def trial_command(study: Study,  # any
              'phases.target.train_examples': 500, 'test_examples': 100}
     kept = [s for s in settings if s.partition('=')[0].strip() not in short]
     changes = kept + [f'{key}={value}' for key, value in short.items()]
-    return shlex.join(['xlt', 'run', study.file, *(word for change in changes for word in ('--set', change))])
+    return shlex.join(['xlt', 'run', command_name(study), *(word for change in changes for word in ('--set', change))])
 
 # %% ../../nbs/runs/11_planning.ipynb #i1pla014
 def hours_line(table: pd.DataFrame,  # of `phases`

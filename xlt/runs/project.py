@@ -45,13 +45,14 @@ def find_params(path: str | Path,  # relative to the current folder or the root,
                ) -> Path:  # absolute
     "A parameter file; if it is missing, an `XltError` that names the most similar one."
     named, bare = Path(path).suffix not in ('.yaml', '.yml'), Path(path).name == str(path)
+    ours = bare or Path(path).parent == Path('params')  # then it may come with the code
     folders = [root() / 'params', *filter(None, [project_file('params')])]
-    inside = [folder / (f'{path}.yaml' if named else path) for folder in folders if named or bare]
+    inside = [folder / (f'{Path(path).name}.yaml' if named else Path(path).name) for folder in folders if ours]
     for place in (Path.cwd() / path, root() / path, *inside):
         if printable(place).is_file(): return place.resolve()
-    if (Path.cwd() / path).is_dir(): raise XltError(f'{path}: a folder; give the file of a study')
+    if (Path.cwd() / path).is_dir(): raise XltError(f'{short_path(Path(path))}: a folder; give the file of a study')
     if named and bare: path = f'params/{path}.yaml'
-    near = [(root() / path).parent, *(folders if bare or str(Path(path).parent) == 'params' else ())]
+    near = [(root() / path).parent, *(folders if ours else ())]
     there = sorted({p.name for folder in near for p in folder.glob('*.y*ml')})
     what = f'; there is {", ".join(there)}' if there else '; xlt new NAME writes one'
     raise XltError(f'{path}: no such file{did_you_mean(Path(path).name, there)}' + what)
