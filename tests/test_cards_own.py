@@ -123,14 +123,14 @@ def test_a_card_that_is_missing_or_named_twice_is_refused(root, data, capsys):
     card(root)
     assert main(['plan', str(study(root, data, cards=['topcs.yaml']))]) == 2 and "did you mean 'topics.yaml'" in capsys.readouterr().err
     card(root, 'again.yaml')
-    assert main(['plan', str(study(root, data, cards=['topics.yaml', 'again.yaml']))]) == 2 and "task is 'topics', and so is that of" in capsys.readouterr().err
+    assert main(['plan', str(study(root, data, cards=['topics.yaml', 'again.yaml']))]) == 2 and "task 'topics' is already defined in" in capsys.readouterr().err
     assert not (root / 'runs').exists()
 
 
 def test_a_study_knows_its_own_cards_alone(root, data):
     mnli(data), card(root)
     assert Study.read(study(root, data)).targets == ['topics']
-    with pytest.raises(XltError, match="'topics' is not a task of the library; name its file in cards"): Study.read(study(root, data, cards=[]))
+    with pytest.raises(XltError, match="'topics' is not a built-in task; if it is your own, add its file to cards"): Study.read(study(root, data, cards=[]))
 
 
 # ---- how files are read

@@ -1,5 +1,6 @@
 "The command line: its help, its messages, its exit status, its progress."
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -73,12 +74,26 @@ def test_plan(project, capsys, monkeypatch):
     monkeypatch.chdir(project)
     assert cli.main(['plan', FILE, '--cores', '3']) == 0
     said = capsys.readouterr().out
-    assert 'tiny: 9 runs, 0 of them done' in said and 'computed from its shape' in said and 'not measured' in said and 'time: not known' in said
+    assert 'tiny: 9 runs, 0 of them done' in said and 'computed from its shape' in said and 'not measured' in said and 'time: not known: no encoder, intermediate or pair run' in said
+    trial = shlex.split(said.splitlines()[-1])
+    assert trial[:3] == ['xlt', 'run', FILE] and cli.main(['plan', *trial[2:]]) == 0, 'what is printed can be typed'
+    assert 'trial-tiny: 5 runs, 0 of them done' in capsys.readouterr().out
     play('encoder', 'intermediate', 'pair')
     assert cli.main(['plan', FILE]) == 0
     assert 'time: every run is done' in capsys.readouterr().out
     assert cli.main(['plan', FILE, '--set', 'seeds=[0, 1]', '--cores', '3']) == 0
     assert 'to go with' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('settings', [[], ['seeds=[3]', 'targets=[mlqa, tatoeba]'], ['intermediates=[multi-mlm]', 'tasks.mnli.epochs=2']])
+def test_a_trial_is_a_study(project, settings):
+    "One pair, few examples, the settings kept that do not contradict it."
+    study = Study.read(FILE, set=settings)
+    _, command, file, *words = shlex.split(plan.trial_command(study, settings))
+    trial = Study.read(file, set=[w for w in words if w != '--set'])
+    assert command == 'run' and trial.study == 'trial-tiny' and trial.seeds == study.seeds[:1] and trial.intermediates == study.intermediates[:1]
+    assert len([r for r in runs(trial) if r.phase == 'pair']) <= 4 and trial.encoder == study.encoder and trial.tasks == study.tasks
+    assert trial.recipe('target', trial.targets[0]).train_examples == 500 and trial.tested('xnli') == 100
 
 
 E5, LARGE = ({'kind': 'pretrained', 'name': name, 'revision': '0' * 40} for name in ('intfloat/multilingual-e5-small', 'FacebookAI/xlm-roberta-large'))
@@ -192,7 +207,7 @@ def test_failures_name_log_and_reason():
 @pytest.mark.parametrize('last, said', [
     (['Traceback (most recent call last):', '  raise E', 'torch.cuda.OutOfMemoryError: no memory', 'papermill ends'], 'OutOfMemoryError: no memory'),
     (['ValueError: first', 'During handling of the above exception', 'nbclient.exceptions.DeadKernelError: Kernel died'], 'DeadKernelError: Kernel died'),
-    (['xlt.common.errors.XltError: params/x.yaml: no'], 'params/x.yaml: no'), (['Killed'], 'Killed'), ([], 'the log is empty'), (['MemoryError'], 'MemoryError')])
+    (['xlt.common.errors.XltError: params/x.yaml: no'], 'params/x.yaml: no'), (['WorkflowError:', '    Failed to run sinfo: no controller', 'Shutting down'], 'WorkflowError: Failed to run sinfo: no controller'), (['a', 'WorkflowError:'], 'WorkflowError:'), (['Killed'], 'Killed'), ([], 'the log is empty'), (['MemoryError'], 'MemoryError')])
 def test_one_sentence_of_a_log(last, said):
     assert drive.last_error(last) == said
 

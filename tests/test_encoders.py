@@ -357,7 +357,9 @@ def test_the_accuracies_of_the_packaged_encoder(tatoeba, stand_in, monkeypatch, 
     from xlt.paper.published import read_published
     monkeypatch.chdir(tatoeba)
     assert main(['replicate', 'e5-tatoeba', 'params/e5.yaml', '--json']) == 1, 'a random encoder differs'
-    rows = {r['language']: r for r in json.loads(capsys.readouterr().out)}
+    said = capsys.readouterr()
+    rows = {r['language']: r for r in json.loads(said.out)}
+    assert said.err.splitlines()[-2:] == ['xlt: tatoeba de, 1 of 2', 'xlt: tatoeba sw, 2 of 2']
     score = read_published('e5_tatoeba').set_index('language').score
     assert rows['de']['ours'] == 100 and rows['sw']['ours'] == 0 and {r['n'] for r in rows.values()} == {20}
     for code, row in rows.items(): assert row['published'] == score[code] and row['difference'] == pytest.approx(row['ours'] - score[code])
@@ -370,7 +372,13 @@ def test_a_report_measures_once_and_says_where_it_cannot(tatoeba, stand_in, monk
     from xlt.paper import replication
     monkeypatch.chdir(tatoeba)
     study = Study.read('params/e5.yaml')
+    assert 'in 2 languages' in (due := replication.replication_due(study)) and not (tatoeba / due.split()[-1]).exists()
+    facts = []
+    monkeypatch.setattr(replication, 'report_progress', lambda **now: facts.append(now))
+    monkeypatch.setitem(replication.NOW, 'phase', 'report')
     said, table = replication.encoder_fidelity(study)
+    assert facts == [dict(phase='replication', language=f'tatoeba {code}', number=n, languages=2) for n, code in enumerate(('de', 'sw'))] + [{'phase': 'report'}]
+    assert replication.replication_due(study) == '' and (tatoeba / due.split()[-1]).is_file()
     assert 'Quora' in said and 'differs from' in said and list(table.language) == ['de', 'sw']
     monkeypatch.setattr(replication, 'ready_encoder', lambda study: (_ for _ in ()).throw(XltError('not installed')))
     assert replication.encoder_fidelity(study)[1].equals(table), 'kept'

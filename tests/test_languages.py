@@ -233,7 +233,7 @@ def test_groups_of_a_study_are_drawn_among_languages_with_text():
     size = resource(every=True)
     study = SimpleNamespace(analysis=SimpleNamespace(groups='tertiles', resource='cc100_gib'))
     assert check_groups(study, size[['wo', 'ht', 'yo', 'ln', 'sw', 'de', 'fr']]) == []
-    assert 'make no two groups' in check_groups(study, size[['wo', 'ht', 'yo', 'ln', 'sw', 'de']])[0]
+    assert 'do not form two groups' in check_groups(study, size[['wo', 'ht', 'yo', 'ln', 'sw', 'de']])[0]
 
 
 def test_the_list_of_languages(capsys):

@@ -75,7 +75,7 @@ def test_the_report_needs_nothing_but_the_pack(study, elsewhere):
 def test_a_pack_holds_no_answers_and_says_so(study, elsewhere):
     content = b''.join(unpack_bytes(pack_file('tiny').read_bytes()).values())
     assert b'secret' not in content and b'accuracy' in content
-    with pytest.raises(XltError, match='mnli--tatoeba--s0: its result is packed, without answers; xlt run --remake'):
+    with pytest.raises(XltError, match='mnli--tatoeba--s0: its result is packed, without the predictions; xlt run --remake'):
         predictions(find_run(study, 'pair', 'mnli', 'tatoeba'))
 
 

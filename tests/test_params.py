@@ -109,7 +109,7 @@ def test_a_bad_setting_is_named(project, setting):
 @pytest.mark.parametrize('text, part', [
     ('study: [', 'line 1'), ('a: 1\na: 2\n', "line 2: 'a' is given twice"), ('', 'mapping'), ('- a', 'mapping'),
     ('study: !!python/object:os.system x', 'could not determine a constructor'), ('x: {a: 1, a: 2}', 'given twice'),
-    ('a: 1\n  b: 2', 'line 2'), ('? [a]\n: 1', 'is no key'), ('1: 2', '1 is unknown'), ('a: *b', 'alias')])
+    ('a: 1\n  b: 2', 'line 2'), ('? [a]\n: 1', 'cannot be a key'), ('1: 2', '1 is unknown'), ('a: *b', 'alias')])
 def test_form(project, text, part):
     (project / FILE).write_text(text)
     assert message().startswith(FILE) and part in message()

@@ -1,6 +1,7 @@
 "A study to begin from, and what is said of the machine."
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from xlt.cli import main as cli
 from xlt.reporting import doctor as ready
 from xlt.common.errors import XltError
 from xlt.runs.params import Study
+from xlt.runs.project import find_params, root
 
 FINE = [ready.finding(what, '') for what in ('packages', 'Python', 'memory', 'disk', 'GPU', 'hub')]
 
@@ -33,6 +35,36 @@ def test_a_new_study_is_the_old_one_by_another_name(repo, project, origin, monke
     assert yaml.safe_load(made.read_text()) == yaml.safe_load(text) | {'study': 'my-study'}
     assert [line.split('#')[1] for line in text.splitlines()[4:] if '#' in line] == [line.split('#')[1] for line in made.read_text().splitlines()[5:] if '#' in line]
     if origin != 'sample': assert Study.read('params/my-study.yaml').study == 'my-study'  # which wants a folder of files
+
+
+def test_a_study_begun_anywhere_is_where_one_stands(tmp_path, monkeypatch, capsys):
+    "The current folder becomes a project, not the clone that the code lies in; what is printed can be typed, there and below."
+    monkeypatch.delenv('XLT_ROOT', raising=False)
+    (tmp_path / 'my work').mkdir()
+    monkeypatch.chdir(tmp_path / 'my work')
+    assert cli.main(['new', 'mine', '--from', 'lab-quick']) == 0
+    made, command = capsys.readouterr().out.strip().split(' is yours to edit; then: xlt run ')
+    assert made == command == 'params/mine.yaml' and yaml.safe_load(Path(made).read_text())['study'] == 'mine'
+    assert Study.read(command)._path == Path(made).resolve() and root() == tmp_path / 'my work'
+    monkeypatch.chdir('params')
+    assert cli.main(['new', 'second', '--from', 'mine']) == 0 and root() == tmp_path / 'my work'
+    assert capsys.readouterr().out == 'second.yaml is yours to edit; then: xlt run second.yaml\n'
+    assert cli.main(['new', 'second']) == 2 and 'second.yaml is there already' in capsys.readouterr().err
+    monkeypatch.setenv('XLT_ROOT', str(tmp_path / 'other place'))
+    assert cli.main(['new', 'third', '--from', 'lab-quick']) == 0
+    made, command = capsys.readouterr().out.strip().split(' is yours to edit; then: xlt run ')
+    assert Path(made) == tmp_path / 'other place/params/third.yaml' and [made] == shlex.split(command)
+    assert Study.read(made).study == 'third'
+
+
+@pytest.mark.parametrize('name, why', [('lab-quik', "did you mean 'lab-quick.yaml'"), ('params/lab-quik.yaml', "did you mean 'lab-quick.yaml'"), ('params', 'a folder; give the file of a study'), ('elsewhere/lab-quick.yaml', 'xlt new NAME writes one')])
+def test_a_misspelt_study_away_from_the_clone(tmp_path, monkeypatch, name, why):
+    "The studies that come with the code are known in an empty folder, too."
+    monkeypatch.delenv('XLT_ROOT', raising=False)
+    for folder in ('params', 'runs'): (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert find_params('lab-quick') == find_params('params/lab-quick.yaml') == find_params('lab-quick.yaml')
+    with pytest.raises(XltError, match=why): find_params(name)
 
 
 @pytest.mark.parametrize('name, said', [('My Study', 'a name has a-z'), ('../up', 'a name has a-z'), ('', 'a name has a-z'), ('a: b', 'a name has a-z'),

@@ -81,7 +81,7 @@ def test_the_line_says_the_same_or_by_how_much_and_why(study):
     assert reproduction(study) == 'This reproduces the committed report to the digit: 2 scores; low minus high −2.50, at the same level none points.'
     report(-3.25, 60, 71)
     assert reproduction(study) == ('This differs from the committed report: low minus high −3.25 instead of −2.50, at the same level none points; '
-                                   '1 of 2 scores differ. What may be why: what made one of them is not on record.')
+                                   '1 of 2 scores differ. Possible reasons: how one of them was made is not on record.')
     report(-2.5001, 60, 70)
     assert 'low minus high −2.50 instead of −2.50 (-0.0001)' in reproduction(study), 'no difference is too small to be told'
 
@@ -90,7 +90,7 @@ def test_without_git_the_report_before_the_run_counts(study):
     report(-2.5, 60, 70, made_by={'processor': ['Xeon'], 'code of data.lab': ['01']})
     keep_old_report(study)
     report(-2.5, 60, 71, made_by={'processor': ['EPYC'], 'code of data.lab': ['02']})
-    assert reproduction(study).endswith('1 of 2 scores differ. What may be why: processor EPYC instead of Xeon; the code of data.lab.')
+    assert reproduction(study).endswith('1 of 2 scores differ. Possible reasons: processor EPYC instead of Xeon; the code of data.lab.')
     assert 'the report that was here before' in reproduction(study)
     keep_old_report(study), report(-2.5, 60, 71)
     assert reproduction(study).startswith('This reproduces the report that was here before to the digit: 2 scores')

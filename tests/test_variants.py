@@ -154,8 +154,8 @@ def test_names(project):
 @pytest.mark.parametrize('setting, message', [
     ('protection.frozen_layers=1', 'protection.frozen_layers'), ('protection.lora_rank=0', 'protection.lora_rank'), ('protection.short_steps=0', 'protection.short_steps'),
     ('protection.wise_weight=1.5', 'protection.wise_weight'), ('protection.rank=8', 'protection.rank'),
-    ('intermediates=[mnli-wise]', 'intermediates: mnli-wise: its weights are made from those of mnli, which the study lacks; add mnli'),
-    ('intermediates=[mnli, mnli-mt-wise]', 'those of mnli-mt, which the study lacks')])
+    ('intermediates=[mnli-wise]', 'intermediates: mnli-wise: it mixes in the weights of mnli, which the study lacks; add mnli'),
+    ('intermediates=[mnli, mnli-mt-wise]', 'the weights of mnli-mt, which the study lacks')])
 def test_what_cannot_be(project, setting, message):
     with pytest.raises(XltError, match=message): Study.read(FILE, set=[setting])
 

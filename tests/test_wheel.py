@@ -1,4 +1,5 @@
 "The wheel alone: in an empty folder, without a clone, a study is begun, run and reported."
+import shlex
 import shutil
 import subprocess
 import tomllib
@@ -26,6 +27,17 @@ def test_a_study_without_a_clone(undisturbed, installed, tmp_path):
     assert again.returncode == 0 and 'nothing to do' in again.stdout, 'found from inside, too: ' + again.stdout + again.stderr
     said = installed('doctor', folder=project)
     assert 'will run      params/tiny.yaml' in said.stdout and 'in the tested versions' in said.stdout, said.stdout
+
+
+def test_an_empty_folder_has_the_studies_that_come_along(installed, tmp_path):
+    "By name and as the documentation writes them; what is printed can be typed again."
+    said = installed('doctor', folder=tmp_path)
+    assert 'will run      lab-quick\n' in said.stdout, said.stdout + said.stderr
+    said = installed('plan', 'params/lab-quick.yaml', folder=tmp_path)
+    trial = shlex.split(said.stdout.splitlines()[-1])
+    assert trial[:3] == ['xlt', 'run', 'lab-quick'] and installed('plan', *trial[2:], folder=tmp_path).stdout.startswith('trial-lab-quick: 5 runs')
+    assert 'no folder' in installed('replicate', 'e5-tatoeba', folder=tmp_path).stderr, 'the study is found, its data are not'
+    assert 'params' not in {p.name for p in tmp_path.iterdir()}, 'looking makes no project'
 
 
 def test_a_study_is_begun_and_planned(installed, tmp_path):

@@ -6,8 +6,8 @@
 __all__ = ['read_study', 'check_start', 'resolved', 'check_hardware', 'check_profile', 'run_command', 'pack_command',
            'changed_lines', 'overview', 'study_without_data', 'plan_command', 'report_command', 'status_command',
            'tasks_command', 'languages_command', 'new_command', 'doctor_command', 'score_command', 'replicate_command',
-           'printed', 'replicate_xlmr', 'replicate_packaged', 'submission_command', 'pins_command', 'export_command',
-           'convert_command', 'analyse_command']
+           'printed', 'tell', 'replicate_xlmr', 'replicate_packaged', 'submission_command', 'pins_command',
+           'export_command', 'convert_command', 'analyse_command']
 
 # %% ../../nbs/cli/02_commands.ipynb #comimp
 import json, os, shutil, sys, time
@@ -155,12 +155,13 @@ def plan_command(args) -> int:
     from xlt.runs.planning import plan_lines
     study = read_study(args)
     check_start(study)
-    print(*plan_lines(study, at_a_time(study, args.cores), args.price), sep='\n')
+    print(*plan_lines(study, at_a_time(study, args.cores), args.price, args.set or ()), sep='\n')
     return 0
 
 # %% ../../nbs/cli/02_commands.ipynb #c031
 def report_command(args) -> int:
     "make a study's report again, from the pairs that are finished"
+    from xlt.paper.replication import replication_due
     from xlt.runs.status import collect_scores
     study = resolved(args)
     scores, _, missing = collect_scores(study)
@@ -168,6 +169,7 @@ def report_command(args) -> int:
     if missing:
         print(f'The report omits {len(missing)} pair{"s" * (len(missing) > 1)} without a result: {few((r.name for r in missing), 3)}. '
               f'xlt status {study.file} lists all')
+    if due := replication_due(study): print(due)
     return conclude(study, drive(study, 1, 'report', '--config', 'report=early', '--forcerun', 'report'))
 
 # %% ../../nbs/cli/02_commands.ipynb #c032
@@ -221,10 +223,11 @@ def languages_command(args) -> int:
 # %% ../../nbs/cli/02_commands.ipynb #x81897ef
 def new_command(args) -> int:
     "write a parameter file for a study of your own"
-    from xlt.runs.project import short_path
+    import shlex
+    from xlt.runs.project import path_from_here
     from xlt.reporting.doctor import new_study
-    path = short_path(new_study(args.name, args.origin))
-    print(f'{path} is yours to edit; then: xlt run {path}')
+    path = path_from_here(new_study(args.name, args.origin))
+    print(f'{path} is yours to edit; then: xlt run {shlex.quote(path)}')
     return 0
 
 # %% ../../nbs/cli/02_commands.ipynb #x1ccdd8b
@@ -257,17 +260,21 @@ def replicate_command(args) -> int:
     from xlt.languages.measures import language_code
     chosen = args.languages and [language_code(c) or c for c in args.languages.split(',')]
     retrieval = args.what == 'retrieval'
-    args.params = args.params or ('params/xlmr-large.yaml' if retrieval else 'params/e5.yaml')
+    args.params = args.params or ('xlmr-large' if retrieval else 'e5')
     return (replicate_xlmr if retrieval else replicate_packaged)(read_study(args), chosen, args.json)
 
 def printed(table, as_json: bool) -> None:
     "Print a table, for people or as JSON."
     print(table.to_json(orient='records', indent=1) if as_json else table.round(1).to_string(index=False, na_rep=''))
 
+def tell(line: str) -> None:
+    "Say what is being measured."
+    print(f'xlt: {line}', file=sys.stderr, flush=True)
+
 def replicate_xlmr(study, languages: list[str] | None, as_json: bool) -> int:
     "Reproduce the retrieval scores of XLM-R Large."
     from xlt.paper.replication import PRINTED, replicate_retrieval
-    table = replicate_retrieval(study, languages)
+    table = replicate_retrieval(study, languages, tell)
     printed(table, as_json)
     counted = table.verdict.value_counts()
     verdicts = ', '.join(f'{n} {verdict}' for verdict, n in counted.items())
@@ -277,8 +284,8 @@ def replicate_xlmr(study, languages: list[str] | None, as_json: bool) -> int:
 def replicate_packaged(study, languages: list[str] | None, as_json: bool) -> int:
     "Reproduce E5's accuracies on Tatoeba, foreign to English."
     from xlt.paper.replication import FAITHFUL, cached_e5_replication, fidelity, mean_difference, replicate_e5
-    table = replicate_e5(study, languages) if languages else cached_e5_replication(study, again=True)
-    table = replicate_e5(study) if table is None else table
+    table = replicate_e5(study, languages, tell) if languages else cached_e5_replication(study, again=True, tell=tell)
+    table = replicate_e5(study, tell=tell) if table is None else table
     printed(table, as_json)
     if not as_json: print(fidelity(table))
     return int(mean_difference(table) > FAITHFUL)

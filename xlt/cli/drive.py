@@ -218,8 +218,11 @@ RAISED = re.compile(r'(?:[A-Za-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Interrupt|E
 def last_error(last: list[str],  # the last lines of a log, none empty
               ) -> str:
     "The last exception in a log, or else its last line."
-    raised = [m[1] for line in last if (m := RAISED.fullmatch(line.strip()))]
-    return (raised or last or ['the log is empty'])[-1].strip().removeprefix('XltError: ')
+    raised = [(m[1], at) for at, line in enumerate(last, 1) if (m := RAISED.fullmatch(line.strip()))]
+    if not raised: return (last or ['the log is empty'])[-1].strip()
+    said, at = raised[-1]
+    more = last[at:at + 1] if said.endswith(':') else []  # Snakemake gives the reason on the next line
+    return ' '.join([said, *(line.strip() for line in more)]).removeprefix('XltError: ')
 
 # %% ../../nbs/cli/01_drive.ipynb #c024
 def failures(rows: list[dict],  # of `xlt.runs.status.study_status`

@@ -113,7 +113,7 @@ def published_commands(command) -> None:  # `command` adds one and returns its p
     sub.add_argument('what', choices=['retrieval', 'e5-tatoeba'],
                      help='XLM-R Large on BUCC and Tatoeba, or the packaged encoder on Tatoeba')
     sub.add_argument('params', nargs='?', metavar='PARAMS',
-                     help='source and encoder (default: params/xlmr-large.yaml, for e5-tatoeba params/e5.yaml)')
+                     help='the study whose source and encoder are used (default: xlmr-large; for e5-tatoeba, e5)')
     sub.add_argument('--languages', metavar='CODES', help='only these, such as sw,de')
     sub = command(submission_command, 'params', '--set')
     sub.add_argument('--intermediate', default='none', metavar='TASK',
@@ -146,7 +146,7 @@ def study_commands(command) -> None:  # `command` adds one and returns its parse
     sub = command(languages_command)
     sub.add_argument('--all', action='store_true', help='also those beyond XTREME (?: amount not known)')
     sub = command(new_command)
-    sub.add_argument('name', metavar='NAME', help='of the study; writes params/NAME.yaml, which must not exist')
+    sub.add_argument('name', metavar='NAME', help='of the study; writes params/NAME.yaml in this project or folder')
     sub.add_argument('--from', dest='origin', default='lab-quick', metavar='STUDY',
                      help='the study to start from (default: %(default)s)')
 

@@ -176,7 +176,8 @@ MAP_DEPTH = 20  # ranks that count
 
 def average_precision(right: list[str],  # ids
                       ranked: list[str],  # ids, best first
-                      depth: int = MAP_DEPTH) -> float:  # 0 to 1
+                      depth: int = MAP_DEPTH,  # of the ranking
+                     ) -> float:  # 0 to 1
     "The average precision of a ranking, at right answers among the first `depth`."
     wanted, found, total = set(right), set(), 0.
     if not wanted: raise XltError('a question without a right answer')

@@ -34,7 +34,8 @@ CONFIG_FIELDS = ('hidden_size', 'num_hidden_layers', 'num_attention_heads', 'int
 
 class BinaryReader:
     "Reads little-endian numbers one after the other."
-    def __init__(self, data): self.data, self.at = data, 0
+    def __init__(self, data,  # of the file
+                ): self.data, self.at = data, 0
     def take(self, form: str,  # `struct` format of the numbers
             ) -> tuple:
         values = struct.unpack_from(f'<{form}', self.data, self.at)

@@ -42,7 +42,8 @@ def permutation(null: np.ndarray,  # from `xlt.stats.degradation.permutation_nul
     return fig
 
 # %% ../../nbs/reporting/02_comparison_figures.ipynb #c030
-def forest_rows(analysis: dict) -> pd.DataFrame:  # `part`, `name`, `estimate`, `ci_low`, `ci_high`, `n`
+def forest_rows(analysis: dict,  # from `analyse_scores`
+               ) -> pd.DataFrame:  # `part`, `name`, `estimate`, `ci_low`, `ci_high`, `n`
     "The estimates of an analysis, one row each, in the order in which they are drawn."
     found = analysis['primary']
     rows = [dict(part='all', name=name, n=found['n_low'] + found['n_high'],
@@ -59,10 +60,12 @@ def forest_rows(analysis: dict) -> pd.DataFrame:  # `part`, `name`, `estimate`, 
 PART_MARKERS = {'all': ('D', RED), 'target task': ('s', BLUE), 'intermediate task': ('o', BLUE), 'family': ('P', INK),
                 'script': ('^', INK)}
 
-def estimate_text(r) -> str:  # a row of `forest_rows`
+def estimate_text(r,  # a row of `forest_rows`
+                 ) -> str:
     "An estimate with its interval."
     return number(r.estimate) + ('' if np.isnan(r.ci_low) else f' ({number(r.ci_low)} to {number(r.ci_high)})')
 
+# %% ../../nbs/reporting/02_comparison_figures.ipynb #i1com001
 @styled
 def forest(rows: pd.DataFrame,  # from `forest_rows`, of some of its parts
            xlabel: str = DIRECTIONS,  # label of the axis
@@ -104,6 +107,7 @@ def heat_map_text(table: pd.DataFrame,  # low minus high, points
             f'the largest in {ends[0]}, the smallest in {ends[1]}. '
             f'{(flat > 0).sum()} are above zero, {int(sure.to_numpy().sum())} significant after adjustment.')
 
+# %% ../../nbs/reporting/02_comparison_figures.ipynb #i1com002
 @styled
 def heat_map(cells: pd.DataFrame,  # `cells` of an analysis
             ) -> Figure:
@@ -142,7 +146,8 @@ def option_shares(specs: pd.DataFrame,  # sorted `specifications` of an analysis
     return pd.DataFrame.from_dict(rows, orient='index')
 
 # %% ../../nbs/reporting/02_comparison_figures.ipynb #c039
-def draw_options(ax, specs: pd.DataFrame,  # sorted `specifications` of an analysis
+def draw_options(ax,  # of the lower panel
+                 specs: pd.DataFrame,  # sorted `specifications` of an analysis
                 ) -> None:
     "The lower panel: one option per row, darker where more specifications chose it."
     shares = option_shares(specs, min(len(specs), 240))

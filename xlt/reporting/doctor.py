@@ -21,7 +21,7 @@ from ..tasks.cards import TASKS
 from ..data.door import why_missing
 from ..runs.params import Study
 from ..runs.config import explain, parse
-from ..runs.project import find_params, project_file, root, short_path
+from ..runs.project import find_params, path_from_here, project_file, project_here, root, short_path
 
 # %% ../../nbs/reporting/08_doctor.ipynb #x362de31
 def rename_study(text: str,  # a study's file
@@ -39,15 +39,17 @@ def rename_study(text: str,  # a study's file
 def new_study(name: str,  # of the new study
               origin: str = 'lab-quick',  # a study's name or file
              ) -> Path:  # the new file
-    "Write `params/<name>.yaml` as a copy of another study."
+    "Write `params/<name>.yaml` as a copy of another study, into the project of the current folder or a new one there."
     source = find_params(origin)
     text = source.read_text(encoding='utf-8')
     data = parse(text, short_path(source))
     try: Study(**data | {'study': name})
     except ValidationError as e: raise XltError('; '.join(explain(Study, error) for error in e.errors())) from None
-    path = root() / 'params' / f'{name}.yaml'
-    if path.exists(): raise XltError(f'{short_path(path)} is there already: choose another name, or edit it')
+    place = project_here() or Path.cwd()
+    path = place / 'params' / f'{name}.yaml'
+    if path.exists(): raise XltError(f'{path_from_here(path)} is there already: choose another name, or edit it')
     write(path, rename_study(text, data['study'], name))
+    if not project_here(): (place / 'runs').mkdir(exist_ok=True)
     return path
 
 # %% ../../nbs/reporting/08_doctor.ipynb #x116773d
@@ -237,11 +239,12 @@ def judge_study(file: Path, found: list[dict]) -> str | None:  # None: it will r
 
 # %% ../../nbs/reporting/08_doctor.ipynb #x596340a
 def examine_setup() -> tuple[list[dict], dict]:  # findings, and study file → what hinders it (None: nothing)
-    "Check the installation, the machine, and every study in `params/`."
+    "Check the installation, the machine, and every study in `params/`, or those that come with xlt."
     found = [f for what, check in CHECKS.items() for f in run_check(what, check)]
-    try: studies = sorted((root() / 'params').glob('*.yaml'))
+    try: own, packaged = sorted((root() / 'params').glob('*.yaml')), project_file('params')
     except XltError as e: return found + [finding('project', str(e), 'note')], {}
-    return found, {short_path(p): judge_study(p, found) for p in studies}
+    if own or not packaged: return found, {short_path(p): judge_study(p, found) for p in own}
+    return found, {p.stem: judge_study(p, found) for p in sorted(packaged.glob('*.yaml'))}
 
 # %% ../../nbs/reporting/08_doctor.ipynb #x1b3512c
 def examination_lines(found: list[dict],  # from `examine_setup`

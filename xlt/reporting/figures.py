@@ -63,7 +63,8 @@ KIND_MARKERS = {'sentence_pair': ('sentence pairs', 'o'), 'tagging': ('tagging',
                 'retrieval': ('retrieval', '^')}
 
 # %% ../../nbs/reporting/03_figures.ipynb #xaf7e831
-def scatter_panel(ax, part: pd.DataFrame,  # rows of one `kind` of `xlt.paper.published.compare_published`
+def scatter_panel(ax,  # of the panel
+                  part: pd.DataFrame,  # rows of one `kind` of `xlt.paper.published.compare_published`
                   unit: str,  # of both axes
                  ) -> None:
     "Published against ours, with the line of equality."
@@ -98,7 +99,7 @@ def published_against_ours(compared: pd.DataFrame,  # from `xlt.paper.published.
 # %% ../../nbs/reporting/03_figures.ipynb #x040c880
 def unit_of(measure: str,  # a resource measure's name
            ) -> str:
-    "A resource measure as an axis calls it."
+    "The label of a resource measure on an axis."
     return MEASURES[measure][1].split(' (')[0] if measure in MEASURES else measure.replace('_', ' ')
 
 # %% ../../nbs/reporting/03_figures.ipynb #x6c7a048

@@ -19,7 +19,9 @@ from ..common.io import write
 # %% ../../nbs/reporting/06_pages.ipynb #pg14a005
 class Shown:
     "Markdown, or HTML, for a notebook to show; its plain text says the same."
-    def __init__(self, text: str, html: str | None = None): self.text, self.html = text, html
+    def __init__(self, text: str,  # Markdown, or plain text beside HTML
+                 html: str | None = None,  # None: the text is Markdown
+                ): self.text, self.html = text, html
     def _repr_html_(self): return self.html
     def _repr_markdown_(self): return None if self.html else self.text
     def __repr__(self): return self.text
@@ -57,9 +59,12 @@ def html_table(frame: pd.DataFrame,  # its index comes first
                  f'<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}</tbody></table></div>')
 
 # %% ../../nbs/reporting/06_pages.ipynb #pg14a011
-def count_of(n: int, wanted: int, what: str,  # singular
-             names=()) -> str:  # the n, named where they are few
-    "Such as `1 of 7 intermediate tasks (mnli)`."
+def count_of(n: int,  # how many there are
+             wanted: int,  # how many there should be
+             what: str,  # singular
+             names=(),  # of those that are there
+            ) -> str:
+    "Text such as `1 of 7 intermediate tasks (mnli)`; up to three are named."
     plural = what if wanted == 1 else f'{what}s'
     return f'{n} of {wanted} {plural}' + (f' ({", ".join(map(str, names))})' if 0 < len(names) <= 3 and n < wanted
                                           else '')
@@ -68,7 +73,7 @@ def progress_text(analysis: dict,  # with `intermediates`, `targets` and `seeds`
                   intermediates: list[str], targets: list[str], seeds: list[int],  # what the study wants
                   done: int, wanted: int,  # pairs, those of the baseline among them
                  ) -> str:  # empty: all of it is there, and there are several seeds
-    "How much of a study is finished, if not all of it."
+    "How much of a study is finished, if it is incomplete."
     if done < wanted:
         part = [count_of(len(analysis['intermediates']), len([i for i in intermediates if i != 'none']),
                          'intermediate task',
@@ -99,10 +104,11 @@ def short_verdict(analysis: dict,  # from `xlt.stats.analysis.analyse_scores`
 # %% ../../nbs/reporting/06_pages.ipynb #pg14a014
 def interval_text(found: dict,  # with `ci_low` and `ci_high`
                  ) -> str:
-    "An interval, for a parenthesis."
+    "An interval in words, to be put in parentheses."
     return ('no interval' if found['ci_low'] is None else f'95 % interval {number(found["ci_low"])} '
                                                           f'to {number(found["ci_high"])}')
 
+# %% ../../nbs/reporting/06_pages.ipynb #i1pag001
 def first_screen(analysis: dict, before: str = '',  # from `progress_text`
                  made_up: bool = False,  # the languages are of the lab
                  rests: str = '',  # on what the answer rests, from `xlt.stats.headline.rests_line`
@@ -116,8 +122,8 @@ def first_screen(analysis: dict, before: str = '',  # from `progress_text`
             f'({interval_text(raw)}; {raw["n_low"]} against {raw["n_high"]} languages)')
     level = ('Among languages of the same level it cannot be estimated.' if fair['estimate'] is None
              else f'Among languages of the same level: {number(fair["estimate"])} points ({interval_text(fair)}).')
-    lab = ('The languages of this study are made up: it is a controlled experiment in which a lot decides who has how '
-           'much text, not a result about any real language.' if made_up else '')
+    lab = ('The languages of this study are made up: it is a controlled experiment in which each has an amount of '
+           'text assigned at random, not a result about any real language.' if made_up else '')
     html = [f'<p class="lead">{for_html(lead)}</p>', f'<p class="number"><b>{number(raw["estimate"])}</b> '
                                                      f'<span>{for_html(what)}. {level}</span></p>',
             f'<p class="note made-up">{lab}</p>' if lab else '']
@@ -139,6 +145,7 @@ FILE_DESCRIPTIONS = {'scores.csv': 'every score, 0 to 100: the table that `xlt a
                      'report.ipynb': 'this page as an executed notebook',
                      'explorer.html': 'the explorer: other groupings, any cell'}
 
+# %% ../../nbs/reporting/06_pages.ipynb #i1pag002
 def file_list(folder: Path,  # of the report
               also=(),  # names of files that are about to be written
              ) -> Shown:
@@ -153,7 +160,8 @@ def file_list(folder: Path,  # of the report
     return Shown('\n'.join(lines))
 
 # %% ../../nbs/reporting/06_pages.ipynb #pg14a022
-def table_of_contents(page: str) -> str:  # HTML
+def table_of_contents(page: str,  # HTML
+                     ) -> str:  # HTML
     "The table of contents of a page, before its first section."
     page = re.sub(r'<a class="anchor-link"[^>]*>.*?</a>', '', page)
     heads = re.findall(r'<h2 id="([^"]*)">(.*?)</h2>', page)
@@ -161,14 +169,16 @@ def table_of_contents(page: str) -> str:  # HTML
     items = ''.join(f'<li><a href="#{id}">{re.sub("<[^>]+>", "", text)}</a></li>' for id, text in heads)
     return page.replace('<h2 ', f'<nav aria-label="contents"><b>Contents</b><ul>{items}</ul></nav>\n<h2 ', 1)
 
-def spaced(page: str) -> str:  # HTML
+def spaced(page: str,  # HTML
+          ) -> str:  # HTML
     "Prevent line breaks between a number and its percent sign, or within `p = 0.04`."
     return re.sub(r'(?<=\d) %|(?<=\bp) (?:=|&lt;|≥) (?=\d)', lambda m: m[0].replace(' ', '\N{NO-BREAK SPACE}'), page)
 
 # %% ../../nbs/reporting/06_pages.ipynb #pg14a030
 SITE = 'https://xlt-study.github.io/xlt'
 
-def on_site(text: str) -> str:  # Markdown
+def on_site(text: str,  # Markdown
+           ) -> str:  # Markdown
     "Links from a report's folder to notebooks of the repository as links to the documentation."
     def address(found):
         name = re.sub('(^|/)[0-9]+[a-z]?_', r'\1', found[1])

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['OURS', 'Overrides', 'Loader', 'mapping', 'parse', 'line_at', 'TaskOverrides', 'Phases', 'Retrieval',
-           'AnalysisSettings', 'Mixing', 'override', 'resolve_encoder_path', 'resolve_source_folders',
-           'resolve_card_paths', 'read_card', 'read_cards', 'read_data', 'members', 'keys', 'step_into', 'locate',
-           'explain', 'kinds', 'oddities', 'error_of']
+           'AnalysisSettings', 'Mixing', 'find_trained', 'setting_names', 'check_overrides', 'override',
+           'resolve_encoder_path', 'resolve_source_folders', 'resolve_card_paths', 'read_card', 'read_cards',
+           'read_data', 'members', 'keys', 'step_into', 'locate', 'explain', 'kinds', 'oddities', 'error_of']
 
 # %% ../../nbs/runs/01_config.ipynb #conimp
 import math, os, re
@@ -18,7 +18,8 @@ from typing_extensions import get_type_hints, is_typeddict, TypedDict
 from ..common.errors import brief, did_you_mean, XltError
 from ..common.records import Strict
 from ..languages.measures import GROUPINGS
-from ..tasks.cards import MaskedText, odd_card, Phase, Task, use_cards
+from ..tasks.cards import (MaskedText, VARIANTS, Variant, find_task, find_variant, odd_card, Phase, Task,
+                             use_cards)
 from ..tasks.own import odd_facts, own_task, OwnCard
 from .project import root, short_path
 
@@ -46,11 +47,13 @@ Loader.add_implicit_resolver('tag:yaml.org,2002:float', re.compile(
     list('-+.0123456789'))
 
 # %% ../../nbs/runs/01_config.ipynb #c013
-def mapping(loader: Loader, node: yaml.MappingNode) -> dict:
+def mapping(loader: Loader,  # that reads the document
+            node: yaml.MappingNode,  # the mapping
+           ) -> dict:
     "A YAML mapping; a key given twice is an error."
     keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
     for i, key in enumerate(keys):
-        wrong = 'is given twice' if key in keys[:i] else 'is no key' if isinstance(key, (list, dict)) else None
+        wrong = 'is given twice' if key in keys[:i] else 'cannot be a key' if isinstance(key, (list, dict)) else None
         if wrong: raise yaml.MarkedYAMLError(problem=f'{key!r} {wrong}', problem_mark=node.value[i][0].start_mark)
     return dict(zip(keys, [loader.construct_object(value, deep=True) for _, value in node.value]))
 
@@ -60,7 +63,7 @@ Loader.add_constructor('tag:yaml.org,2002:map', mapping)
 def parse(text: str,  # YAML
           file: str,  # its name, for messages
          ):  # what it holds
-    "Read YAML; a mistake in its form is an `XltError` that names the line."
+    "Read YAML; a syntax error is an `XltError` that names the line."
     try: return Loader(text).get_single_data()
     except yaml.MarkedYAMLError as e:
         line = f' line {e.problem_mark.line + 1}:' if e.problem_mark else ''
@@ -110,8 +113,8 @@ class Retrieval(Strict):
 
 # %% ../../nbs/runs/01_config.ipynb #c023
 class AnalysisSettings(Strict):
-    "Who counts as low-resource."
-    resource: str = 'cc100_gib'  # a built-in measure, or a numeric column of the source's facts
+    "Which languages count as low-resource."
+    resource: str = 'cc100_gib'  # a built-in measure, or a numeric column of `source.facts()`
     groups: Literal[GROUPINGS] = 'tertiles'
 
 # %% ../../nbs/runs/01_config.ipynb #x3491f88
@@ -121,11 +124,38 @@ class Mixing(Strict):
     masked_lm: MaskedText = MaskedText()
     noise: float = Field(0., ge=0, lt=1)  # share of wrong words in machine translations; lab only
 
+# %% ../../nbs/runs/01_config.ipynb #i1cfg004
+def find_trained(name: str,  # a key of `tasks`
+                ) -> Task | Variant:
+    "A target task or an intermediate training: whatever has hyper-parameters."
+    return VARIANTS.get(name) or find_task(name)
+
+def setting_names(name: str,  # a variant of intermediate training
+                  task: str | None,  # one of its tasks; None: what all of them share
+                 ) -> list[str | None]:  # later ones override earlier ones
+    "The keys of a study's `tasks` that apply to an intermediate training, or to one task in it."
+    variant = find_variant(name)
+    return list(dict.fromkeys([task, variant.base, variant.unprotected, name]))
+
+# %% ../../nbs/runs/01_config.ipynb #x15c0b04
+def check_overrides(name: str,  # a task or variant
+                    asked: dict,  # what the study sets for it
+                   ) -> list[str]:  # what is wrong
+    "A task that is not trained has no hyper-parameters; one that is not tested has no test examples."
+    wrong, key = [], f'tasks.{name}'
+    if not find_trained(name).recipe and set(asked) - {'test_examples'}:
+        wrong.append(f'{key}: {name} is not trained, so it has no hyper-parameters')
+    if 'test_examples' not in asked: return wrong
+    if name in VARIANTS or find_task(name).role != 'target':
+        wrong.append(f'{key}.test_examples: {name} is trained on, not tested')
+    elif find_task(name).mined: wrong.append(f'{key}.test_examples: {name} is always mined whole')
+    return wrong
+
 # %% ../../nbs/runs/01_config.ipynb #c017
 def override(data: dict,  # parameters, changed in place
              setting: str,  # `a.b.c=value`
             ) -> None:
-    "Set one value by its dotted key, making the mappings on the way."
+    "Set one value by its dotted key, creating mappings as needed."
     key, equals, value = setting.partition('=')
     *path, last = key.strip().split('.')
     if not equals or not all([*path, last]):
@@ -166,32 +196,39 @@ def resolve_card_paths(data: dict,  # a study's parameters, changed in place
     if not isinstance(data.get('cards'), list): return
     data['cards'] = [os.path.abspath(place / c) if isinstance(c, str) else c for c in data['cards']]
 
-def read_card(path: Path) -> Task:
-    "The card of a task in a file of one's own; whatever is wrong with it is one `XltError`."
+# %% ../../nbs/runs/01_config.ipynb #i1cfg009
+def read_card(path: Path,  # of the card
+             ) -> Task:
+    "Read a task's card from your own file; one `XltError` lists all mistakes in it."
     file = short_path(path)
-    if not path.is_file(): raise XltError(f'{file}: no such file{did_you_mean(path.name, sorted(p.name for p in path.parent.glob("*.y*ml")))}')
+    if not path.is_file():
+        there = sorted(p.name for p in path.parent.glob('*.y*ml'))
+        raise XltError(f'{file}: no such file{did_you_mean(path.name, there)}')
     try: text = path.read_text(encoding='utf-8')
     except UnicodeDecodeError as e: raise XltError(f'{file}: not UTF-8 text ({e.reason})') from None
     data = parse(text, file)
-    if not isinstance(data, dict): raise XltError(f'{file}: a card is a mapping of keys to values, as in `task: my_task`')
+    if not isinstance(data, dict):
+        raise XltError(f'{file}: a card is a mapping of keys to values, as in `task: my_task`')
     try:
         card = OwnCard(**{str(k): v for k, v in data.items()})
         wrong = odd_facts(card)
     except ValidationError as e: wrong = [explain(OwnCard, error) for error in e.errors()]
-    lines = [line_at(text, re.match(r'[\w.]*', w)[0]) for w in wrong]
-    if wrong: raise XltError('\n'.join(f'{file}:{line}: {w}' if line else f'{file}: {w}' for w, line in zip(wrong, lines)))
+    found = [(line_at(text, re.match(r'[\w.]*', w)[0]), w) for w in wrong]
+    if found: raise XltError('\n'.join(f'{file}:{line}: {w}' if line else f'{file}: {w}' for line, w in found))
     if card.files and card.files.folder:
         folder = os.path.abspath(path.parent / Path(card.files.folder).expanduser())
         card = card.model_copy(update={'files': card.files.model_copy(update={'folder': folder})})
     return own_task(card, file)
 
 # %% ../../nbs/runs/01_config.ipynb #own61003
-def read_cards(paths: list[Path]) -> dict[str, Task]:  # by name
-    "The cards in files of one's own, agreeing with the tasks there are and with each other; they can be found by name from now on."
+def read_cards(paths: list[Path],  # of the cards
+              ) -> dict[str, Task]:  # by name
+    "Read your own cards, check them against the other tasks and each other, and register them by name."
     cards, wrong = {}, []
     for task in map(read_card, paths):
-        if task.name in cards: wrong.append(f'{task.own.file}: task is {task.name!r}, and so is that of {cards[task.name].own.file}')
-        cards.setdefault(task.name, task)
+        first = cards.setdefault(task.name, task)
+        if first is task: continue
+        wrong.append(f'{task.own.file}: task {task.name!r} is already defined in {first.own.file}')
     wrong += [f'{t.own.file}: {w}' for t in cards.values() for w in odd_card(t, cards)]
     if wrong: raise XltError('\n'.join(wrong))
     use_cards(cards)
@@ -214,29 +251,34 @@ def read_data(path: Path,  # a study's file
     return data
 
 # %% ../../nbs/runs/01_config.ipynb #c032
-def members(kind) -> list:  # without Annotated and Union
+def members(kind,  # a type hint
+           ) -> list:  # without Annotated and Union
     "The plain types that a type hint stands for."
     if get_origin(kind) is Annotated: return members(get_args(kind)[0])
     union = get_origin(kind) is Union or type(kind).__name__ == 'UnionType'
     return [m for k in get_args(kind) for m in members(k)] if union else [kind]
 
 # %% ../../nbs/runs/01_config.ipynb #c033
-def keys(kind) -> dict:  # name → type hint
+def keys(kind,  # a type
+        ) -> dict:  # name → type hint
     "The keys that a mapping type allows; empty if any key is allowed."
     if is_typeddict(kind): return get_type_hints(kind, include_extras=True)
     model = isinstance(kind, type) and issubclass(kind, BaseModel)
     return {n: f.annotation for n, f in kind.model_fields.items()} if model else {}
 
 # %% ../../nbs/runs/01_config.ipynb #c034
-def step_into(kind, step,  # a key, an index, or the `kind` of a record, as pydantic's locations have it
-          ) -> tuple[list, bool]:  # the types found there, and whether `step` was only a `kind`
+def step_into(kind,  # a type
+              step,  # a key, an index, or the `kind` of a record, as pydantic's locations have it
+             ) -> tuple[list, bool]:  # the types found there, and whether `step` was only a `kind`
     "One step down into a type."
     if step in keys(kind): return members(keys(kind)[step]), False
     if 'kind' in keys(kind) and kind.model_fields['kind'].default == step: return [kind], True
     return [m for k in get_args(kind)[-1:] for m in members(k)], False
 
 # %% ../../nbs/runs/01_config.ipynb #c035
-def locate(kind, loc: tuple) -> tuple[str, list[str]]:
+def locate(kind,  # the type of the whole, such as `Study`
+           loc: tuple,  # keys and indices, as in pydantic's errors
+          ) -> tuple[str, list[str]]:
     "The dotted key of a pydantic location, and the keys allowed beside it."
     types, path, beside = [kind], [], []
     for step in loc:
@@ -251,7 +293,7 @@ def locate(kind, loc: tuple) -> tuple[str, list[str]]:
 def explain(kind,  # the type of the whole, such as `Study`
             error: dict,  # one of pydantic's
            ) -> str:
-    "One mistake in plain words: the key, what is wrong, what is allowed."
+    "Describe one mistake in plain words: the key, what is wrong, and what is allowed."
     key, beside = locate(kind, error['loc'])
     what, given = error['type'], error['input']
     if what == 'extra_forbidden':
@@ -270,13 +312,17 @@ def explain(kind,  # the type of the whole, such as `Study`
     return f'{key} is {brief(given)}, but {message}'
 
 # %% ../../nbs/runs/01_config.ipynb #c038
-def kinds(kind, key: str) -> list[str]:
+def kinds(kind,  # the type of the whole
+          key: str,  # whose value is a record with a `kind`
+         ) -> list[str]:
     "The kinds of record that a key allows."
     return [k.model_fields['kind'].default for k in step_into(kind, key)[0] if 'kind' in keys(k)]
 
 # %% ../../nbs/runs/01_config.ipynb #c040
-def oddities(data, key: str = '') -> list[str]:
-    "Values that pydantic takes for numbers and that are not: true, false, infinite."
+def oddities(data,  # what YAML holds
+             key: str = '',  # dotted; where `data` is in the whole
+            ) -> list[str]:
+    "Report values that pydantic accepts as numbers and that are none: true, false and infinity."
     if isinstance(data, (dict, list)):
         items = data.items() if isinstance(data, dict) else enumerate(data)
         return [o for k, v in items for o in oddities(v, f'{key}.{k}'.lstrip('.'))]
@@ -284,7 +330,9 @@ def oddities(data, key: str = '') -> list[str]:
     return [f'{key} is {str(data).lower()}, but it should be a number or a name'] if odd else []
 
 # %% ../../nbs/runs/01_config.ipynb #c044
-def error_of(f, *args) -> list[str]:  # empty, or the message
+def error_of(f,  # to be called
+             *args,  # of `f`
+            ) -> list[str]:  # empty, or the message
     "The message of the `XltError` that a call raises."
     try: f(*args)
     except XltError as e: return [str(e)]

@@ -44,7 +44,7 @@ class Run:
     def name(self) -> str: return run_name(self.phase, self.intermediate, self.target, self.seed)
     @property
     def starts_from(self) -> 'tuple[Run, ...]':
-        "The runs whose checkpoints it reads: its parent, and for a mixture of weights the run from before training."
+        "The runs whose checkpoints it reads: its parent and, if it averages weights, also its parent's parent."
         mixes = self.phase == 'intermediate' and self.parent.phase == 'intermediate'
         return (self.parent, *([self.parent.parent] if mixes else [])) if self.parent else ()
     @property
@@ -53,16 +53,22 @@ class Run:
     def log(self) -> Path: return self.folder.parents[2] / 'logs' / f'{self.name}.log'
 
 # %% ../../nbs/runs/05_graph.ipynb #c012
-def run_name(phase: str, intermediate: str | None, target: str | None, seed: int) -> str:
+def run_name(phase: str,  # encoder, intermediate, pair or report
+             intermediate: str | None,  # a variant; None: no such part
+             target: str | None,  # a target task; None: no such part
+             seed: int,  # of the run
+            ) -> str:
     "A run's name, as in `mnli--xnli--s0`."
     if phase in ('encoder', 'report'): return phase
     return '--'.join([t for t in (intermediate, target) if t] + [f's{seed}'])
 
 # %% ../../nbs/runs/05_graph.ipynb #c013
-def make_run(study: Study,
+def make_run(study: Study,  # that has the run
              phase: str,  # encoder, intermediate, pair or report
              parent: Run | None = None,  # whose checkpoint it starts from
-             intermediate: str | None = None, target: str | None = None, seed: int = 0,
+             intermediate: str | None = None,  # a variant; None: no such part
+             target: str | None = None,  # a target task; None: no such part
+             seed: int = 0,  # of the run
              inputs: tuple = (),  # of a report: the runs that it is about
              **spec,  # whatever else determines its result
             ) -> Run:
@@ -74,30 +80,32 @@ def make_run(study: Study,
     return Run(phase, intermediate, target, seed, spec, digest, folder, parent, inputs)
 
 # %% ../../nbs/runs/05_graph.ipynb #c015
-def shared_model(study: Study,
+def shared_model(study: Study,  # with its targets
                  target: str,  # one of its target tasks
                 ) -> str | None:  # None: it is fine-tuned for itself, or not at all
-    "The first target task, if any, that is fine-tuned exactly like this one, so that its model serves both."
+    "The first target task that is fine-tuned exactly like this one, so that one model serves both."
     def tuned(name): return TASKS[name].kind, TASKS[name].train_on, study.recipe('target', name)
     if TASKS[target].recipe is None: return None
     first = next(t for t in TASKS if t in study.targets and tuned(t) == tuned(target))
     return None if first == target else first
 
 # %% ../../nbs/runs/05_graph.ipynb #leak07b
-def removed_tests(study: Study,
+def removed_tests(study: Study,  # with its `leakage`
                   tests: dict[str, list[str]],  # languages by target
                  ) -> dict:  # a part of a run's spec
     "The tests whose texts are removed from what a run reads."
     return {'left_out': tests} if study.leakage == 'remove' and tests else {}
 
 # %% ../../nbs/runs/05_graph.ipynb #own62001
-def own_cards(study: Study, *names: str | None) -> dict:
-    "A part of a run's spec: what decides of the cards that it uses beyond the paper's, and their files."
+def own_cards(study: Study,  # with its source
+              *names: str | None,  # of tasks; None is ignored
+             ) -> dict:
+    "The part of a run's spec about cards that are not the paper's: what affects results, and a digest of their files."
     own = {n: TASKS[n] for n in dict.fromkeys(names) if n and (TASKS[n].own or n in XTREME_R)}
     return {'cards': {n: decides(t) | {'digest': study.source.card_digest(n)} for n, t in own.items()}} if own else {}
 
 # %% ../../nbs/runs/05_graph.ipynb #c016
-def pair_specs(study: Study,
+def pair_specs(study: Study,  # with its targets
                tests: dict[str, list[str]],  # languages by target
                shared: dict[str, str | None],  # of `shared_model`, by target
               ) -> dict[str, dict]:  # by target
@@ -112,8 +120,9 @@ def pair_specs(study: Study,
                         **own_cards(study, t, TASKS[t].train_on))
     return specs
 
-def pairs(study: Study,
-          encoder: Run,
+# %% ../../nbs/runs/05_graph.ipynb #i1gra004
+def pairs(study: Study,  # with its targets and seeds
+          encoder: Run,  # the run that baselines start from
           trained: dict[tuple[str, int], Run],  # intermediate runs by task and seed
           tests: dict[str, list[str]],  # languages by target
          ) -> list[Run]:
@@ -126,7 +135,8 @@ def pairs(study: Study,
     return list(made.values())
 
 # %% ../../nbs/runs/05_graph.ipynb #x1003405
-def check_folders(study: Study) -> None:
+def check_folders(study: Study,  # about to run
+                 ) -> None:
     "Refuse a study whose folders are links: `runs` may be a link to a large disk, `runs/<study>` may not."
     for top in (root() / 'runs', root() / 'reports'):
         found = (top / study.study).resolve()
@@ -135,7 +145,8 @@ def check_folders(study: Study) -> None:
                            f'remove it, or make {top.name} itself the link')
 
 # %% ../../nbs/runs/05_graph.ipynb #xf9bf3b0
-def runs(study: Study) -> list[Run]:
+def runs(study: Study,  # any
+        ) -> list[Run]:
     "All runs of a study, each after what it needs: the encoder first, the report last."
     check_folders(study)
     data, scratch, how = study.source.identity(), study.encoder.kind == 'scratch', study.execution()
@@ -160,9 +171,12 @@ def runs(study: Study) -> list[Run]:
     return [*before, report]
 
 # %% ../../nbs/runs/05_graph.ipynb #c021
-def find_run(study: Study,
+def find_run(study: Study,  # that may have the run
              phase: str,  # encoder, intermediate, pair or report
-             intermediate: str | None = None, target: str | None = None, seed: int = 0) -> Run:
+             intermediate: str | None = None,  # a variant; None: no such part
+             target: str | None = None,  # a target task; None: no such part
+             seed: int = 0,  # of the run
+            ) -> Run:
     "One run of a study, by what it is about; an `XltError` if the study has no such run."
     known, name = {r.name: r for r in runs(study) if r.phase == phase}, run_name(phase, intermediate, target, seed)
     if name in known: return known[name]

@@ -6,10 +6,11 @@
 __all__ = ['SHAPE', 'BYTES', 'SAMPLE', 'LINE', 'same_speed', 'done_here', 'same_duration_key', 'task_kind', 'measured_rates',
            'example_size', 'data_size', 'read_at_once', 'to_train', 'to_test', 'to_read', 'calibration',
            'encoder_seconds', 'estimate_by_rates', 'expected_seconds', 'quick_expectations', 'time_left', 'phases',
-           'sequences', 'hub_trainings', 'hub_tests', 'gpu_hours', 'hours_line', 'gpu_lines', 'plan_lines']
+           'sequences', 'hub_trainings', 'hub_tests', 'gpu_hours', 'command_name', 'trial_command', 'hours_line',
+           'gpu_lines', 'plan_lines']
 
 # %% ../../nbs/runs/11_planning.ipynb #x2ff56d9
-import json, math
+import json, math, shlex
 from contextlib import suppress
 import pandas as pd
 from ..common.digests import file_stamp
@@ -22,21 +23,22 @@ from ..data.examples import texts
 from .footprint import checkpoints, disk, disk_lines
 from .graph import fingerprint, Run, runs
 from .params import Study
-from .project import root
+from .project import project_file, root
 from .provenance import this_machine
 from .status import study_status
 from .store import needed_again, result, verified
 
 # %% ../../nbs/runs/11_planning.ipynb #x11bm002
-SHAPE = ('kind', 'layers', 'hidden', 'heads', 'feed_forward')  # what decides the speed of an encoder trained here
+SHAPE = ('kind', 'layers', 'hidden', 'heads', 'feed_forward')  # what the speed of an encoder from scratch depends on
 
 def same_speed(encoder: dict,  # of a study's `published`
               ) -> dict:
-    "The part of an encoder's description that decides how fast it is."
+    "The part of an encoder's description that its speed depends on."
     return {k: v for k, v in encoder.items() if (k in SHAPE if encoder['kind'] == 'scratch' else k != 'path')}
 
-def done_here(study: Study) -> list[dict]:  # results
-    "Results of any study, with an encoder like this study's, measured on this machine or one with the same processor."
+def done_here(study: Study,  # whose encoder and processor count
+             ) -> list[dict]:  # results
+    "Results of any study with an encoder of the same shape, from this machine or one with the same processor."
     processor, mine, found = this_machine()['processor'], same_speed(study.published()['encoder']), []
     paths = sorted((root() / 'runs').glob('*/*/*/*/result.json'))
     packed = [data for r in runs(study) if (data := result(r)) and data.get('packed')]
@@ -48,16 +50,21 @@ def done_here(study: Study) -> list[dict]:  # results
     return found
 
 # %% ../../nbs/runs/11_planning.ipynb #x11bm003
-def same_duration_key(spec: dict) -> str:
-    "What runs have in common that take equally long: all of the spec but the seed and earlier training."
+def same_duration_key(spec: dict,  # of a run
+                     ) -> str:
+    "A key that is equal for runs of equal duration: the spec without the seed and earlier training."
     skip = ('format', 'seed', 'parent') + ('intermediate',) * (spec['phase'] == 'pair')
     return canonical_json({k: v for k, v in spec.items() if k not in skip})
 
-def task_kind(phase: str, intermediate: str | None, target: str | None) -> str:
+def task_kind(phase: str,  # encoder, intermediate or pair
+              intermediate: str | None,  # a variant; None: no such part
+              target: str | None,  # a target task; None: no such part
+             ) -> str:
     "The kind of task that a run trains and evaluates; `mixture` for several, or for another study's own card."
     card = TASKS.get(target if phase == 'pair' else intermediate)
     return card.kind if card else 'mixture'
 
+# %% ../../nbs/runs/11_planning.ipynb #i1pla013
 def measured_rates(done: list[dict],  # results
                   ) -> dict:  # (`training` or `evaluation`, kind or None: any) → s per sub-word; (`rest`, phase) → s
     "How fast runs were."
@@ -78,13 +85,18 @@ SAMPLE = 200  # examples whose length is measured
 def example_size(row: dict,  # an example
                  kind: str,  # of its task
                 ) -> float:  # sub-words
-    "Roughly how many sub-words of an example a model reads."
+    "Roughly how many sub-words a model reads of an example."
     parts = [len(t.encode()) for t in texts(row)]
     if kind != 'multiple_choice': return sum(parts) / BYTES
     choices = sum(len(c.encode()) for c in row['choices'])
     return (choices + len(row['choices']) * (sum(parts) - choices)) / BYTES
 
-def data_size(study: Study, task: str, split: str, language: str) -> tuple[int, float]:  # examples; sub-words of one
+# %% ../../nbs/runs/11_planning.ipynb #i1pla012
+def data_size(study: Study,  # with its source
+              task: str,  # any
+              split: str,  # `train`, `dev` or `test`
+              language: str,  # code
+             ) -> tuple[int, float]:  # examples; sub-words of one
     "The size of a data set; counted once and cached."
     key = {'source': study.source.identity(), 'task': task, 'split': split, 'language': language, 'sample': SAMPLE}
     path = root() / 'runs' / '_sizes' / f'{fingerprint(key)}.json'
@@ -98,14 +110,18 @@ def data_size(study: Study, task: str, split: str, language: str) -> tuple[int, 
 # %% ../../nbs/runs/11_planning.ipynb #x11bm005
 def read_at_once(size: float,  # sub-words of the example
                  kind: str,  # of its task
-                 how: Phase,
+                 how: Phase,  # its recipe
                 ) -> float:  # sub-words, of all windows together
     "How much is read of an example that may be longer than the maximum length."
     if kind != 'span' or size <= how.max_length:
         return size if kind == 'multiple_choice' else min(size, how.max_length)
     return how.max_length * math.ceil((size - how.doc_stride) / (how.max_length - how.doc_stride))
 
-def to_train(study: Study, task: str, how: Phase, epochs: float,
+# %% ../../nbs/runs/11_planning.ipynb #i1pla003
+def to_train(study: Study,  # with its source
+             task: str,  # any
+             how: Phase,  # its recipe
+             epochs: float,  # passes over the training set
              cap: float = math.inf,  # examples
             ) -> tuple[float, float]:  # sub-words of training, and of evaluating on the development set
     "How much a training on a task reads."
@@ -116,7 +132,9 @@ def to_train(study: Study, task: str, how: Phase, epochs: float,
     evaluated = evaluations * min(devs, how.dev_examples) * read_at_once(dev_size, kind, how)
     return n * epochs * read_at_once(size, kind, how), evaluated
 
-def to_test(study: Study, target: str) -> float:  # sub-words
+def to_test(study: Study,  # with its source
+            target: str,  # one of the target tasks
+           ) -> float:  # sub-words
     "How much an evaluation on the test sets reads."
     kind, how, limit = TASKS[target].kind, study.recipe('target', target), study.tested(target)
     retrieval, total = kind == 'retrieval', 0.
@@ -128,7 +146,9 @@ def to_test(study: Study, target: str) -> float:  # sub-words
 # %% ../../nbs/runs/11_planning.ipynb #x11bm006
 LINE = 30  # sub-words in a sentence of text for masked language modelling
 
-def to_read(study: Study, run: Run) -> dict[str, float]:  # `training`, `evaluation` → sub-words
+def to_read(study: Study,  # that has the run
+            run: Run,  # an intermediate training or a pair
+           ) -> dict[str, float]:  # `training`, `evaluation` → sub-words
     "How much a run reads."
     if run.phase == 'pair':
         how, own = study.recipe('target', run.target), run.parent.phase != 'pair'
@@ -142,10 +162,10 @@ def to_read(study: Study, run: Run) -> dict[str, float]:  # `training`, `evaluat
     return {'training': sum(a for a, _ in parts) + text, 'evaluation': sum(b for _, b in parts)}
 
 # %% ../../nbs/runs/11_planning.ipynb #x11bm008
-def calibration(study: Study,
+def calibration(study: Study,  # with its source
                 done: list[dict],  # results
                ) -> float:  # 1: a sub-word is `BYTES` long
-    "How many times more sub-words than estimated trainings on the same data read; without question answering."
+    "The ratio of actual to estimated sub-words in finished trainings on the same data, without question answering."
     source, pivot, ratios = study.source.identity(), study.source.pivot, []
     for d in done:
         counted, task = (d.get('work') or {}).get('training'), d['target'] or d['intermediate']
@@ -156,15 +176,17 @@ def calibration(study: Study,
     return float(pd.Series(ratios).median()) if ratios else 1.
 
 # %% ../../nbs/runs/11_planning.ipynb #x11bm007
-def encoder_seconds(study: Study,
+def encoder_seconds(study: Study,  # with an encoder from scratch
                     encoders: list[dict],  # results of pretraining
                    ) -> float:
-    "How long pretraining an encoder takes, by the examples that others read."
+    "How long pretraining an encoder takes, from the rate of finished ones."
     def work(recipe): return recipe['steps'] * recipe['batch_size']
     rate = sum(d['seconds']['total'] for d in encoders) / sum(work(d['parameters']['encoder']) for d in encoders)
     return rate * work(study.encoder.model_dump())
 
-def estimate_by_rates(study: Study, run: Run,
+# %% ../../nbs/runs/11_planning.ipynb #i1pla001
+def estimate_by_rates(study: Study,  # that has the run
+                      run: Run,  # that is not finished
                       speed: dict,  # of `measured_rates`
                       encoders: list[dict],  # results of pretraining
                       scale: float = 1.,  # of `calibration`
@@ -179,7 +201,8 @@ def estimate_by_rates(study: Study, run: Run,
     if rest is None or None in pace.values(): return None
     return float(rest + scale * sum(amount * pace[what] for what, amount in to_read(study, run).items()))
 
-def expected_seconds(study: Study,
+# %% ../../nbs/runs/11_planning.ipynb #i1pla002
+def expected_seconds(study: Study,  # any
                      by_rates: bool = True,  # also for runs unlike any finished one, which may have to load data
                     ) -> dict[str, tuple[float | None, str]]:  # run → seconds; `alike`, `rates` or ''
     "How long each unfinished run of a study takes, and how that is known."
@@ -197,7 +220,8 @@ def expected_seconds(study: Study,
     return found
 
 # %% ../../nbs/runs/11_planning.ipynb #timelef1
-def quick_expectations(study: Study) -> dict[str, tuple[float | None, str]]:  # as of `expected_seconds`
+def quick_expectations(study: Study,  # any
+                      ) -> dict[str, tuple[float | None, str]]:  # as of `expected_seconds`
     "How long unfinished runs take, as far as that is known without a download; nothing if the data cannot be read."
     try: return expected_seconds(study, by_rates=not study.source.is_remote)
     except (XltError, OSError): return {}
@@ -215,7 +239,7 @@ def time_left(rows: list[dict],  # of `xlt.runs.status.study_status`
     return sum(max(0., e - h) for e, h in zip(each, had)) / max(1, min(workers, len(left)))
 
 # %% ../../nbs/runs/11_planning.ipynb #x856f034
-def phases(study: Study,
+def phases(study: Study,  # any
            expected: dict | None = None,  # of `expected_seconds`; None: look
           ) -> pd.DataFrame:  # by phase
     "The runs of each phase, done and left, and the hours that they take as far as known."
@@ -232,13 +256,15 @@ def phases(study: Study,
     return table.rename_axis('phase').assign(checkpoints=table.checkpoints.fillna(0).astype(int))
 
 # %% ../../nbs/runs/11_planning.ipynb #b8a759a8
-def sequences(task: str) -> int:
-    "How many sequences one pass over a task's training set is."
+def sequences(task: str,  # with hub data
+             ) -> int:
+    "The number of sequences in one pass over a task's training set."
     hub = TASKS[task].hub
     return (hub.train_rows or sum(hub.train.values())) * TASKS[task].choices
 
 # %% ../../nbs/runs/11_planning.ipynb #d411d4dd
-def hub_trainings(study: Study) -> list[dict]:  # phase, kind of text, limit (sub-words), batch_size, read (sequences)
+def hub_trainings(study: Study,  # with a hub source
+                 ) -> list[dict]:  # phase, kind of text, limit (sub-words), batch_size, read (sequences)
     "What the runs of a study with the hub's data will read in training."
     rows = []
     def add(phase, task, how, read):
@@ -259,7 +285,8 @@ def hub_trainings(study: Study) -> list[dict]:  # phase, kind of text, limit (su
     return rows
 
 # %% ../../nbs/runs/11_planning.ipynb #ad401499
-def hub_tests(study: Study) -> list[dict]:  # `what`, `kind`, `read` (sequences)
+def hub_tests(study: Study,  # with a hub source
+             ) -> list[dict]:  # `what`, `kind`, `read` (sequences)
     "What the pairs of a study with the hub's data will be tested on; BUCC's sentences are not counted."
     from xlt.data.hub_pins import TARGET_ROWS
     rows = []
@@ -271,7 +298,7 @@ def hub_tests(study: Study) -> list[dict]:  # `what`, `kind`, `read` (sequences)
     return rows
 
 # %% ../../nbs/runs/11_planning.ipynb #45daeb10
-def gpu_hours(study: Study,
+def gpu_hours(study: Study,  # any
               found: dict,  # of `xlt.runs.speed.newest_speeds`
              ) -> pd.Series | None:  # hours by phase; None: not XLM-R on the hub's data, or a size not measured
     "The hours that a study takes on one GPU."
@@ -286,26 +313,48 @@ def gpu_hours(study: Study,
     rows += [dict(phase='testing', hours=hours(r, r['what'])) for r in hub_tests(study)]
     return pd.DataFrame(rows).groupby('phase').hours.sum()
 
+# %% ../../nbs/runs/11_planning.ipynb #k2name001
+def command_name(study: Study) -> str:
+    "How a command names a study: its file, or the short name of one that comes with the code."
+    packaged, path = project_file('params'), study._path
+    short = path and packaged and path.parent == packaged != root() / 'params'
+    return path.stem if short else study.file
+
 # %% ../../nbs/runs/11_planning.ipynb #x6f8531a
+def trial_command(study: Study,  # any
+                  settings: list[str] = (),  # `key=value`, that the study was read with
+                 ) -> str:
+    "A command that measures runs like a study's in little time: one pair, few examples."
+    trained = next((t for t in study.targets if TASKS[t].recipe), study.targets[0])
+    short = {'study': f'trial-{study.study}'[:64], 'intermediates': f'[{study.intermediates[0]}]',
+             'targets': f'[{trained}]', 'seeds': f'[{study.seeds[0]}]', 'phases.intermediate.train_examples': 500,
+             'phases.target.train_examples': 500, 'test_examples': 100}
+    kept = [s for s in settings if s.partition('=')[0].strip() not in short]
+    changes = kept + [f'{key}={value}' for key, value in short.items()]
+    return shlex.join(['xlt', 'run', command_name(study), *(word for change in changes for word in ('--set', change))])
+
+# %% ../../nbs/runs/11_planning.ipynb #i1pla014
 def hours_line(table: pd.DataFrame,  # of `phases`
                left: float | None,  # of `time_left`, seconds
                at_once: int,  # runs
+               trial: str,  # of `trial_command`
               ) -> str:
     "How long the rest of a study takes, and how that is known."
     todo = table[table.runs > table.done].drop('report', errors='ignore')
     if todo.empty: return 'time: every run is done'
     if left is None:
-        unknown = ' and '.join(todo.index[todo['hours left'].isna()])
-        return (f'time: not known for {unknown}: no such run with this encoder has been measured on this machine. '
-                'A short trial tells: xlt run with --set study=trial --set phases.target.train_examples=500')
+        *first, last = todo.index[todo['hours left'].isna()]
+        unknown = f'{", ".join(first)} or {last}' if first else last
+        return (f'time: not known: no {unknown} run like those of this study has been measured on this machine. '
+                f'A short trial does it:\n  {trial}')
     rates = int(todo['by rates'].sum())
     alike = int((todo.runs - todo.done).sum()) - rates
     known = {'like finished ones': alike, 'estimated from sub-words per second': rates}
-    how = ' and '.join(f'{n} runs {words}' for words, n in known.items() if n)
+    how = ' and '.join(f'{n} run{"s" * (n > 1)} {words}' for words, n in known.items() if n)
     return f'time: ~{duration(left)} to go with {at_once} at a time ({how})'
 
 # %% ../../nbs/runs/11_planning.ipynb #x24ef106
-def gpu_lines(study: Study,
+def gpu_lines(study: Study,  # any
               at_once: int,  # GPUs
               price: float | None,  # of one GPU hour; None: not asked
              ) -> list[str]:
@@ -323,9 +372,10 @@ def gpu_lines(study: Study,
             f'{hours.sum() / at_once:,.0f} with {at_once} of them{cost}; measured {found["date"]}']
 
 # %% ../../nbs/runs/11_planning.ipynb #x11bplan
-def plan_lines(study: Study,
+def plan_lines(study: Study,  # any
                at_once: int,  # runs
                price: float | None = None,  # of one GPU hour
+               settings: list[str] = (),  # `key=value`, that the study was read with
               ) -> list[str]:
     "How many runs, how much disk and how many hours a study takes."
     expected = expected_seconds(study)
@@ -335,4 +385,5 @@ def plan_lines(study: Study,
     return [f'{study.study}: {table.runs.sum()} runs, {table.done.sum()} of them done',
             *seen.reset_index().to_string(index=False).splitlines(), *disk_lines(disk(study, at_once), at_once),
             *gpu_lines(study, at_once, price),
-            hours_line(table, time_left(study_status(study), expected, at_once), at_once)]
+            hours_line(table, time_left(study_status(study), expected, at_once), at_once,
+                       trial_command(study, settings))]

@@ -29,58 +29,66 @@ from ..common.io import canonical_json, write
 from .packs import pack_graded, shared_examples, pack_bytes, read_pack, unpack_graded
 
 # %% ../../nbs/runs/06_store.ipynb #c026
-def valid_result(content: bytes) -> dict | None:  # None: it is damaged
-    "A result whose checksum is right, and whose fingerprint is that of its spec."
+def valid_result(content: bytes,  # of a result file
+                ) -> dict | None:  # None: it is damaged
+    "Parse a result; its checksum and the fingerprint of its spec must match."
     try: data = json.loads(content)
     except (ValueError, RecursionError): return None
     whole = isinstance(data, dict) and data.get('checksum') == checksum(data) and isinstance(data.get('spec'), dict)
     return data if whole and data.get('fingerprint') == fingerprint(data['spec']) else None
 
 @lru_cache(maxsize=10_000)
-def verified(path: Path, stamp: tuple) -> dict | None:  # None: damaged
+def verified(path: Path,  # of a result file
+             stamp: tuple,  # from `file_stamp`
+            ) -> dict | None:  # None: damaged
     "A result file, read once for each state (`stamp`) of the file."
     try: return valid_result(path.read_bytes())
     except OSError: return None
 
 # %% ../../nbs/runs/06_store.ipynb #x1belong
-def inside(path: str) -> bool:
+def inside(path: str,  # from a result
+          ) -> bool:
     "Does a path that a result names lie inside the project?"
     return not PurePosixPath(path).is_absolute() and '..' not in PurePosixPath(path).parts
 
-def belongs(run: Run, data: dict) -> bool:
+def belongs(run: Run,  # whose folder holds it
+            data: dict,  # a valid result
+           ) -> bool:
     "Is it this run's result, and not one that was copied here?"
     own = (data.get('study'), data.get('run'), data['fingerprint']) == (run.study, run.name, run.fingerprint)
     return own and isinstance(data.get('files'), dict) and all(map(inside, data['files']))
 
 # %% ../../nbs/runs/06_store.ipynb #xd9f658b
-def set_aside(run: Run,
+def set_aside(run: Run,  # whose result is invalid
               seen: tuple,  # the `stamp` of the invalid result; a newer one, by another process, stays
              ) -> None:
-    "Move a result aside, so that the run counts as not done; on a read-only disk it has to stay."
+    "Move a result aside, so that the run counts as not done; on a read-only disk it stays."
     path = run.folder / 'result.json'
     with suppress(OSError):
         if file_stamp(path.stat()) == seen: os.replace(path, run.folder / f'result.set-aside-{time.time_ns()}.json')
 
-
 # %% ../../nbs/runs/06_store.ipynb #x36577b2
-def checkpoint_removed(run: Run) -> bool:
+def checkpoint_removed(run: Run,  # that is finished
+                      ) -> bool:
     "Is a finished run without its checkpoint, because no run needed it or because its result came in a pack?"
     packed = not (run.folder / 'result.json').exists() and packed_result(run)
     return (run.folder / 'checkpoint.removed').exists() or bool(packed)
 
 # %% ../../nbs/runs/06_store.ipynb #x1curr
-def read_by(run: Run) -> dict[str, str]:  # run → checksum of its result
+def read_by(run: Run,  # a report
+           ) -> dict[str, str]:  # run → checksum of its result
     "The results that a report is made from."
     return {p.name: done['checksum'] for p in run.inputs if (done := result(p))}
 
-def is_current(run: Run,
+def is_current(run: Run,  # any
                data: dict,  # its result
               ) -> bool:
     "Is a report up to date with its results and with the code? (Other runs are repeated only on request.)"
     if run.phase != 'report': return True
     return data.get('inputs') == read_by(run) and not differences(data.get('code') or {}, code('report'))
 
-def put_aside_outdated(study: Study) -> None:
+def put_aside_outdated(study: Study,  # whose report may be outdated
+                      ) -> None:
     "Move the result of an outdated report aside, so that it is made again."
     report = runs(study)[-1]
     if not local_result(report):
@@ -91,7 +99,7 @@ def publish(folder: str,  # of the report's run, where the page was made
             executed: str,  # the notebook that was executed
             reports: str,  # the folder for both
            ) -> None:
-    "Put a report's page and notebook in their place, atomically, and note their digests."
+    "Move a report's page and notebook to their final place, atomically, and note their digests."
     made = {'report.html': Path(folder) / 'report.html', 'report.ipynb': Path(executed)}
     for name, path in made.items(): write(Path(reports) / name, path.read_bytes())
     keep_committed(Path(reports) / name for name in made)
@@ -99,7 +107,8 @@ def publish(folder: str,  # of the report's run, where the page was made
     write(Path(folder) / 'published.json', canonical_json(digests))
     made['report.html'].unlink()
 
-def is_published(study: Study) -> bool:
+def is_published(study: Study,  # with a report
+                ) -> bool:
     "Are the page and the notebook of a study's report there, and intact?"
     note, place = runs(study)[-1].folder / 'published.json', root() / 'reports' / study.study
     try: noted = json.loads(note.read_text(encoding='utf-8'))
@@ -108,7 +117,8 @@ def is_published(study: Study) -> bool:
     return all(intact(place / name, was, whole=True) for name, was in noted.items())
 
 # %% ../../nbs/runs/06_store.ipynb #c031
-def local_result(run: Run) -> dict | None:
+def local_result(run: Run,  # any
+                ) -> dict | None:
     "The result in a run's own folder; one that is damaged or not its own is moved aside and does not count."
     path = run.folder / 'result.json'
     try: seen = file_stamp(path.stat())
@@ -122,7 +132,8 @@ def local_result(run: Run) -> dict | None:
     return None
 
 # %% ../../nbs/runs/06_store.ipynb #x1result
-def result(run: Run) -> dict | None:  # None: no valid one
+def result(run: Run,  # any
+          ) -> dict | None:  # None: no valid one
     "The result of a run: its own, or else (`packed` is true) the one in the study's pack."
     return local_result(run) or packed_result(run)
 
@@ -132,24 +143,31 @@ def pack_file(study: str,  # its name
     "The path of a study's pack."
     return root() / 'reports' / study / 'results.pack'
 
-def pack_member(run: Run, what: str = 'result.json') -> str:
-    "The name under which a pack holds something of a run."
+def pack_member(run: Run,  # whose file it is
+                what: str = 'result.json',  # name of the file
+               ) -> str:
+    "The name of a run's file in a pack."
     return f'{run.name}/{run.fingerprint}/{what}'
 
 @lru_cache(maxsize=10_000)
-def in_pack(path: Path, stamp: tuple, name: str) -> dict | None:
+def in_pack(path: Path,  # of the pack
+            stamp: tuple,  # from `file_stamp`
+            name: str,  # from `pack_member`
+           ) -> dict | None:
     "A result in a pack, read once for each state (`stamp`) of the file."
     content = read_pack(path, stamp).get(name)
     return valid_result(content) if content else None
 
 # %% ../../nbs/runs/06_store.ipynb #x1packr
-def pack_of(run: Run) -> dict[str, bytes]:  # by name; empty: there is no pack, or the run is to be repeated
+def pack_of(run: Run,  # any
+           ) -> dict[str, bytes]:  # by name; empty: there is no pack, or the run is to be repeated
     "The members of the pack that may hold a run's result; an `XltError` if the pack is damaged."
     path = pack_file(run.study)
     if run.phase == 'report' or (run.folder / 'remake').exists() or not path.is_file(): return {}
     return read_pack(path, file_stamp(path.stat()))
 
-def packed_result(run: Run) -> dict | None:
+def packed_result(run: Run,  # any
+                 ) -> dict | None:
     "The result of a run in its study's pack."
     if not pack_of(run): return None
     path = pack_file(run.study)
@@ -157,15 +175,17 @@ def packed_result(run: Run) -> dict | None:
     return dict(data, packed=True) if data and belongs(run, data) else None
 
 # %% ../../nbs/runs/06_store.ipynb #x1pred
-def predictions(run: Run,
+def predictions(run: Run,  # a finished pair
                 columns: list[str] | None = None,  # None: all
                ) -> pd.DataFrame:
-    "What a pair's model answered; every byte is checked, and a damaged file is moved aside with its result."
+    "A pair's predictions; every byte is checked, and if the file is damaged, its result is set aside."
     done, path = result(run), run.folder / 'predictions.parquet'
     if not done: raise XltError(f'{run.name} is not finished')
     if done.get('packed'):
-        raise XltError(f'{run.name}: its result is packed, without answers; xlt run --remake {run.name} makes them')
-    noted, seen = done['files'].get(path.relative_to(root()).as_posix()), file_stamp((run.folder / 'result.json').stat())
+        raise XltError(f'{run.name}: its result is packed, without the predictions; '
+                       f'xlt run --remake {run.name} makes them again')
+    seen = file_stamp((run.folder / 'result.json').stat())
+    noted = done['files'].get(path.relative_to(root()).as_posix())
     if not noted: raise XltError(f'{run.name}: its result names no predictions')
     if (content := verified_bytes(path, noted)) is None:
         set_aside(run, seen)
@@ -173,8 +193,9 @@ def predictions(run: Run,
     return pd.read_parquet(io.BytesIO(content), columns=columns)
 
 # %% ../../nbs/runs/06_store.ipynb #x1grade
-def graded(run: Run) -> pd.DataFrame:  # language, id, correct (0 to 1)
-    "How right each of a pair's answers is, from its own predictions or from the pack."
+def graded(run: Run,  # a finished pair
+          ) -> pd.DataFrame:  # language, id, correct (0 to 1)
+    "The score of each of a pair's predictions, from its own folder or from the pack."
     if not (result(run) or {}).get('packed'):
         rows = predictions(run, ['language', 'id', 'gold', 'correct'])
         return shared_examples(rows, TASKS[run.target].kind)[['language', 'id', 'correct']]
@@ -185,8 +206,9 @@ def graded(run: Run) -> pd.DataFrame:  # language, id, correct (0 to 1)
     return unpack_graded(members[f'examples/{name.decode()}'], values, which)
 
 # %% ../../nbs/runs/06_store.ipynb #x1mem
-def to_pack(run: Run) -> dict[str, bytes]:  # by name; empty: it has no result of its own
-    "What a pack holds of a run."
+def to_pack(run: Run,  # any
+           ) -> dict[str, bytes]:  # by name; empty: it has no result of its own
+    "The members of a pack that come from one run."
     if run.phase == 'report' or not (done := local_result(run)): return {}
     held = {pack_member(run): (canonical_json(done) + '\n').encode()}
     if run.phase != 'pair' or not any(p.endswith('/predictions.parquet') for p in done['files']): return held
@@ -196,8 +218,9 @@ def to_pack(run: Run) -> dict[str, bytes]:  # by name; empty: it has no result o
                    pack_member(run, 'values.npy'): values, pack_member(run, 'which.npy'): which}
 
 # %% ../../nbs/runs/06_store.ipynb #x1do
-def write_pack(study: Study) -> dict[str, int]:  # results in all, new, kept (not on this machine); bytes
-    "Add the results that are here to the study's pack, and keep those that it has already."
+def write_pack(study: Study,  # with results
+              ) -> dict[str, int]:  # results in all, new, kept (not on this machine); bytes
+    "Add the results on this machine to the study's pack, and keep those that it already has."
     path = pack_file(study.study)
     (root() / 'runs' / study.study).mkdir(parents=True, exist_ok=True)
     with FileLock(root() / 'runs' / study.study / '.pack.lock'):
@@ -213,17 +236,19 @@ def write_pack(study: Study) -> dict[str, int]:  # results in all, new, kept (no
             'kept': count(members.keys() - set().union(*here)), 'bytes': path.stat().st_size}
 
 # %% ../../nbs/runs/06_store.ipynb #x1orig
-def code_changed(run: Run) -> list[str]:  # modules and `notebook`; empty: no result, or none has changed
+def code_changed(run: Run,  # any
+                ) -> list[str]:  # modules and `notebook`; empty: no result, or none has changed
     "The parts of the code that have changed since a result was made."
     done = result(run)
     return differences(done.get('code') or {}, code(run.phase)) if done else []
 
-def mixed_makers(study: Study) -> pd.DataFrame:  # what, value, runs (how many), example
+def mixed_makers(study: Study,  # with results
+                ) -> pd.DataFrame:  # what, value, runs (how many), example
     "What differs between the packages, processors and commits that made a study's results."
     return makers({r.name: done for r in runs(study) if r.phase != 'report' and (done := result(r))})
 
 # %% ../../nbs/runs/06_store.ipynb #x1remake
-def runs_to_remake(study: Study,
+def runs_to_remake(study: Study,  # that has the runs
                    asked: list[str],  # names of runs, or CODE_CHANGED
                   ) -> list[Run]:
     "The runs to be repeated: those asked for, and all that start from them."
@@ -237,37 +262,41 @@ def runs_to_remake(study: Study,
         if any(start.name in names for start in run.starts_from): names.add(run.name)
     return [r for r in every if r.name in names]
 
-def forget(run: Run) -> None:
+def forget(run: Run,  # to be repeated
+          ) -> None:
     "Make a run count as not done, whatever its folder and the pack hold."
     write(run.folder / 'remake', '')
     aside = run.folder / f'result.set-aside-{time.time_ns()}.json'
     with suppress(OSError): os.replace(run.folder / 'result.json', aside)
 
 # %% ../../nbs/runs/06_store.ipynb #x1lang
-def languages_note(study: Study) -> dict[str, list[str]]:  # target → languages
-    "The languages in which a study has run, as noted; empty if it was with another source."
+def languages_note(study: Study,  # about to run
+                  ) -> dict[str, list[str]]:  # target → languages
+    "The languages in which a study ran before, as noted; empty if its source was another."
     note = root() / 'runs' / study.study / 'languages.json'
     try: noted = json.loads(note.read_text(encoding='utf-8'))
     except (OSError, ValueError): return {}
     source = study.source.model_dump(mode='json')
     return noted['targets'] if isinstance(noted, dict) and noted.get('source') == source else {}
 
-def lost_languages(study: Study) -> dict[str, list[str]]:  # target → languages
+def lost_languages(study: Study,  # about to run
+                  ) -> dict[str, list[str]]:  # target → languages
     "Languages that a target of this study had when it last ran, and no longer has."
     def asked(code): return study.languages is None or code in study.languages
     lost = {t: [c for c in codes if asked(c) and c not in study.evaluated(t)]
             for t, codes in languages_note(study).items() if t in study.targets}
     return {t: codes for t, codes in lost.items() if codes}
 
-def note_languages(study: Study) -> None:
+def note_languages(study: Study,  # about to run
+                  ) -> None:
     "Add the languages in which a study is about to run to the note."
     before, note = languages_note(study), root() / 'runs' / study.study / 'languages.json'
     now = {t: sorted({*before.get(t, []), *study.evaluated(t)}) for t in study.targets}
     write(note, canonical_json({'source': study.source.model_dump(mode='json'), 'targets': before | now}))
 
-
 # %% ../../nbs/runs/06_store.ipynb #x1check
-def check_run_files(run: Run) -> None:
+def check_run_files(run: Run,  # that is finished
+                   ) -> None:
     "Raise an `XltError` if a file of a finished run has changed by a single byte; its result is then moved aside."
     done, seen = local_result(run) or {}, file_stamp((run.folder / 'result.json').stat())
     bad = [p for p, noted in done.get('files', {}).items() if not intact(root() / p, noted, whole=True)]
@@ -276,7 +305,7 @@ def check_run_files(run: Run) -> None:
     raise XltError(f'{bad[0]} is damaged; xlt run makes {run.name} again')
 
 # %% ../../nbs/runs/06_store.ipynb #x1held
-def files_in(run: Run,
+def files_in(run: Run,  # that is finished
              folder: str,  # such as `checkpoint`
             ) -> list[Path]:
     "The files in a folder of a finished run that belong to its result."
@@ -284,7 +313,8 @@ def files_in(run: Run,
     return [root() / p for p in named if (root() / p).parent == run.folder / folder]
 
 # %% ../../nbs/runs/06_store.ipynb #takeov01
-def finished_elsewhere(run: Run) -> Run | None:  # None: no other study has it
+def finished_elsewhere(run: Run,  # that is not finished here
+                      ) -> Run | None:  # None: no other study has it
     "The same run in another study of this project, finished, intact and with its checkpoint."
     own, every = run.folder, root() / 'runs'
     for folder in every.glob(f'[!_.]*/{glob.escape(own.relative_to(every / run.study).as_posix())}'):
@@ -293,19 +323,23 @@ def finished_elsewhere(run: Run) -> Run | None:  # None: no other study has it
     return None
 
 # %% ../../nbs/runs/06_store.ipynb #takeov02
-def linked(source: Path, target: Path) -> None:
-    "Make one file another one: by a hard link where the disk allows it, else as a copy."
+def linked(source: Path,  # an existing file
+           target: Path,  # a new one, replaced if it exists
+          ) -> None:
+    "Hard-link a file to a new place, or copy it where the disk does not allow links."
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     try: os.link(source, target)
     except OSError: shutil.copy2(source, target)
 
-def take_over(run: Run) -> str | None:  # the other study's name; None: nothing was taken over
-    "Take the result and the files of a run, all checked, from another study that has finished the same run."
+# %% ../../nbs/runs/06_store.ipynb #i1sto012
+def take_over(run: Run,  # that is not finished
+             ) -> str | None:  # the other study's name; None: nothing was taken over
+    "Take over the result and the files of a run, all checked, from another study that has finished it."
     if run.phase == 'report' or (run.folder / 'remake').exists() or local_result(run): return None
     if not (other := finished_elsewhere(run)): return None
     run.folder.mkdir(parents=True, exist_ok=True)
-    # it is simply run where it cannot be taken over: damaged, removed meanwhile, or being run by another process
+    # if the other run is damaged, removed or in progress, this one is simply run
     with suppress(XltError, FileNotFoundError, Timeout), FileLock(run.folder / '.lock', timeout=0, is_singleton=True):
         check_run_files(other)
         if not (data := local_result(other)): return None
@@ -318,7 +352,8 @@ def take_over(run: Run) -> str | None:  # the other study's name; None: nothing 
         return other.study
 
 # %% ../../nbs/runs/06_store.ipynb #xac15095
-def needed_again(study: Study) -> list[Run]:  # each before what it starts from
+def needed_again(study: Study,  # with results
+                ) -> list[Run]:  # each before what it starts from
     "Finished runs without a checkpoint from which an unfinished run starts."
     again, every = [], runs(study)
     wanted = {start.name for r in every if not result(r) for start in r.starts_from}
@@ -328,14 +363,18 @@ def needed_again(study: Study) -> list[Run]:  # each before what it starts from
             wanted |= {start.name for start in run.starts_from}
     return again
 
-def in_use(study: Study, run: Run) -> bool:
+def in_use(study: Study,  # that has the run
+           run: Run,  # whose checkpoint is asked about
+          ) -> bool:
     "Does an unfinished run of the study start from this one?"
     again = {r.name for r in needed_again(study)}
     todo = [r for r in runs(study) if r.name in again or not result(r)]
     return any(run.name == start.name for r in todo for start in r.starts_from)
 
 # %% ../../nbs/runs/06_store.ipynb #x2794699
-def remove_unneeded(study: Study, run: Run) -> None:
+def remove_unneeded(study: Study,  # that has the run
+                    run: Run,  # that has just finished
+                   ) -> None:
     "Remove large checkpoints that no run needs: of a run and its parent, or after a report of all runs."
     limit = float(os.environ.get('XLT_KEEP_MB') or 100) * 1e6
     for owner in runs(study) if run.phase == 'report' else (run, *run.starts_from):
@@ -347,7 +386,8 @@ def remove_unneeded(study: Study, run: Run) -> None:
         shutil.rmtree(place, ignore_errors=True)
 
 # %% ../../nbs/runs/06_store.ipynb #xf0aff43
-def reopen(study: Study) -> list[Run]:  # to be repeated
+def reopen(study: Study,  # about to run
+          ) -> list[Run]:  # to be repeated
     "Move aside results whose checkpoint is needed again and is not here."
     again = needed_again(study)
     for run in again:

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SILENT', 'FINISHED', 'assigned_names', 'check_history', 'is_alive', 'this_process', 'start_heartbeat',
            'exit_with_parent', 'private_folder', 'temporary_folder', 'wait_for_gpu', 'take_device', 'computes',
-           'check_device', 'ActiveRun', 'enter_folder', 'begin', 'track', 'check_parent', 'lock_folder',
-           'check_run_scores', 'result_record', 'finish', 'peak_memory', 'fail']
+           'check_device', 'ActiveRun', 'check_before_run', 'enter_folder', 'track', 'check_parent', 'lock_folder',
+           'begin', 'check_run_scores', 'result_record', 'finish', 'peak_memory', 'fail']
 
 # %% ../../nbs/runs/07_worker.ipynb #worimp
 import ast, hashlib, json, os, re, resource, shutil, socket, stat, sys, tempfile, threading, time
@@ -37,10 +37,10 @@ def assigned_names(cell: str,  # source code
             for t in (node.targets if isinstance(node, ast.Assign) else [node.target]) if isinstance(t, ast.Name)}
 
 # %% ../../nbs/runs/07_worker.ipynb #c039
-def check_history(history: list[str],  # the cells run so far: IPython's `In`
+def check_history(history: list[str],  # the cells executed so far: IPython's `In`
                   values: dict,  # what the notebook is about to run
                  ) -> None:
-    "Raise an `XltError` if papermill asked for something else than is about to run."
+    "Raise an `XltError` if what is about to run is not what papermill was asked for."
     at = next((i for i, cell in enumerate(history) if cell.startswith('# Parameters\n')), None)
     if at is None: return
     asked = {name: ast.literal_eval(value) for name, value in assigned_names(history[at]).items()}
@@ -72,7 +72,7 @@ def this_process() -> dict:
     return {'host': socket.gethostname(), 'pid': os.getpid(), 'created': psutil.Process().create_time()}
 
 # %% ../../nbs/runs/07_worker.ipynb #x2f5430a
-def start_heartbeat(note: Path,
+def start_heartbeat(note: Path,  # the file to touch
                     every: float = 10.,  # seconds
                    ) -> threading.Event:  # to be set when the work is done
     "Touch a file regularly while this process lives."
@@ -134,6 +134,7 @@ def wait_for_gpu(gpus: list[str],  # as CUDA_VISIBLE_DEVICES has them
         said = True
         time.sleep(.5)
 
+# %% ../../nbs/runs/07_worker.ipynb #i1wor012
 def take_device(locks: Path | None = None,  # None: this user's own folder
                 on: str = 'gpu',  # or `cpu`: no GPU is needed
                ) -> FileLock | None:  # held until this process ends; None: no lock is needed
@@ -146,11 +147,13 @@ def take_device(locks: Path | None = None,  # None: this user's own folder
     return None
 
 # %% ../../nbs/runs/07_worker.ipynb #x0chkdev
-def computes(study: Study, run: Run) -> bool:
+def computes(study: Study,  # that has the run
+             run: Run,  # any
+            ) -> bool:
     "Does a run train or evaluate? A report does not, nor does fetching a published encoder."
     return run.phase in ('intermediate', 'pair') or run.phase == 'encoder' and study.encoder.kind == 'scratch'
 
-def check_device(study: Study,
+def check_device(study: Study,  # that has the runs
                  todo: list[Run],  # about to run
                 ) -> None:
     "Raise an `XltError` if runs need a GPU or a package that is missing."
@@ -165,7 +168,10 @@ def check_device(study: Study,
 # %% ../../nbs/runs/07_worker.ipynb #c048
 class ActiveRun:
     "A run in progress: its folder, its times, and the writing of its result."
-    def __init__(self, study: Study, run: Run, lock: FileLock):
+    def __init__(self, study: Study,  # that has the run
+                 run: Run,  # to be executed by this process
+                 lock: FileLock,  # on its folder, already held
+                ):
         self.study, self.run, self.folder, self.seconds, self._lock = study, run, run.folder, {}, lock
         self.code, self.inputs = code_in_use(run.phase), read_by(run)  # as they are now, not when it ends
         self.started = float(os.environ.get('XLT_STARTED') or time.time())  # set where papermill is called
@@ -186,13 +192,30 @@ class ActiveRun:
     def evaluated(self) -> Path: return self.folder / 'evaluated'  # from which an interrupted evaluation resumes
     @property
     def tokenised(self) -> Path: return root() / 'runs' / '_tokenised'  # shared by all studies
-    def finish(self, scores: list[dict] = (), files: list = (), **extra) -> dict:
+    def finish(self, scores: list[dict] = (),  # each with language, metric, score (0-100) and n (examples)
+               files: list = (),  # that belong to the result
+               **extra,  # whatever else is worth keeping
+              ) -> dict:
         return finish(self, scores, files, extra)
+
+# %% ../../nbs/runs/07_worker.ipynb #i1wor001
+def check_before_run(study: Study,  # that has the run
+                     run: Run,  # about to begin
+                    ) -> None:
+    "Raise an `XltError` unless the run is the one that was asked for, and its parents and the device are ready."
+    expected = os.environ.get('XLT_EXPECT_FINGERPRINT') or run.fingerprint
+    if expected != run.fingerprint:
+        raise XltError(f'{study.file}: {run.name} now has fingerprint {run.fingerprint}, but {expected} was asked for: '
+                       'the parameters or the data have changed meanwhile')
+    for start in run.starts_from: check_parent(study, run, start)
+    check_device(study, [run])
+    if computes(study, run) and (why := bf16_warning(study)): print(f'warning: {why}', flush=True)
 
 # %% ../../nbs/runs/07_worker.ipynb #c049
 FINISHED = 'was finished by another process meanwhile'  # the `Snakefile` takes this for success
 
-def enter_folder(run: Run) -> FileLock:
+def enter_folder(run: Run,  # about to begin
+                ) -> FileLock:
     "Lock a run's folder; an `XltError` if another process has finished the run meanwhile."
     lock, waited = lock_folder(run.folder)
     if waited and result(run):
@@ -202,36 +225,11 @@ def enter_folder(run: Run) -> FileLock:
     for draft in run.folder.glob('.*.json.*'): draft.unlink(missing_ok=True)  # of a process killed while writing
     return lock
 
-def begin(study: Study | str,  # a study, or its file
-          phase: str,  # encoder, intermediate, pair or report
-          intermediate: str | None = None, target: str | None = None, seed: int = 0,
-          history: list[str] = (),  # IPython's `In`
-         ) -> ActiveRun:
-    "Begin a run, after checking its parameters, its parent and the device."
-    file = study if isinstance(study, str) else study.file
-    check_history(history, dict(study=file, intermediate=intermediate, target=target, seed=seed))
-    exit_with_parent()
-    study = Study.read(study) if isinstance(study, str) else study
-    device = study.execution()['device']
-    if device == 'cpu': os.environ.setdefault('OMP_NUM_THREADS', '1')  # as in the `Snakefile`: sums depend on it
-    run = find_run(study, phase, intermediate, target, seed)
-    expected = os.environ.get('XLT_EXPECT_FINGERPRINT') or run.fingerprint
-    if expected != run.fingerprint:
-        raise XltError(f'{study.file}: {run.name} now has fingerprint {run.fingerprint}, but {expected} was asked for: '
-                       'the parameters or the data have changed meanwhile')
-    for start in run.starts_from: check_parent(study, run, start)
-    check_device(study, [run])
-    if computes(study, run) and (why := bf16_warning(study)): print(f'warning: {why}', flush=True)
-    active = ActiveRun(study, run, enter_folder(run))
-    write(run.folder / 'running.json', canonical_json(this_process() | {'started': active.started}))
-    active.end_progress = write_progress_file(run.folder / 'progress.json')
-    active.life, active.device = start_heartbeat(run.folder / 'running.json'), take_device(on=device)
-    track(study, run)
-    return active
-
 # %% ../../nbs/runs/07_worker.ipynb #x0376f85
-def track(study: Study, run: Run) -> None:
-    "Tell the study's tracker the run's name, by environment variables; an `XltError` if it is not installed."
+def track(study: Study,  # with its `track`
+          run: Run,  # about to begin
+         ) -> None:
+    "Set the environment variables of the study's experiment tracker; an `XltError` if it is not installed."
     if not study.track: return
     if find_spec(study.track) is None:
         raise XltError(f'{study.file}: track: {study.track} is not installed; .venv/bin/pip install {study.track}')
@@ -240,7 +238,8 @@ def track(study: Study, run: Run) -> None:
                    'TENSORBOARD_LOGGING_DIR': str(folder)}
 
 # %% ../../nbs/runs/07_worker.ipynb #xc46ecbc
-def check_parent(study: Study, run: Run,
+def check_parent(study: Study,  # that has the runs
+                 run: Run,  # about to begin
                  parent: Run,  # one that it starts from
                 ) -> None:
     "Raise an `XltError` unless a run that another starts from is finished and its checkpoint is intact."
@@ -254,7 +253,7 @@ def check_parent(study: Study, run: Run,
     except XltError as e: raise XltError(f'{starts}, but {e}') from None
 
 # %% ../../nbs/runs/07_worker.ipynb #c050
-def lock_folder(folder: Path,
+def lock_folder(folder: Path,  # of a run; made if it is missing
                ) -> tuple[FileLock, bool]:  # held until released; did another process hold it?
     "Wait until no other process works in a folder."
     folder.mkdir(parents=True, exist_ok=True)
@@ -266,8 +265,33 @@ def lock_folder(folder: Path,
         return lock, True
     return lock, False
 
+# %% ../../nbs/runs/07_worker.ipynb #i1wor003
+def begin(study: Study | str,  # a study, or its file
+          phase: str,  # encoder, intermediate, pair or report
+          intermediate: str | None = None,  # a variant; None: no such part
+          target: str | None = None,  # a target task; None: no such part
+          seed: int = 0,  # of the run
+          history: list[str] = (),  # IPython's `In`
+         ) -> ActiveRun:
+    "Begin a run, after checking its parameters, its parent and the device."
+    file = study if isinstance(study, str) else study.file
+    check_history(history, dict(study=file, intermediate=intermediate, target=target, seed=seed))
+    exit_with_parent()
+    study = Study.read(study) if isinstance(study, str) else study
+    device = study.execution()['device']
+    if device == 'cpu': os.environ.setdefault('OMP_NUM_THREADS', '1')  # as in the `Snakefile`: sums depend on it
+    run = find_run(study, phase, intermediate, target, seed)
+    check_before_run(study, run)
+    active = ActiveRun(study, run, enter_folder(run))
+    write(run.folder / 'running.json', canonical_json(this_process() | {'started': active.started}))
+    active.end_progress = write_progress_file(run.folder / 'progress.json')
+    active.life, active.device = start_heartbeat(run.folder / 'running.json'), take_device(on=device)
+    track(study, run)
+    return active
+
 # %% ../../nbs/runs/07_worker.ipynb #c052
-def check_run_scores(study: Study, run: Run,
+def check_run_scores(study: Study,  # that has the run
+                     run: Run,  # that made the scores
                      scores: list[dict],  # language, metric, score (0-100), n (examples)
                     ) -> None:
     "Raise a `ValueError` unless scores are complete and are percentages."
@@ -283,7 +307,7 @@ def check_run_scores(study: Study, run: Run,
         raise ValueError(f'{run.name}: {metric} is needed once for each of {" ".join(needed)}; got {" ".join(got)}')
 
 # %% ../../nbs/runs/07_worker.ipynb #c053
-def result_record(active: ActiveRun,
+def result_record(active: ActiveRun,  # the run in progress
                   scores: list[dict],  # language, metric, score (0-100), n (examples)
                   files: list,  # paths that belong to the result, inside the root
                   extra: dict,  # whatever else is worth keeping
@@ -302,7 +326,8 @@ def result_record(active: ActiveRun,
     data = json.loads(canonical_json(data))
     return data | {'checksum': checksum(data)}
 
-def finish(active: ActiveRun,
+# %% ../../nbs/runs/07_worker.ipynb #i1wor002
+def finish(active: ActiveRun,  # the run in progress
            scores: list[dict],  # language, metric, score (0-100), n (examples)
            files: list,  # paths that belong to the result, inside the root
            extra: dict,  # whatever else is worth keeping
