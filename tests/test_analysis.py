@@ -50,7 +50,7 @@ HELD = 'depends on whether the level at which a language starts is held constant
     (made_up(.3, 1.2, 2., 1.), 'undecided', ['Only the second differs', HELD]),
     (made_up(2.3, 1.2, -2., 1.), 'undecided', ['same level 2.00 points less', 'contradict each other', HELD]),
     (made_up(2.3, 1.2, None, None), 'undecided', ['cannot be estimated', 'cannot be told with so few languages']),
-    (made_up(2.3, None, 2., None), 'undecided', ['no interval, and nothing can be decided']),
+    (made_up(2.3, None, 2., None), 'undecided', ['No interval can be estimated, so nothing can be decided: with 5 against 5 languages no difference']),
     (made_up(.1, 1.2, .2, 1., .01), 'equivalent', ['fared alike, to within 1 point', '0.10 points more', '−0.90 to 1.10', 'equivalence p = 0.01', 'same level 0.20']),
     (made_up(.1, .4, 2., 1., .01), 'undecided', ['Only the second differs', HELD]),
     (made_up(.8, 1.2, .9, 1.), 'undecided', ['Neither differs clearly', 'demonstrably less than 1 point', 'had 80 % power to detect a difference of 2.00 points']),
@@ -125,7 +125,7 @@ def test_few_languages(n):
     found = analyse_scores(small(n, slope=1), resource(), facts=language_table())
     json.loads(to_json(found))
     assert len(headline(found, 'x')) == 5 and found['conclusion']['verdict'] == 'undecided'
-    assert found['minimum_detectable_effect'] is None and 'fewer than three languages' in found['conclusion']['sentence']
+    assert found['minimum_detectable_effect'] is None and f'a group has {n // 3} language{"s" * (n > 5)}, and an interval needs at least three in each' in found['conclusion']['sentence']
     assert found['primary']['ci_low'] is found['primary']['welch']['ci_low'] is found['level_adjusted']['ci_low'] is None
     assert '95 % interval' not in headline(found, 'x')[1]
     assert found['equivalence']['p_value'] is None

@@ -134,3 +134,54 @@ def test_a_notebook_that_fails_is_told_in_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(api, 'write_files', lambda *_: None)
     with pytest.raises(XltError, match='could not be made .ValueError: no such thing.; report-error.txt'): xlt.analyse(TABLE).report(tmp_path / 'out')
     assert not (tmp_path / 'out' / 'report.html').exists() and 'no such thing' in (tmp_path / 'out' / 'report-error.txt').read_text()
+
+
+# ---- what people hand over
+
+def test_a_table_in_any_python_form():
+    table = TABLE.reset_index(drop=True)
+    want = xlt.analyse(table).primary
+    by_index = table.set_index(['intermediate', 'target', 'language', 'seed'])
+    for form in (table.to_dict('records'), table.to_dict('list'), by_index, table.astype({c: 'category' for c in ('intermediate', 'target', 'language')}), table.astype({'language': 'string', 'score': object})):
+        assert xlt.analyse(form).primary == want
+    with pytest.raises(XltError, match='not a int'): xlt.analyse(3)
+
+
+def test_a_measure_is_checked_in_any_form():
+    for wrong, message in (({'sw': 'much', 'de': 1}, 'value is not a number of at least 0 .much'), ({'sw': -1, 'de': 1}, '-1'), ({'sw': 1, 'swh': 2}, 'the same language as an earlier line .sw'), (7, 'resource is a int')):
+        with pytest.raises(XltError, match=message): xlt.analyse(TABLE, wrong)
+
+
+def small(*codes: str) -> pd.DataFrame: return TABLE[TABLE.language.isin([*codes, 'en'])]
+
+
+def test_one_language_in_a_group_says_what_cannot_be_estimated():
+    said = xlt.analyse(small('sw', 'de', 'fr')).conclusion['sentence']
+    assert 'among languages of the same level the difference cannot be estimated, for they are too few' in said
+    assert 'No interval can be estimated, so nothing can be decided: a group has 1 language, and an interval needs at least three in each' in said
+    assert 'a number of points' not in said and '1 against 1 language)' in said
+    assert 'only 3 of 4 languages have any pretraining text' in xlt.analyse(small('sw', 'de', 'fr', 'yo')).summary()
+
+
+def test_a_treated_table_equal_to_its_baseline_says_so():
+    same = TABLE.assign(score=TABLE.groupby(['target', 'language', 'seed']).score.transform('first'))
+    found = xlt.analyse(same)
+    assert found.conclusion['sentence'] == 'Undecided: every score is equal to that of the baseline, so nothing was lost or gained.'
+    assert 'changed nothing on average' in found.summary() and 'gain of 0.00' not in found.summary()
+    assert 'every language lost the same' in xlt.analyse(same.assign(score=same.score.where(same.intermediate == 'none', same.score - 2))).conclusion['sentence']
+
+
+def test_a_table_without_the_training_language_does_not_name_it_as_left_out():
+    found = xlt.analyse(TABLE[TABLE.language != 'en'])
+    assert 'languages (no score in en)' in found.summary() and 'beside en' in xlt.analyse(TABLE).summary()
+    with pytest.raises(XltError, match='--pivot dex .did you mean de..: no score in that language'): xlt.analyse(TABLE, pivot='dex')
+
+
+def test_a_report_with_a_language_in_another_script(tmp_path):
+    from xlt.reporting.api import reopen_report, what_was_read, write_files
+    found = xlt.analyse(TABLE.replace({'language': {'zh': 'zho_Latn'}}))
+    write_files(found, tmp_path)
+    scores, measure, facts, pivot, analysis = reopen_report(tmp_path)
+    assert {'zh_Latn'} == {r['language'] for r in analysis['per_language'] if r['group'] == 'unknown'} and 'zh_Latn' in set(scores.language)
+    assert analysis['by_family'] and 'beside the training language en' in what_was_read(scores, measure, analysis)
+    assert xlt.analyse(tmp_path / 'scores.csv', tmp_path / 'resource.csv').primary['estimate'] == found.primary['estimate']

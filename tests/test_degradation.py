@@ -65,7 +65,9 @@ def test_files(tmp_path):
     pd.testing.assert_frame_equal(read_scores(file), check_scores(table()))
     lines = file.read_text().splitlines()
     file.write_text('\n'.join([*lines[:2], '', *lines[2:]]))
-    with pytest.raises(XltError, match='line 3: study is empty'): read_scores(file)
+    pd.testing.assert_frame_equal(read_scores(file), check_scores(table()))
+    file.write_text('\n'.join([*lines[:2], ',,,,,,63.2', *lines[2:]]))
+    with pytest.raises(XltError, match='line 3: most fields are empty: a total or a remark'): read_scores(file)
 
 
 def test_extra_columns_and_their_order_do_not_matter():

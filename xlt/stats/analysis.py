@@ -48,7 +48,8 @@ def study_size(scores: pd.DataFrame,  # a checked tidy table
     return dict(study=str(scores.study.iloc[0]), pivot=pivot, **names,
                 languages=int(tested.language[tested.language != pivot].nunique()),
                 cells_run=int(tested.groupby(CELL).ngroups), seeds=sorted(map(int, tested.seed.unique())),
-                scores=len(scores), pairing=baseline_pairing(scores, pivot), without=missing_scores(scores))
+                scores=len(scores), **({} if pivot in set(scores.language) else dict(pivot_tested=False)),
+                pairing=baseline_pairing(scores, pivot), without=missing_scores(scores))
 
 # %% ../../nbs/stats/07_analysis.ipynb #c041
 def per_language(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
@@ -116,12 +117,15 @@ def measures_for(languages: list[str],  # codes
                                       and v.reindex(languages).notna().all()}
 
 # %% ../../nbs/stats/07_analysis.ipynb #c044
-def without_variation(found: dict) -> dict:  # what changes in the analysis
+def without_variation(found: dict,  # an analysis
+                      lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
+                     ) -> dict:  # what changes in the analysis; `nothing_varies` is `equal` if no score changed at all
     "Remove what cannot be computed where every language lost the same: intervals, power and slope."
     none = dict(ci_low=None, ci_high=None)
     return dict(primary=found['primary'] | none | dict(welch=none, note=''),
                 level_adjusted=found['level_adjusted'] | none,
-                minimum_detectable_effect=None, mixed_model=None, nothing_varies=True)
+                minimum_detectable_effect=None, mixed_model=None,
+                nothing_varies=True if lost.degradation.abs().max() > 1e-9 else 'equal')
 
 def analyse_scores(scores: pd.DataFrame,  # a checked tidy table
                    measure: pd.Series,  # resource of each language, indexed by code
@@ -147,7 +151,7 @@ def analyse_scores(scores: pd.DataFrame,  # a checked tidy table
                false_alarms=None if facts is None else family_alarms(values, level, low, high, family),
                mixed_model=dose(lost if others is None else pd.concat([lost, others]), measure, family),
                unseen=compare_unseen(none, others, lost, low, high, share, seed))
-    if np.ptp(values[[*low, *high]]) < 1e-9: out |= without_variation(out)
+    if np.ptp(values[[*low, *high]]) < 1e-9: out |= without_variation(out, lost)
     out |= {f'by_{c}': by_task(lost, c, low, high, seed) for c in CELL}
     out |= {f'by_{k}': [] if facts is None else by_kind(values, facts[k]) for k in ('family', 'script')}
     curve = specifications(lost, measures_for(list(values.index), measure), facts, share)

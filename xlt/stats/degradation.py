@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['pair_with_baseline', 'degradations', 'coverage_inverse', 'effects_of', 'language_effects', 'connected',
-           'average_loss', 'measure_from_file', 'resource_measure', 'measure_values', 'split_groups', 'joshi_classes',
-           'comparable_scores', 'effects_of_others', 'label_assignments', 'permutation_null', 'permutation_p',
-           'permutation_interval', 'welch_interval', 'compare_groups', 'comparison_notes', 'primary']
+           'average_loss', 'check_measure', 'measure_from_file', 'resource_measure', 'measure_values', 'split_groups',
+           'joshi_classes', 'comparable_scores', 'effects_of_others', 'label_assignments', 'permutation_null',
+           'permutation_p', 'permutation_interval', 'welch_interval', 'compare_groups', 'comparison_notes', 'primary']
 
 # %% ../../nbs/stats/01_degradation.ipynb #c003
 from functools import lru_cache
@@ -15,9 +15,10 @@ from math import ceil, comb
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from ..common.errors import XltError
-from ..languages.measures import FEW, GROUPINGS, MEASURES, code_hint, groups, is_average, is_classes, language_code, resource, set_apart
-from .scores import CELL, parse_numbers, reject_rows, rename_columns
+from ..common.errors import did_you_mean, XltError
+from ..languages.measures import (FEW, GROUPINGS, MEASURES, groups, is_average, is_classes, language_code, resource,
+                                    set_apart, without_value)
+from .scores import CELL, parse_amounts, reject_rows, rename_columns
 from ..common.tables import read_as_text
 
 # %% ../../nbs/stats/01_degradation.ipynb #c021
@@ -93,36 +94,48 @@ def average_loss(lost: pd.DataFrame,  # from `connected`
     return float(rest.groupby([lost[c] for c in CELL]).mean().mean())
 
 # %% ../../nbs/stats/01_degradation.ipynb #c031
+def check_measure(labels: pd.Series,  # languages as they are named; index `line`, or none
+                  values: pd.Series,  # text or numbers, of the same index
+                  where: str,  # where they are from, for messages
+                 ) -> pd.Series:  # indexed by language code
+    "A resource measure whose every row has been checked; `?` is unknown."
+    labels, value = labels.astype(str).str.strip(), parse_amounts(values, where)
+    reject_rows(labels == '', where, 'language is empty')
+    reject_rows(labels.map(is_average).astype(bool), where, 'a mean is not a language; leave it out')
+    unknown = values.isna() | (values.astype(str).str.strip() == '?')
+    odd = (~np.isfinite(value) | (value < 0)) & ~unknown
+    cell = (values[odd].iloc[0] or 'empty; ? if it is not known') if odd.any() else ''
+    reject_rows(odd, where, f'value is not a number of at least 0 ({cell})')
+    codes = labels.map(lambda c: language_code(c) or c)
+    codes = codes.where(~codes.duplicated(keep=False) | ~labels.str.contains('[-_]'), labels)
+    twice = codes.duplicated()
+    reject_rows(twice, where, f'the same language as an earlier line ({codes[twice].iloc[0]})' if twice.any() else '')
+    return pd.Series(value.where(~unknown).to_numpy(float), index=codes.to_numpy())
+
 def measure_from_file(path: str | Path,  # a table with the columns `language` and `value`
                      ) -> pd.Series:  # indexed by language code
     "Read a resource measure from a file."
-    where, table = str(path), read_as_text(path).rename(columns=lambda c: c.strip().casefold())
-    table, _ = rename_columns(table.rename(columns={'value': 'score'}), where)
-    if not {'language', 'score'} <= set(table):
+    where, given = str(path), read_as_text(path)
+    table, _ = rename_columns(given, where)
+    if not {'language', 'score'} <= set(table):  # a column value is read as score
         raise XltError(f'{where}: a resource file has the columns language and value; '
-                       f'there is {", ".join(table) or "nothing"}')
-    value = parse_numbers(table.score)
-    reject_rows(table.language.str.strip() == '', where, 'language is empty')
-    reject_rows(table.language.map(is_average).astype(bool), where, 'a mean is not a language; leave it out')
-    reject_rows(~np.isfinite(value) | (value < 0), where, 'value is not a number of at least 0')
-    codes = table.language.str.strip().map(lambda c: language_code(c) or c)
-    codes = codes.where(~codes.duplicated(keep=False) | ~table.language.str.contains('[-_]'), table.language)
-    reject_rows(codes.duplicated(), where, 'the same language as an earlier line')
+                       f'there is {", ".join(given) or "nothing"}')
+    if table.empty: raise XltError(f'{where}: no rows')
     name = Path(path).stem
-    return pd.Series(value.to_numpy(float), index=codes.to_numpy(), name=f'{name} (file)' if name in MEASURES else name)
+    return check_measure(table.language, table.score, where).rename(f'{name} (file)' if name in MEASURES else name)
 
 # %% ../../nbs/stats/01_degradation.ipynb #c032
-def resource_measure(name: str,  # a column of `facts`, one of `xlt.languages.measures.MEASURES`, or a CSV file
+def resource_measure(name: str,  # a column of `facts`, one of `xlt.languages.measures.MEASURES`, or a file
                      facts: pd.DataFrame | None = None,  # what the study's source knows, indexed by language code
                     ) -> pd.Series:  # indexed by language code
     "Find a resource measure by its name."
     own = [] if facts is None else list(facts.select_dtypes('number'))
     if name in own: return facts[name].astype(float).rename(name)
     if name in MEASURES: return resource(name, every=True)
-    if str(name).endswith('.csv'): return measure_from_file(name)
+    if Path(name).suffix in ('.csv', '.tsv', '.txt', '.xlsx') or Path(name).is_file(): return measure_from_file(name)
     known = list(dict.fromkeys(own + list(MEASURES)))
-    raise XltError(f'resource measure {name!r} is unknown; choose from {", ".join(known)}, '
-                   'or give a FILE.csv (columns language, value)')
+    raise XltError(f'resource measure {name!r} is unknown{did_you_mean(str(name).casefold(), known)}; '
+                   f'choose from {", ".join(known)}, or give a FILE.csv (columns language, value)')
 
 # %% ../../nbs/stats/01_degradation.ipynb #c033
 def measure_values(languages,  # codes that need a measure
@@ -130,13 +143,8 @@ def measure_values(languages,  # codes that need a measure
                   ) -> pd.Series:  # of just those languages
     "A measure of every language asked for; those without one are an `XltError`."
     values = measure.reindex(list(languages))
-    lacking = sorted(values.index[values.isna()])
-    if not lacking: return values
-    hints = {c: code_hint(c, set(measure.dropna().index)) for c in lacking}
-    advice = ('; give a FILE.csv with columns language, value that holds every language of the table'
-              if '' in hints.values() else '')
-    raise XltError(f'resource measure {measure.name!r} has no value for '
-                   f'{", ".join(c + hint for c, hint in hints.items())}{advice}')
+    if values.isna().any(): raise XltError(without_value(values.index, measure))
+    return values
 
 # %% ../../nbs/stats/01_degradation.ipynb #c036
 def split_groups(languages,  # codes
@@ -150,9 +158,12 @@ def split_groups(languages,  # codes
         raise XltError(f'resource measure {measure.name!r} is {size:g} for languages of both groups: '
                        f'it draws no line between low and high by {how!r}')
     if low and high: return low, high
-    raise XltError(f'{len(list(languages))} languages make no two groups by {how!r} (low: {", ".join(low) or "none"}; '
-                   f'high: {", ".join(high) or "none"}); other groupings: '
-                   f'{", ".join(g for g in GROUPINGS if g != how)}')
+    n, need = len(list(languages)), {'tertiles': 3, 'median': 2}
+    why = (f'which needs at least {need[how]} beside the training language' if how in need
+           else f'which needs some in classes 0 to 2 and some in 4 and 5 (low: {", ".join(low) or "none"}; '
+                f'high: {", ".join(high) or "none"})')
+    raise XltError(f'{n} language{"s" * (n != 1)} make{"s" * (n == 1)} no two groups by {how!r}, {why}; '
+                   f'other groupings: {", ".join(g for g in GROUPINGS if g != how and n >= need.get(g, 2)) or "none"}')
 
 def joshi_classes(languages,  # codes
                   measure: pd.Series,  # of the study, indexed by language code
@@ -286,6 +297,9 @@ def comparison_notes(values: pd.Series,  # one per language compared
         said.append(f'{", ".join(equal)} {"has" if len(equal) == 1 else "have"} the same {measure.name} as '
                     'a language inside a group; '
                     'the line between equals goes by code')
+    if how == 'joshi' and measure.name not in MEASURES and not is_classes(measure[list(values.index)]):
+        said.append(f'{measure.name} holds other values than classes 0 to 5, '
+                    'so low and high go by the classes that come with xlt')
     if apart: said.append(f'{", ".join(apart)} left out, for no chain of shared cells connects '
                           f'{"it" if len(apart) == 1 else "them"} with the other languages')
     if unknown:

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['NEAR_FLOOR', 'slope_text', 'slope_line', 'spread_line', 'without_each', 'rests_line', 'task_line', 'left_out_text',
-           'headline']
+           'languages_with_any', 'headline']
 
 # %% ../../nbs/stats/08_headline.ipynb #heaimp
 import pandas as pd
 from ..common.errors import XltError
+from ..languages.measures import without_text
 from ..common.text import number, p_text
 from .conclusion import MEASURE_NOUNS, measure_noun, side_of_zero
 from .degradation import FEW, primary
@@ -28,11 +29,16 @@ def slope_text(fit: dict,  # from `xlt.stats.dose.dose`
 def slope_line(fit: dict | None,  # from `xlt.stats.dose.dose`
                measure: str,  # its name
                languages: int,  # how many took part
+               with_any: int | None = None,  # how many of them have any of it; None: not known
               ) -> str:
     "The dose in a sentence or two."
     if fit is None:
-        return 'no slope, for ' + (f'{languages} languages are too few.' if languages < 4
-                                   else f'{measure} is the same for all languages, or fewer than four have any.')
+        few = with_any is not None and with_any < 4
+        why = (f'{languages} language{"s are" if languages > 1 else " is"} too few.' if languages < 4
+               else f'only {with_any} of {languages} languages have any {measure_noun(measure)}.' if few
+               else f'{measure} is the same for all languages' +
+               ('.' if with_any else ', or fewer than four have any.'))
+        return f'no slope, for {why}'
     line = fit['sd_pair'] is None and fit['sd_language'] is None
     model = f'a straight line through {fit["languages"]} languages' if line else 'mixed model'
     text = f'{slope_text(fit, measure)}, {model}.'
@@ -99,6 +105,7 @@ def task_line(tasks: list[dict],  # `by_intermediate` of an analysis
     "The intermediate task that hurt most, in a sentence."
     worst = max(tasks, key=lambda t: t['mean'])
     verb, noun = ('hurt most', 'at a cost of') if worst['mean'] > 0 else ('helped least', 'with a gain of')
+    if abs(worst['mean']) < .005: return f'Intermediate training on {worst["intermediate"]} changed nothing on average.'
     gap = ('' if worst['estimate'] is None else f'; low minus high {number(worst["estimate"])} '
                                                 f'points, {p_text(worst["p_value"])}')
     return (f'The intermediate task that {verb}: {worst["intermediate"]}, {noun} {number(abs(worst["mean"]))} points '
@@ -112,6 +119,12 @@ def left_out_text(analysis: dict,  # from `analyse_scores`
     scores = [f'{unpaired} scores are left out, whose seed their baseline lacks'] if unpaired else []
     return scores + ([f'without {"; ".join(gaps[:3])}{" and more" if len(gaps) > 3 else ""}'] if gaps else [])
 
+def languages_with_any(analysis: dict,  # from `analyse_scores`
+                      ) -> int:
+    "How many languages take part in the slope: those that have any of the resource, or are in a class."
+    values = pd.Series([row['resource'] for row in analysis['per_language']], dtype=float).dropna()
+    return int((values > 0).sum()) if without_text(values) else len(values)
+
 def headline(analysis: dict,  # from `analyse_scores`
              report: str,  # where the report is
             ) -> list[str]:  # five lines
@@ -119,7 +132,9 @@ def headline(analysis: dict,  # from `analyse_scores`
     a = analysis
     seeds = f'seed{"s" * (len(a["seeds"]) > 1)} {", ".join(map(str, a["seeds"]))}'
     if a.get('nothing_varies'): dose = 'no slope, for every language lost the same.'
-    else: dose = slope_line(a['mixed_model'], a['primary']['measure'], len(a['per_language']))
+    else: dose = slope_line(a['mixed_model'], a['primary']['measure'], len(a['per_language']), languages_with_any(a))
+    beside = f'beside {a["pivot"]}' if a.get('pivot_tested', True) else f'(no score in {a["pivot"]})'
     return [f'{a["study"]}: {len(a["intermediates"])} intermediate × {len(a["targets"])} target tasks, '
-            f'{a["languages"]} languages beside {a["pivot"]}, {"; ".join([seeds, *left_out_text(a)])}.',
+            f'{a["languages"]} language{"s" * (a["languages"] != 1)} {beside}, '
+            f'{"; ".join([seeds, *left_out_text(a)])}.',
             a['conclusion']['sentence'], f'Dose: {dose}', task_line(a['by_intermediate']), f'Report: {report}']

@@ -4,9 +4,11 @@
 
 # %% auto #0
 __all__ = ['INTERMEDIATE', 'TARGET', 'XTREME_R', 'TASKS', 'BASES', 'PROTECTIONS', 'VARIANTS', 'BUILT_IN', 'collect', 'Variant',
-           'variant_of', 'find_task', 'find_variant', 'odd_card', 'use_cards']
+           'variant_of', 'find_task', 'fold_name', 'target_forms', 'target_name', 'target_hint', 'find_variant',
+           'odd_card', 'use_cards']
 
 # %% ../../nbs/tasks/90_cards.ipynb #c003
+import re
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import NamedTuple
@@ -83,6 +85,31 @@ def find_task(name: str,  # as in `TASKS`
     known = {n: t for n, t in TASKS.items() if role in (None, t.role)}
     if name in known: return known[name]
     raise XltError(f'{role or "task"} {name!r} is unknown{did_you_mean(name, known)}; choose from {", ".join(known)}')
+
+# %% ../../nbs/tasks/90_cards.ipynb #xtgtname
+def fold_name(name: str,  # of a task
+             ) -> str:
+    "A task's name without capitals, hyphens and blanks."
+    return re.sub('[^a-z0-9]', '', str(name).casefold())
+
+def target_forms() -> dict[str, str]:  # folded name → the task's name here
+    "What target tasks are called in papers and tables: `PAN-X`, `TyDiQA-GoldP`."
+    cards = (TARGET | XTREME_R).values()
+    other = {fold_name(name): t.name for t in cards for where, names in t.elsewhere.items() if where != 'lm-eval'
+             for name in names if '.' not in name}  # a `.v2` is another test
+    return other | {fold_name(t.name): t.name for t in cards}
+
+def target_name(label: str,  # as in a table
+               ) -> str | None:  # None: not one of these
+    "The name used here of one of XTREME's target tasks."
+    return target_forms().get(fold_name(label))
+
+def target_hint(label: str,  # as in a table
+               ) -> str:  # such as ` (did you mean 'xnli'?)`, or empty
+    "The target task whose name is nearly this one."
+    from difflib import get_close_matches
+    near = get_close_matches(fold_name(label), target_forms(), n=1, cutoff=.8)
+    return f' (did you mean {target_forms()[near[0]]!r}?)' if near and target_name(label) is None else ''
 
 # %% ../../nbs/tasks/90_cards.ipynb #x4ded1a6
 def find_variant(name: str,  # such as `mnli-mlm-lora`

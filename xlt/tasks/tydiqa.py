@@ -28,7 +28,7 @@ TYDIQA_HUB = OnHub(
 # %% ../../nbs/tasks/26_tydiqa.ipynb #c1tydiqa
 TYDIQA = target('tydiqa', 'span', 'ar bn en fi id ko ru sw te', 'tydiqa', 16, 2, place=6,
     licence='Apache 2.0', citation='https://arxiv.org/abs/2003.05002',
-    elsewhere={'litmus': ('TyDiQA',)},
+    elsewhere={'litmus': ('TyDiQA',), 'XTREME': ('TyDiQA-GoldP',)},
     hub=TYDIQA_HUB,
     lab=InLab(maker='reading', options=dict(sentences=2, other_words=1.), size=0.75),
     files=TYDIQA_FILES)
