@@ -56,7 +56,7 @@ xtreme-files:
 	  '  laid out as nbs/data/08_layout.ipynb says, and name it: XLT_FILES=/that/folder make real' \
 	  '  or let the hub provide data and encoder (needs the network once): make study PARAMS=params/e5-hub.yaml'; exit 2; }
 
-# The cells of the notebooks beside the tests, and three tests on two cores: they often wait, for a kernel to start or for Snakemake to look again.
+# The notebooks' cells beside the tests, with two more test processes than cores: tests often wait for a kernel to start or for Snakemake to look again.
 test: install
 	$(BIN)/ruff check xlt
 	@$(MAKE) --no-print-directory --jobs 2 test-notebooks test-python
@@ -65,7 +65,7 @@ test-notebooks: install
 	nice $(BIN)/nbdev_test --n_workers $$(( ($(CORES) + 1) / 2 ))
 
 test-python: install
-	$(BIN)/python -m pytest -n $$(( ($(CORES) * 3 + 1) / 2 )) --dist loadfile --no-loadscope-reorder --durations 10
+	$(BIN)/python -m pytest -n $$(( $(CORES) + 2 )) --dist loadfile --no-loadscope-reorder --durations 10
 
 sync: install
 	$(BIN)/nbdev_export

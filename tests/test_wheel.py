@@ -1,10 +1,12 @@
 "The wheel alone: in an empty folder, without a clone, a study is begun, run and reported."
+import json
 import shlex
 import shutil
 import subprocess
 import tomllib
 from configparser import ConfigParser
 
+import pandas as pd
 import yaml
 
 from xlt.runs.project import find_params, project_file, root
@@ -44,6 +46,26 @@ def test_a_study_is_begun_and_planned(installed, tmp_path):
     assert installed('new', 'my-study', '--from', 'lab-quick', folder=tmp_path).returncode == 0
     said = installed('plan', 'my-study.yaml', folder=tmp_path)
     assert said.returncode == 0 and said.stdout.startswith('my-study: '), said.stderr
+
+
+def test_an_own_checkpoint_and_own_files_to_a_report(installed, repo, tmp_path, monkeypatch):
+    "The folder that the tutorial makes: a checkpoint, files, a study; without a clone and without a network."
+    (tmp_path / 'nbs/tutorials').mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / 'nbs/tutorials')
+    for name in ('XLT_ROOT', 'HF_HUB_OFFLINE'): monkeypatch.setenv(name, '1')  # the tutorial sets them, and they are set back
+    made = {}
+    for cell in json.loads((repo / 'nbs/tutorials/own_model.ipynb').read_text())['cells']:
+        if "main(['plan'" in (text := ''.join(cell['source'])): break
+        if cell['cell_type'] == 'code': exec(text, made)
+    few = [word for phase in ('intermediate', 'target') for word in ('--set', f'phases.{phase}.train_examples=64')]
+    said = installed('run', 'my-model', *few, folder=made['folder'])
+    assert said.returncode == 0, said.stdout + said.stderr
+    scores = pd.read_csv(made['folder'] / 'reports/my-model/scores.csv')
+    assert set(scores.language) == {'en', 'sw', 'ur', 'th', 'de', 'fr', 'ru'} and set(scores.intermediate) == {'none', 'mnli'} and len(scores) == 14
+    assert (made['folder'] / 'reports/my-model/report.html').stat().st_size > 50_000
+    shutil.rmtree(made['folder'] / 'my-encoder'), shutil.rmtree(made['folder'] / 'files')
+    said = installed('status', 'my-model', *few, folder=made['folder'])
+    assert said.returncode == 0 and '5 of 5 runs' in said.stdout and 'no folder' in said.stderr, 'without model and data'
 
 
 def test_analyse_without_a_clone(table_report):
