@@ -74,7 +74,7 @@ def test_sub_words_are_those_of_the_tokenizer(small):
 
 def test_nothing_done_nothing_guessed(small, capsys):
     assert cli.main(['plan', FILE]) == 0
-    assert 'time: not known for encoder and intermediate and pair' in capsys.readouterr().out
+    assert 'time: not known: no encoder, intermediate or pair run like those of this study' in capsys.readouterr().out
     assert all(seconds is None for seconds, _ in expected_seconds(Study.read(FILE)).values())
 
 

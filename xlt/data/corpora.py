@@ -43,6 +43,7 @@ def without_prefix(lines: list[list[str]],  # of a file, split at the separator
     if bare or not tokens: return lines
     return [[fields[0].removeprefix(prefix), *fields[1:]] for fields in lines]
 
+# %% ../../nbs/data/07_corpora.ipynb #i1cor001
 def read_tagged(path: Path,  # of the file
                 tags: tuple[str, ...],  # that are allowed
                 separator: str = '\t',  # of token and tag

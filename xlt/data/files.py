@@ -158,6 +158,7 @@ def tuning_file(root: Path,  # the data folder
     "The gold pairs of the development set that tunes a mining task's threshold."
     return root / task.files.tuning.format(code=language)
 
+# %% ../../nbs/data/10_files.ipynb #i1fil001
 @lru_cache(maxsize=100)
 def held_of(root: Path,  # the data folder
             name: str,  # of the task
@@ -282,6 +283,7 @@ def own_notes(root: Path,  # the data folder
     said += [f'{what}: {text}.' for what, text in (('Source', task.own.source), ('Licence', task.licence)) if text]
     return said + [task.own.note] * bool(task.own.note)
 
+# %% ../../nbs/data/10_files.ipynb #i1fil002
 def own_training_notes(root: Path,  # the data folder
                        task: str,  # with your own card
                        share: float,  # of the topics, for development, if the training data must be split

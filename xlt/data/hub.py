@@ -198,6 +198,7 @@ def hub_test(task,  # its card
     if task.kind == 'retrieval': return translations_of(task.name, language)
     return language_rows(task.name, split, language) if task.hub.prefixes else join_splits(task.name, [split])
 
+# %% ../../nbs/data/13_hub.ipynb #i1hub001
 def load_hub(hub: Hub,  # the source
              task,  # its card
              split: str,  # `train`, `dev` or `test`

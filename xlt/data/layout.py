@@ -182,6 +182,7 @@ def training_files(root: Path,  # the data folder
     train, dev = training_files_of(root, task, state(root))
     return list(train), list(dev)
 
+# %% ../../nbs/data/08_layout.ipynb #i1lay001
 def no_training(root: Path,  # the data folder
                 task: str,  # any
                ) -> str | None:
@@ -220,6 +221,7 @@ def languages_at(task: Task,  # with your own card
     code = language_code(m['language'])
     return [code] if task.own.files.names.get(code, m['language']) == m['language'] else []
 
+# %% ../../nbs/data/08_layout.ipynb #i1lay002
 def card_files(root: Path,  # the data folder
                task: Task,  # with your own card
                split: str,  # `train`, `dev` or `test`

@@ -169,6 +169,7 @@ def leakage_message(row: dict,  # of the table
     return (f"{row['read_by']} holds a text of {row['touched']:,} of the {row['items']:,} test items "
             f"({row['percent']:g} %) of {row['target']} in {row['language']!r}, such as {row['example']!r}")
 
+# %% ../../nbs/data/15_leakage.ipynb #i1lea001
 def check_overlap(table: pd.DataFrame,  # from `find_overlaps`
                   leakage: str,  # `refuse` or `remove`
                   before: dict[str, str],  # who read what → the run, if it is another

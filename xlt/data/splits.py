@@ -107,6 +107,7 @@ def without(rows: list[dict],  # examples
     kept = {t for t in {topic(r) for r in rows} if key(t) not in taken}
     return [r for r in rows if topic(r) in kept]
 
+# %% ../../nbs/data/09_splits.ipynb #i1spl001
 def apart(root: Path,  # the data folder
           task: str,  # any
           share: float,  # of the topics, for development, if the training data must be split

@@ -55,6 +55,7 @@ def draw_forms(ax,  # of the panel
                     zorder=3)
     ax.scatter(0, 0, marker='+', s=60, color=INK, zorder=3)
 
+# %% ../../nbs/reporting/09_pareto.ipynb #i1par103
 def along_bars(table: pd.DataFrame,  # the pooled rows of a protection table
                by: str,  # `pivot` or `high`
               ) -> tuple:  # x and y

@@ -172,6 +172,7 @@ Labels = Annotated[tuple[str, ...], BeforeValidator(  # YAML reads 0 and 1 as nu
 Renamed = Annotated[dict[str, str], BeforeValidator(
     lambda v: {str(k) if type(k) is int else k: x for k, x in v.items()} if isinstance(v, dict) else v)]
 
+# %% ../../nbs/tasks/00_card.ipynb #i1car001
 class OwnFiles(Strict):
     "Where the files of your own card are, and how they are read."
     format: Literal['tsv', 'csv', 'jsonl', 'conll', 'squad', 'lines']
@@ -185,6 +186,7 @@ class OwnFiles(Strict):
     incomplete: Literal['refuse', 'skip'] = 'refuse'  # tables: rows with an empty column
     relabel: Renamed = {}  # label in the file → label of the card
 
+# %% ../../nbs/tasks/00_card.ipynb #i1car002
 class Own(Strict):
     "Fields of your own card only."
     file: str  # of the card
