@@ -162,6 +162,7 @@ def code_hint(label: str,  # as in a table
     near = [] if len(text) < 4 else get_close_matches(text, names, n=1, cutoff=.75)
     begun = {forms[f] for f in names if len(text) > 2 and f.startswith(text)}  # `jap`, `swa`
     parts = [language_code(part) for part in re.split(r'[-_()\[\]/]+', text) if part]
+    parts = [c for c in parts if c != 'en'] or parts  # of a pair such as de-en
     found = [c for c in (language_code(label), COUNTRIES.get(text), *(forms[f] for f in near), *parts[:1],
                          *(begun if len(begun) == 1 else ())) if c in known][:1]
     if not found and re.fullmatch('(?!q[a-t])[a-z]{3}', text): found = near_codes(text, known)
@@ -193,7 +194,7 @@ def without_value(codes,  # of languages that need a measure
     "Which languages have no value of a measure, and what to do about them."
     lacking, known = sorted(c for c in codes if pd.isna(measure.get(c))), set(measure.dropna().index)
     hints, own = label_hints(lacking, known), measure.name not in MEASURES
-    odd = [c for c in sorted(known) if own and language_code(c) is None and code_hint(c, set(lacking))]
+    odd = [c for c in sorted(known) if own and language_code(c) != c and code_hint(c, set(lacking))]
     advice = (f'; is {odd[0]} there meant to be one of them?' if odd else '' if all(hints.values())
               else f'; add {"them" if len(lacking) > 1 else "it"} to that measure' if own
               else '; give a FILE.csv with columns language, value that holds every language of the table')
