@@ -66,6 +66,7 @@ def header_at(filled: list[int],  # how many fields of each line are not empty
     first = [k for k in filled if k][:20]
     return next((i for i, k in enumerate(filled) if k and 2 * k >= max(first)), 0)
 
+# %% ../../nbs/common/08_tables.ipynb #xcbdc101
 def find_separator(text: str,  # the decoded table
                   ) -> tuple[str, int]:  # separator; lines before the header
     "Find the field separator of a table."
@@ -77,6 +78,7 @@ def find_separator(text: str,  # the decoded table
     at = header_at(filled)
     return best[at], max(at, int(bool(said)))
 
+# %% ../../nbs/common/08_tables.ipynb #xcbdc102
 def delimited_rows(text: str,  # the decoded table
                    where: str,  # the file, for messages
                   ) -> list[tuple[int, list[str]]]:  # line number, fields; the header first
@@ -93,6 +95,7 @@ def delimited_rows(text: str,  # the decoded table
     except csv.Error as e: raise XltError(f'{where}, line {line}: not a CSV table ({e})') from None
     return equal_rows(rows, where, by)
 
+# %% ../../nbs/common/08_tables.ipynb #xcbdc103
 def equal_rows(rows: list[tuple[int, list[str]]],  # line number, fields
                where: str,  # the file, for messages
                by: str,  # separator
@@ -118,6 +121,7 @@ def excel_text(cell) -> str:  # an openpyxl cell
     if isinstance(value, float) and value == int(value): return str(int(value))
     return '' if value is None else str(value)
 
+# %% ../../nbs/common/08_tables.ipynb #xb978501
 def fill_merged(sheet) -> None:  # an openpyxl sheet, changed in place
     "Write the value of merged cells into each of them."
     for span in list(sheet.merged_cells.ranges):
@@ -127,6 +131,7 @@ def fill_merged(sheet) -> None:  # an openpyxl sheet, changed in place
         for row in range(span.min_row + 1, span.max_row + 1):
             sheet.cell(row, span.min_col, top.value).number_format = top.number_format
 
+# %% ../../nbs/common/08_tables.ipynb #xb978502
 def sheets_of(data: bytes,  # the bytes of the file
               where: str,  # the file, for messages
              ) -> list:  # openpyxl sheets
@@ -144,6 +149,7 @@ def sheets_of(data: bytes,  # the bytes of the file
     what = next((what for name, what in kinds.items() if name in names), 'a zip archive')
     raise XltError(f'{where}: {what}, not a workbook of the kind .xlsx; save the table as CSV UTF-8 or .xlsx')
 
+# %% ../../nbs/common/08_tables.ipynb #xb978503
 def excel_rows(data: bytes,  # the bytes of the file
                where: str,  # the file, for messages
               ) -> list[tuple[int, list[str]]]:  # row number, cells; the header first
@@ -169,6 +175,7 @@ def read_parquet(data: bytes,  # the bytes of the file
     except Exception as e:  # pyarrow has errors of its own
         raise XltError(f'{where}: a Parquet file that cannot be read ({e})') from None
 
+# %% ../../nbs/common/08_tables.ipynb #x6e1b501
 def read_as_text(path: str | Path,  # CSV, TSV or Excel; `-`: standard input
                 ) -> pd.DataFrame:  # all text; index `line`: where each row stands
     "Read a table as text, so that no cell is mistaken for a missing value."

@@ -119,6 +119,7 @@ def language_code(label: str,  # such as `deu_Latn`, `pt-BR`, `iw`, `German`, `D
     pair = len(tail) == 1 and str(label).strip()[-1:].islower() and tail[0] in language_table().index
     return None if pair and tail[0] != head else tagged_code(head, tail)  # a pair is one such as de-en
 
+# %% ../../nbs/languages/00_measures.ipynb #x09e2c01
 def tagged_code(head: str,  # the subtag of the language
                 tail: list[str],  # the other subtags
                ) -> str | None:  # None: these are no subtags
@@ -130,6 +131,7 @@ def tagged_code(head: str,  # the subtag of the language
     if not scripts or scripts[0] in usual_scripts()[code]: return code
     return forms.get(f'{head}_{scripts[0]}', f'{code}_{scripts[0].title()}')
 
+# %% ../../nbs/languages/00_measures.ipynb #x09e2c02
 def in_other_script(code: str,  # as of `language_code`
                    ) -> bool:
     "Is this a language in a script in which it is not usually written, such as `zh_Latn`?"
@@ -140,6 +142,7 @@ COUNTRIES = dict(gr='el', jp='ja', kr='ko', cn='zh', tw='zh', hk='zh', vn='vi', 
                  us='en', mm='my', dk='da', ua='uk', cz='cs', se='sv', by='be', rs='sr', ph='tl', pk='ur', bd='bn',
                  np='ne', mx='es', sp='es', kh='km', no='nb', nor='nb', norwegian='nb')
 
+# %% ../../nbs/languages/00_measures.ipynb #x66fe301
 def near_codes(text: str,  # three letters
                known: set[str],  # codes
               ) -> list[str]:  # the languages of XTREME first
@@ -151,6 +154,7 @@ def near_codes(text: str,  # three letters
     alike = [c for c, form in found.items() if form[:2] == text[:2]] or list(found)
     return sorted(alike, key=lambda c: c not in language_table().index)[:2]
 
+# %% ../../nbs/languages/00_measures.ipynb #x66fe302
 def code_hint(label: str,  # as in a table
               known=None,  # codes that exist; None: all of xlt's
              ) -> str:  # such as ` (did you mean de?)`, or empty
@@ -191,6 +195,7 @@ def label_hints(labels: list[str],  # that have no value
     return {' and '.join(sorted(group)): code_hint(group[0], known) if len(group) == 1 else
             f' (they are all {code}: keep one of them)' for code, group in same.items()}
 
+# %% ../../nbs/languages/00_measures.ipynb #xwitho01
 def without_value(codes,  # of languages that need a measure
                   measure: pd.Series,  # by code
                   beside: set[str] = frozenset(),  # other labels of the table

@@ -104,6 +104,7 @@ def table_of(table,  # a frame, records, a file, or `-`
     table = table.assign(**plain)
     return table.reset_index() if named and named != ['line'] else table, 'the table of scores', 'table'
 
+# %% ../../nbs/reporting/07_api.ipynb #xae00101
 def analyse(table: pd.DataFrame | str | Path,  # scores as people have them: a frame, a file, or `-` for standard input
             resource='cc100_gib',  # a measure's name, a file with `language` and `value`, or values by language
             groups: str = 'tertiles',  # who is low and who is high: `tertiles`, `median` or `joshi`

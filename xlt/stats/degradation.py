@@ -112,6 +112,7 @@ def check_measure(labels: pd.Series,  # languages as they are named; index `line
     reject_rows(twice, where, f'the same language as an earlier line ({codes[twice].iloc[0]})' if twice.any() else '')
     return pd.Series(value.where(~unknown).to_numpy(float), index=codes.to_numpy())
 
+# %% ../../nbs/stats/01_degradation.ipynb #c03101
 def measure_from_file(path: str | Path,  # a table with the columns `language` and `value`
                      ) -> pd.Series:  # indexed by language code
     "Read a resource measure from a file."

@@ -59,10 +59,12 @@ COLUMN_ALIASES = {
 METRIC_ALIASES = {'acc': 'accuracy', 'accuracy': 'accuracy', 'f1': 'f1', 'f1_score': 'f1', 'em': 'exact_match',
                   'exact_match': 'exact_match'}
 
+# %% ../../nbs/stats/00_scores.ipynb #xbd1ae01
 def fold_column(name) -> str:
     "A column's name without capitals, blanks, and units in brackets."
     return re.sub(r'[\s-]+', '_', re.sub(r'[(\[].*?[)\]]|%', '', str(name)).strip().casefold())
 
+# %% ../../nbs/stats/00_scores.ipynb #xbd1ae02
 def rename_columns(table: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[str]]:  # and what was read as what
     "Rename columns to the names used here."
     known = (*SCORE_COLUMNS, *OPTIONAL_COLUMNS)
@@ -79,6 +81,7 @@ def rename_columns(table: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[
     if twice := [c for c in known if new.count(c) > 1]: raise XltError(f'{where}: two columns {twice[0]}')
     return table.set_axis(new, axis=1), said
 
+# %% ../../nbs/stats/00_scores.ipynb #xbd1ae03
 def score_column(table: pd.DataFrame,  # from `rename_columns`
                  where: str,  # the file, for messages
                 ) -> tuple[pd.DataFrame, list[str]]:  # and what was read as what
@@ -95,6 +98,7 @@ NO_SCORE = frozenset(['', '-', '–', '—', 'n/a', '#n/a', 'na', 'nan', 'none',
 SEED = re.compile(r'(?:random )?(?:seed|run|trial|s)[ _-]?([0-9]+)', re.IGNORECASE)
 DIFFERENCES = frozenset('diff difference delta gain change min max range gap'.split())
 
+# %% ../../nbs/stats/00_scores.ipynb #x0985c01
 def wide_columns(table: pd.DataFrame,  # from `rename_columns`
                 ) -> tuple[str, list[str]]:  # what the columns are: a name of `SCORE_COLUMNS`; which
     "What a wide table has a column for each of, and these columns; empty if it is none."
@@ -108,6 +112,7 @@ def wide_columns(table: pd.DataFrame,  # from `rename_columns`
     seeds = [c for c in other if SEED.fullmatch(str(c))]
     return ('seed', seeds + [c for c in numeric if is_average(c)]) if 'seed' not in table and seeds else ('', [])
 
+# %% ../../nbs/stats/00_scores.ipynb #x0985c02
 def check_wide(table: pd.DataFrame,  # a wide table
                name: str, values: list[str],  # from `wide_columns`
                where: str,  # the file, for messages
@@ -122,6 +127,7 @@ def check_wide(table: pd.DataFrame,  # a wide table
     raise XltError(f'{where}: column {odd[0]} is neither a {name}{hint} nor {", ".join(SCORE_COLUMNS)}; '
                    'rename it or leave it out')
 
+# %% ../../nbs/stats/00_scores.ipynb #x0985c03
 def long_form(table: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[str]]:  # and what was found
     "One row per score, from a table with a column for each language, target task, intermediate task or seed."
     if 'score' in table or not (found := wide_columns(table))[0]: return table, []
@@ -136,6 +142,7 @@ def long_form(table: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[str]]
     return tall.drop(columns='line'), [f'a wide table: one {name} per column '
                                        f'({", ".join(map(str, values[:4]))}{", …" * (len(values) > 4)})']
 
+# %% ../../nbs/stats/00_scores.ipynb #x0985c04
 def unread_columns(table: pd.DataFrame,  # from `rename_columns`, in long form
                   ) -> list[str]:
     "Columns that are not read although they differ between rows, in a sentence."
@@ -152,6 +159,7 @@ def default_metric(targets: pd.Series,  # of each row
     if not all(name in TARGET for name in names.values()): return None
     return [TARGET[names[t]].metrics[0] for t in targets.astype(str)]
 
+# %% ../../nbs/stats/00_scores.ipynb #xa2f0101
 def missing_columns(table: pd.DataFrame,  # with some of the columns
                     missing: list[str],  # of `SCORE_COLUMNS`
                     wide: str,  # what was found to be a wide table
@@ -161,7 +169,7 @@ def missing_columns(table: pd.DataFrame,  # with some of the columns
     runs = [c for c in other if fold_column(c) in 'model method setting system condition training variant'.split()]
     hints = [c + did_you_mean(c, other) + (f' (is it {runs[0]!r}? rename it)' if runs and c == 'intermediate' else '')
              for c in missing]
-    if wide: return f'{wide}, but no column {", ".join(hints)}; add it beside the scores'
+    if wide: return f'{wide}, but no column {", ".join(hints)}; add {"them" if len(hints) > 1 else "it"} beside the scores'
     if missing == ['metric']:
         odd = next(t for t in table.target.astype(str) if target_name(t) not in TARGET)
         return (f'no column metric; it may be missing only where every target is one of {", ".join(TARGET)}: '
@@ -169,6 +177,7 @@ def missing_columns(table: pd.DataFrame,  # with some of the columns
     return (f'no column {", ".join(hints)}; there is {", ".join(map(str, table)) or "nothing"}. A table of scores has '
             f'{", ".join(SCORE_COLUMNS)} (study, seed and n may be missing)')
 
+# %% ../../nbs/stats/00_scores.ipynb #xa2f0102
 def fill_columns(table: pd.DataFrame,  # with some of the columns
                  where: str,  # the file, for messages
                  study: str,  # its name where the table gives none
@@ -192,6 +201,7 @@ def parse_numbers(column: pd.Series) -> pd.Series:  # of text or numbers; NaN: n
         text = text.where(~commas, text.str.replace(',', '.'))
     return pd.to_numeric(text, errors='coerce')
 
+# %% ../../nbs/stats/00_scores.ipynb #x5d67901
 def parse_counts(column: pd.Series,  # of text or numbers
                  points: bool = False,  # may a point divide thousands?
                 ) -> pd.Series:  # NaN: not a number
@@ -202,11 +212,13 @@ def parse_counts(column: pd.Series,  # of text or numbers
         text = text.where(~grouped, text.str.replace(mark, ''))
     return pd.to_numeric(text, errors='coerce')
 
+# %% ../../nbs/stats/00_scores.ipynb #x5d67902
 def parse_seeds(column: pd.Series) -> pd.Series:  # of text or numbers; NaN: not a number
     "A column of seeds, plain or called `seed0`, `run 1`."
     text = column.astype(str).str.strip()
     return pd.to_numeric(text.str.replace(SEED, lambda m: m[1], regex=True), errors='coerce')
 
+# %% ../../nbs/stats/00_scores.ipynb #x5d67903
 def parse_amounts(column: pd.Series,  # of text or numbers
                   where: str,  # the file, for messages
                  ) -> pd.Series:  # NaN: not a number
@@ -232,6 +244,7 @@ def what_it_is(value,  # a cell that is not a number
             and column.astype(str).str.contains('.', regex=False).any() else '')
     return f' ({text}{": " if kind else ""}{kind})'
 
+# %% ../../nbs/stats/00_scores.ipynb #x6030201
 def check_cells(table: pd.DataFrame,  # columns `SCORE_COLUMNS`, possibly all text
                 where: str,  # the table's file, for messages
          ) -> pd.DataFrame:  # `score` float, `seed` and `n` int (`n` float where some are unknown), the rest text
@@ -270,6 +283,7 @@ def check_cells(table: pd.DataFrame,  # columns `SCORE_COLUMNS`, possibly all te
 # %% ../../nbs/stats/00_scores.ipynb #xsumm
 FILLERS = frozenset('of over task tasks target targets score scores the xtreme seed seeds'.split())
 
+# %% ../../nbs/stats/00_scores.ipynb #xsumm01
 def is_mean(label: str,  # of a task or a seed
             of: frozenset = frozenset('avg average mean overall all macro total std stdev stddev median'.split()),
            ) -> bool:
@@ -277,6 +291,7 @@ def is_mean(label: str,  # of a task or a seed
     words = set(re.split('[^a-zø]+', str(label).casefold())) - {''}
     return bool(words & (of | {'ø'})) and words <= of | {'ø'} | FILLERS
 
+# %% ../../nbs/stats/00_scores.ipynb #xsumm02
 def summary_labels(column: str, labels: list[str]) -> list[str]:  # a name of `SCORE_COLUMNS`; its different values
     "The labels that name no language, task or seed but a mean, a spread or a difference of several."
     # `all` is a training of its own
@@ -286,6 +301,7 @@ def summary_labels(column: str, labels: list[str]) -> list[str]:  # a name of `S
     found = [c for c in labels if is_one(c)]
     return found if len(found) < len(labels) else []
 
+# %% ../../nbs/stats/00_scores.ipynb #xsumm03
 def leave_out_summaries(table: pd.DataFrame,  # from `rename_columns`, in long form
                        ) -> tuple[pd.DataFrame, list[str]]:  # and what was left out
     "Leave out rows that summarise others."
@@ -301,6 +317,7 @@ def leave_out_summaries(table: pd.DataFrame,  # from `rename_columns`, in long f
             table, labels = table[table[column].astype(str) != label], labels[labels != label]
     return table, said
 
+# %% ../../nbs/stats/00_scores.ipynb #xsumm04
 def one_name(out: pd.DataFrame,  # from `check_cells`
              column: str,  # a name of `SCORE_COLUMNS`
              fold,  # gives equal names for one thing
@@ -314,6 +331,7 @@ def one_name(out: pd.DataFrame,  # from `check_cells`
     if not names or new.duplicated(place).sum() > out.duplicated(place).sum(): return out, []
     return new, [f'{column} {name} is read as {first}' for name, first in names.items()]
 
+# %% ../../nbs/stats/00_scores.ipynb #xsumm05
 def rename_targets(out: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:  # and what was read as what
     "Give XTREME's target tasks the names used here, and name those that are nearly one."
     names = {t: name for t in out.target.unique() if (name := target_name(t)) and name != t}
@@ -351,6 +369,7 @@ def check_metrics(out: pd.DataFrame, where: str) -> None:  # from `check_cells`
     reject_rows(other, where, 'a second metric for the same target; keep one metric per target' + (
         f' ({named.target} has {first[other].iloc[0]} and {named.metric})' if named is not None else ''))
 
+# %% ../../nbs/stats/00_scores.ipynb #xd795101
 def check_repeated(out: pd.DataFrame, where: str) -> None:  # from `check_cells`
     "Raise an `XltError` for a score that is there twice."
     place = [*CELL, 'language', 'seed']
@@ -361,6 +380,7 @@ def check_repeated(out: pd.DataFrame, where: str) -> None:  # from `check_cells`
     reject_rows(again, where, 'the same intermediate, target, language and seed as an earlier line: '
                 f'{row.intermediate} {row.target} {row.language} has {scores[0]} and {scores[1]}')
 
+# %% ../../nbs/stats/00_scores.ipynb #xd795102
 def check_baselines(out: pd.DataFrame, where: str) -> None:  # from `check_cells`
     "Raise an `XltError` where there is no baseline to compare with."
     tested = out.intermediate != 'none'
@@ -375,6 +395,7 @@ def check_baselines(out: pd.DataFrame, where: str) -> None:  # from `check_cells
     reject_rows(lacking, where, f"no baseline (a row with intermediate 'none') for this target and language"
                 f'{hint}{"".join(near[:1])}')
 
+# %% ../../nbs/stats/00_scores.ipynb #xd795103
 def check_rows(out: pd.DataFrame, where: str) -> None:  # from `check_cells`
     "Raise an `XltError` for rows that contradict each other or lack a baseline."
     if out.empty: raise XltError(f'{where}: no rows')
@@ -408,6 +429,7 @@ def decimals(scores: pd.Series) -> pd.Series:
     "How many digits each score has after the point."
     return scores.map(lambda s: len(np.format_float_positional(s, trim='-').partition('.')[2]))
 
+# %% ../../nbs/stats/00_scores.ipynb #xd956e01
 def small_scores(out: pd.DataFrame) -> pd.Series:  # from `check_cells`; boolean
     "Scores of at most 1 where others of the same language, or the other languages of the target, are far above."
     highest = out.groupby(['target', 'language']).score.transform('max')
@@ -415,6 +437,7 @@ def small_scores(out: pd.DataFrame) -> pd.Series:  # from `check_cells`; boolean
     small = out.score.between(0, 1, inclusive='right')
     return small & ((highest >= 20) & (25 * out.score <= highest) | (highest <= 1) & (typical >= 20))
 
+# %% ../../nbs/stats/00_scores.ipynb #xd956e02
 def surely_fractions(out: pd.DataFrame,  # from `check_cells`
                     ) -> pd.Series:  # boolean
     "Small scores that guessing would exceed, that have more decimals than the others, or that stand against the rest."
@@ -426,6 +449,7 @@ def surely_fractions(out: pd.DataFrame,  # from `check_cells`
     sure = small & (chance | more | (typical >= 10) & (typical >= 25 * out.score))
     return small & sure.groupby([out.target, out.language]).transform('any')
 
+# %% ../../nbs/stats/00_scores.ipynb #xd956e03
 def check_scale(out: pd.DataFrame, where: str) -> None:  # from `check_cells`
     "Raise an `XltError` for fractions, in a whole cell or in single rows."
     known = ('scores are percent, 0 to 100: multiply fractions by 100 '
@@ -461,6 +485,7 @@ def convert_language_codes(out: pd.DataFrame,  # from `check_cells`
     return (out.assign(language=out.language.map(codes)),
             [f'languages: {", ".join(changed)}'] * bool(changed) + script)
 
+# %% ../../nbs/stats/00_scores.ipynb #x5781101
 def check_languages(out: pd.DataFrame,  # from `convert_language_codes`
                     where: str,  # the table's file, for messages
                     measure: pd.Series,  # resource, indexed by language code
@@ -475,21 +500,25 @@ def check_languages(out: pd.DataFrame,  # from `convert_language_codes`
 BASELINES = frozenset('none no without baseline base vanilla nothing'.split())
 BASELINE_FILLERS = frozenset('intermediate task tasks training step model the only stilts stilt transfer'.split())
 
+# %% ../../nbs/stats/00_scores.ipynb #x9657701
 def baseline_words(name: str) -> list[str]:  # of an intermediate task
     "The words of a name; a dash by itself is `none`."
     text = re.sub(r'\bw/o\b', 'without', str(name).casefold())
     return re.findall('[a-z0-9]+', text) or ['none'] * (text.strip() in ('-', '–', '—'))
 
+# %% ../../nbs/stats/00_scores.ipynb #x9657702
 def is_baseline(name: str) -> bool:  # of an intermediate task
     "Does this name the run without an intermediate task, as `None`, `Baseline` or `no intermediate task` do?"
     words = set(baseline_words(name))
     return bool(words & BASELINES) and words <= BASELINES | BASELINE_FILLERS
 
+# %% ../../nbs/stats/00_scores.ipynb #x9657703
 def near_baseline(name: str) -> bool:  # of an intermediate task
     "Is this nearly a name of the baseline, such as `basline`?"
     known = ('baseline', 'no_intermediate', 'vanilla')
     return not is_baseline(name) and bool(did_you_mean('_'.join(baseline_words(name)), known))
 
+# %% ../../nbs/stats/00_scores.ipynb #x9657704
 def rename_baseline(out: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[str]]:  # and what was read as what
     "Call the baseline `none`."
     names = [name for name in out.intermediate.unique() if is_baseline(name)]
@@ -515,6 +544,7 @@ def name_empty_baseline(table: pd.DataFrame,  # in long form
             or not key[~blank].isin(key[blank]).all() or table[place].isna().any(axis=None)): return table, []
     return table.assign(intermediate=name.mask(blank, 'none')), ['an empty intermediate is read as none, the baseline']
 
+# %% ../../nbs/stats/00_scores.ipynb #xblank01
 def check_baseline_column(table: pd.DataFrame, where: str) -> None:  # in long form
     "Raise an `XltError` where the baseline's scores stand in a column beside the others'."
     beside = [c for c in table if c not in (*SCORE_COLUMNS, *INDEX_COLUMNS)
@@ -579,6 +609,7 @@ def strip_text(table: pd.DataFrame,  # in long form
     "A table whose text has no blanks around it."
     return table.assign(**{c: table[c].map(lambda v: v.strip() if isinstance(v, str) else v) for c in table})
 
+# %% ../../nbs/stats/00_scores.ipynb #x2d74601
 def read_names(out: pd.DataFrame,  # from `check_cells`
                where: str,  # the file, for messages
               ) -> tuple[pd.DataFrame, list[str]]:  # and what was read as what
@@ -594,6 +625,7 @@ def read_names(out: pd.DataFrame,  # from `check_cells`
         said += more
     return out, said
 
+# %% ../../nbs/stats/00_scores.ipynb #x2d74602
 def open_scores(table: pd.DataFrame,  # as somebody has it
                 where: str = 'the table of scores',  # its file, for messages
                 study: str = 'table',  # its name where the table gives none

@@ -92,6 +92,7 @@ def fold_name(name: str,  # of a task
     "A task's name without capitals, hyphens and blanks."
     return re.sub('[^a-z0-9]', '', str(name).casefold())
 
+# %% ../../nbs/tasks/90_cards.ipynb #xtgtna01
 def target_forms() -> dict[str, str]:  # folded name → the task's name here
     "What target tasks are called in papers and tables: `PAN-X`, `TyDiQA-GoldP`."
     cards = (TARGET | XTREME_R).values()
@@ -99,11 +100,13 @@ def target_forms() -> dict[str, str]:  # folded name → the task's name here
              for name in names if '.' not in name}  # a `.v2` is another test
     return other | {fold_name(t.name): t.name for t in cards}
 
+# %% ../../nbs/tasks/90_cards.ipynb #xtgtna02
 def target_name(label: str,  # as in a table
                ) -> str | None:  # None: not one of these
     "The name used here of one of XTREME's target tasks."
     return target_forms().get(fold_name(label))
 
+# %% ../../nbs/tasks/90_cards.ipynb #xtgtna03
 def target_hint(label: str,  # as in a table
                ) -> str:  # such as ` (did you mean 'xnli'?)`, or empty
     "The target task whose name is nearly this one."
