@@ -521,6 +521,13 @@ def test_another_script_is_another_language_whichever_it_is(label, code):
     assert answer['estimate'] == primary(check_scores(table[table.language != code]), resource(every=True))['estimate']
 
 
+def test_two_forms_of_one_language_are_named_together():
+    table = rows('mnli')
+    both = pd.concat([table, table[table.language == 'de'].assign(language='de_AT')])
+    said = refused(open_scores, both, measure=resource(every=True))
+    assert 'lines 20, 21: ' in said and 'de and de_AT (they are all de: keep one of them)' in said
+
+
 @pytest.mark.parametrize('label, words', [('swx', 'swx (did you mean sw or sv?)'), ('dex', 'dex (did you mean de?)'), ('jap', 'jap (did you mean ja?)'), ('cn', 'cn (did you mean zh?)'), ('en-sw', 'en-sw (did you mean sw?)'), ('Swahilli', 'Swahilli (did you mean sw?)'), ('xx', 'xx; give a FILE.csv')])
 def test_a_code_that_does_not_exist_is_named_with_its_lines(tmp_path, capsys, label, words):
     rows('mnli').replace({'language': {'sw': label}}).to_csv(path := tmp_path / 'scores.csv', index=False)
@@ -601,3 +608,6 @@ def test_too_few_languages_say_how_many_are_needed():
     assert "2 languages make no two groups by 'tertiles', which needs at least 3 beside the training language; other groupings: median, joshi" in refused(primary, some('sw', 'de'), resource())
     assert "1 language makes no two groups by 'median', which needs at least 2" in refused(primary, some('sw'), resource(), 'median')
     assert 'needs some in classes 0 to 2 and some in 4 and 5 (low: none; high: ru, de)' in refused(primary, some('ru', 'de'), resource(), 'joshi')
+
+
+def test_columns_that_are_called_by_numbers(): same(open_scores(rows('mnli').assign(extra=1).rename(columns={'extra': 0}))[0])

@@ -98,6 +98,7 @@ def table_of(table,  # a frame, records, a file, or `-`
     if table.columns.nlevels > 1:
         raise XltError(f'the table of scores: {table.columns.nlevels} levels of columns; make one row per score')
     named = [name for name in table.index.names if name is not None]
+    table = table.set_axis([str(c) for c in table], axis=1)
     plain = {c: table[c].astype(object) for c in table if isinstance(table[c], pd.Series)
              and isinstance(table[c].dtype, pd.CategoricalDtype)}
     table = table.assign(**plain)

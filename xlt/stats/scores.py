@@ -66,7 +66,7 @@ def fold_column(name) -> str:
 def rename_columns(table: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[str]]:  # and what was read as what
     "Rename columns to the names used here."
     known = (*SCORE_COLUMNS, *OPTIONAL_COLUMNS)
-    new, said = [fold_column(c) if fold_column(c) in known else c for c in table.columns], []
+    new, said = [fold_column(c) if fold_column(c) in known else str(c) for c in table.columns], []
     for name, others in COLUMN_ALIASES.items():
         at = [i for i, c in enumerate(new) if fold_column(c) in others.split()
               and (name != 'seed' or parse_seeds(table.iloc[:, i]).notna().all())]
@@ -469,7 +469,7 @@ def check_languages(out: pd.DataFrame,  # from `convert_language_codes`
     "Raise an `XltError` for languages that the resource measure does not know."
     codes = set(out.language) - {pivot}
     odd = [c for c in codes - set(measure.index) if c not in set_apart(codes, measure)[1]]
-    reject_rows(out.language.isin(odd), where, without_value(odd, measure))
+    reject_rows(out.language.isin(odd), where, without_value(odd, measure, codes))
 
 # %% ../../nbs/stats/00_scores.ipynb #x96577ca
 BASELINES = frozenset('none no without baseline base vanilla nothing'.split())
