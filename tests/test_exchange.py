@@ -200,7 +200,7 @@ def test_folders(tmp_path, capsys):
     write(tmp_path / 'lm/a/results_3.json', json.dumps({'results': {'xnli_sw': {'acc,none': .9}}, 'model_name': 'a'}))
     assert 'xnli sw has two scores: 30 (lm-eval xnli) in ' in convert(tmp_path / 'lm/a')[1].err
     (tmp_path / 'empty').mkdir()
-    for words, why in (((tmp_path / 'empty',), 'no JSON file in this folder'), ((tmp_path / 'one', tmp_path / 'nowhere.json'), 'nowhere.json: no such file'), ((tmp_path / 'one', '--record', '1'), '--record is for files of litmus')):
+    for words, why in (((tmp_path / 'empty',), 'no JSON file in this folder'), (('lm-eval',), 'lm-eval: no such file; name the result files, too'), ((tmp_path / 'one', '--seed', '-1'), '--seed -1: a seed is a whole number from 0'), ((tmp_path / 'one', tmp_path / 'nowhere.json'), 'nowhere.json: no such file'), ((tmp_path / 'one', '--record', '1'), '--record is for files of litmus')):
         status, said = convert(*words)
         assert status == 2 and why in said.err
 

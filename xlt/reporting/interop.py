@@ -282,8 +282,10 @@ def xlt_score_rows(data: dict,  # what `xlt score --json` printed
         if target not in SCORED: yield f'{target}: not a task of XTREME'; continue
         for language, score in metrics[SCORED[target].metrics[0]].items():
             n = data.get('examples', {}).get(target, {}).get(language)
-            if language not in SCORED[target].languages: yield f'{language}: not a language of {target} in XTREME'; continue
-            try: score = find_metric({'f1': score}, 'f1', f'{target} {language}')
+            try:
+                if language not in SCORED[target].languages:
+                    raise XltError(f'{language}: not a language of {target} in XTREME')
+                score = find_metric({'f1': score}, 'f1', f'{target} {language}')
             except XltError as e: yield str(e); continue
             yield score_row(target, language, score, f'XTREME {target} test', n, percent=True)
 
@@ -380,7 +382,8 @@ def read_results(path: Path,  # of the file
 def result_files(path: Path,  # a file or a folder
                 ) -> list[Path]:
     "The files that may hold results: the file itself, or the JSON files of a folder."
-    if not Path(path).exists(): raise XltError(f'{path}: no such file')
+    if not Path(path).exists():
+        raise XltError(f'{path}: no such file' + '; name the result files, too' * bool(toolkit_named(str(path))))
     if not Path(path).is_dir(): return [Path(path)]
     found = [p for p in sorted(Path(path).rglob('*.json')) if p.name != 'model_meta.json']
     whole = {p.parent for p in found if p.name == 'all_results.json'}
@@ -424,6 +427,8 @@ def convert_results(toolkit: str | None,  # of `TOOLKIT_READERS`; None: as each 
                    ) -> tuple[pd.DataFrame, list[str]]:  # with `version` and `source`; what was left out or is unusual
     "The result files of other toolkits as rows of the tidy table."
     toolkit, asked = check_request(toolkit, asked)
+    if not intermediate.strip(): raise XltError('--intermediate is empty; the baseline is called none')
+    if seed < 0: raise XltError(f'--seed {seed}: a seed is a whole number from 0')
     paths = [p for path in paths for p in result_files(path)]
     one_model(paths)
     found = [(path, r) for path in paths for r in readable(path, toolkit, asked, alone=len(paths) == 1)]
