@@ -229,6 +229,39 @@ def test_json_lines_and_other_encodings(tmp_path):
         with pytest.raises(XltError, match=why): convert_results(None, [tmp_path / name], 's', 'none')
 
 
+def places(data, path=()):
+    "All paths into a JSON value."
+    for key, value in data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ():
+        yield (*path, key)
+        yield from places(value, (*path, key))
+
+
+WHOLE = [HARNESS_FILE, OLD, {'task_name': 'BUCC', 'scores': {'test': [{'hf_subset': 'de-en', 'languages': ['deu-Latn', 'eng-Latn'], 'f1': .9}]}}, {'aggregated': .5, 'xnli_sw': minor(acc=.7), 'xquad_ar': minor(f1=60.)},
+         {'eval_sw_accuracy': .7, 'eval_sw_samples': 9}, [{'train_config': {'en': 1}, 'eval_results': {'sw': .6, 'de': .7}}], {'overall': {}, 'detailed': {'xnli': {'accuracy': {'sw': 60., 'de': 50.}}}, 'examples': {'xnli': {'sw': 9}}}]
+
+
+@pytest.mark.parametrize('data', WHOLE, ids=['lm-eval', 'mteb-old', 'mteb', 'jiant', 'transformers', 'litmus', 'xlt'])
+def test_whatever_is_in_a_file_is_read_or_refused(tmp_path, data):
+    "Any value of a file replaced by any other, or missing: a table with scores from 0 to 100, or a sentence that names the file."
+    path, outcomes = tmp_path / 'XNLI_x.json', set()
+    junks = ('gone', None, [], {}, 'x', -1, 7, float('nan'), 1e30, True, [None])
+    for n, place in enumerate(places(data)):
+        for junk in junks[n % 4::4]:
+            changed = json.loads(json.dumps(data))
+            inner = changed
+            for key in place[:-1]: inner = inner[key]
+            if junk == 'gone': del inner[place[-1]]
+            else: inner[place[-1]] = junk
+            path.write_text(json.dumps(changed))
+            try: table, _ = convert_results(None, [path], 's', 'none', target='xnli' if 'eval_sw_samples' in data else None)
+            except XltError as e:
+                assert str(path) in str(e)
+                continue
+            outcomes.add('read')
+            assert table.score.between(0, 100).all() and len(table) and table.n.dropna().ge(1).all()
+    assert outcomes, 'some changes leave scores to read'
+
+
 def test_only_what_is_asked_for(tmp_path):
     data = {'results': {'xnli_sw': {'acc': .3}, 'xnli_de': {'acc': .4}, 'paws_de': {'acc': .5}}}
     assert read(tmp_path, data, target='xnli', language='deu')[0].score.tolist() == [40]

@@ -582,11 +582,12 @@ def test_a_run_that_another_study_has_done_is_taken_over(study, twin):
     assert not [run.name for run in runs(twin) if take_over(run)], 'once'
 
 
-@pytest.mark.parametrize('harm', ['checkpoint damaged', 'a byte changed', 'another process runs it', 'checkpoint removed', 'result damaged', 'to be made again', 'already done', 'other settings'])
+@pytest.mark.parametrize('harm', ['checkpoint damaged', 'a file that the result does not name', 'a byte changed', 'another process runs it', 'checkpoint removed', 'result damaged', 'to be made again', 'already done', 'other settings'])
 def test_what_is_not_the_same_finished_run_is_not_taken_over(study, twin, harm):
     made, mine = with_checkpoint(study, 'encoder'), find_run(twin, 'encoder')
     weights = made.folder / 'checkpoint/model.safetensors'
     if harm == 'checkpoint damaged': weights.write_bytes(weights.read_bytes()[:-1])
+    elif harm == 'a file that the result does not name': (weights.parent / 'tokenizer_config.json').write_text('{}')
     elif harm == 'a byte changed': weights.write_bytes(weights.read_bytes()[:-1] + b'?')  # of a large file only the size is looked at
     elif harm == 'another process runs it':
         mine.folder.mkdir(parents=True)

@@ -462,6 +462,24 @@ def test_targets_in_any_form(label, name):
     assert set(found.target) == {name} and f'targets: {label} = {name}' in said
 
 
+@pytest.mark.parametrize('empty', [None, '', float('nan'), ' '])
+def test_an_empty_baseline(empty):
+    "As pandas reads `None`; but the blanks below a name in a spreadsheet mean that name, and are refused."
+    table = rows('mnli', 'qqp').astype({'intermediate': object})
+    found, said = open_scores(table.assign(intermediate=table.intermediate.where(table.intermediate != 'none', empty)))
+    same(found, rows('mnli', 'qqp'))
+    assert 'an empty intermediate is read as none, the baseline' in said
+    assert 'intermediate is empty' in refused(open_scores, table.assign(intermediate=table.intermediate.where(~table.intermediate.duplicated(), empty)))
+    below = table.replace({'intermediate': {'none': 'Basis'}})
+    assert 'intermediate is empty' in refused(open_scores, below.assign(intermediate=below.intermediate.where(~below.intermediate.duplicated(), empty)))
+    assert 'intermediate is empty' in refused(open_scores, table.assign(intermediate=table.intermediate.where(table.intermediate != 'mnli', empty)))
+
+
+def test_a_baseline_in_a_column_beside_the_score():
+    table = rows('mnli').query('intermediate == "mnli"')
+    for name in ('baseline', 'Baseline score', 'none'): assert f'in a column of their own, {name}' in refused(open_scores, table.assign(**{name: 60.}))
+
+
 def test_targets_that_are_nearly_one():
     assert "target xnlii is taken as a task of your own (did you mean 'xnli'?)" in open_scores(rows('mnli', targets=('xnli', 'xnlii')))[1]
     assert open_scores(rows('mnli', targets=('xnli', 'my-task')))[1] == [] and set(open_scores(rows('mnli').assign(target='BUCC.v2'))[0].target) == {'BUCC.v2'}
@@ -474,7 +492,7 @@ def test_targets_that_are_nearly_one():
 def test_names_that_differ_in_capitals_are_one():
     table = rows('mnli', targets=('xnli', 'my_task'))
     change = (table.intermediate == 'mnli') & (table.target == 'my_task')
-    found, said = open_scores(table.assign(intermediate=table.intermediate.mask(change, 'MNLI'), target=table.target.mask(change, 'My-Task'), metric=table.metric.mask(change, 'Acc')))
+    found, said = open_scores(table.assign(intermediate=table.intermediate.mask(change, 'MNLI'), target=table.target.mask(change, 'My-Task'), metric=table.metric.mask(change, 'Acc (%)')))
     same(found, table)
     assert {'intermediate MNLI is read as mnli', 'target My-Task is read as my_task'} < set(said)
     both = pd.concat([table, table[table.intermediate == 'mnli'].assign(intermediate='MNLI', score=50.)])
@@ -503,7 +521,14 @@ def test_another_script_is_another_language_whichever_it_is(label, code):
     assert answer['estimate'] == primary(check_scores(table[table.language != code]), resource(every=True))['estimate']
 
 
-@pytest.mark.parametrize('label, words', [('swx', 'swx (did you mean sw or sv?)'), ('dex', 'dex (did you mean de?)'), ('jap', 'jap (did you mean ja?)'), ('cn', 'cn (did you mean zh?)'), ('Swahilli', 'Swahilli (did you mean sw?)'), ('xx', 'xx; give a FILE.csv')])
+def test_two_forms_of_one_language_are_named_together():
+    table = rows('mnli')
+    both = pd.concat([table, table[table.language == 'de'].assign(language='de_AT')])
+    said = refused(open_scores, both, measure=resource(every=True))
+    assert 'lines 20, 21: ' in said and 'de and de_AT (they are all de: keep one of them)' in said
+
+
+@pytest.mark.parametrize('label, words', [('swx', 'swx (did you mean sw or sv?)'), ('dex', 'dex (did you mean de?)'), ('jap', 'jap (did you mean ja?)'), ('cn', 'cn (did you mean zh?)'), ('en-sw', 'en-sw (did you mean sw?)'), ('Swahilli', 'Swahilli (did you mean sw?)'), ('xx', 'xx; give a FILE.csv')])
 def test_a_code_that_does_not_exist_is_named_with_its_lines(tmp_path, capsys, label, words):
     rows('mnli').replace({'language': {'sw': label}}).to_csv(path := tmp_path / 'scores.csv', index=False)
     assert main(['analyse', str(path), '--out', str(tmp_path / 'out')]) == 2 and not (tmp_path / 'out').exists()
@@ -569,6 +594,7 @@ def test_a_resource_in_any_file(tmp_path):
 def test_what_an_own_measure_lacks(tmp_path):
     own = resource_file(tmp_path / 'gdp.csv', 'language,value\n' + ''.join(f'{c},{k}\n' for k, c in enumerate(CODES[1:], 1)) + 'swx,4\n')
     assert "'gdp' has no value for sw; is swx there meant to be one of them?" in refused(measure_values, CODES, own)
+    assert "'gdp' has no value for sw; is swh_Arab there meant to be one of them?" in refused(measure_values, CODES, own.rename({'swx': 'swh_Arab'}))
     assert "'gdp' has no value for sw; add it to that measure" in refused(measure_values, CODES, own.drop('swx'))
     seven = pd.Series({c: float(k) for k, c in enumerate(CODES[:-1])}, name='gdp')
     table = check_scores(rows('mnli'))
@@ -582,3 +608,6 @@ def test_too_few_languages_say_how_many_are_needed():
     assert "2 languages make no two groups by 'tertiles', which needs at least 3 beside the training language; other groupings: median, joshi" in refused(primary, some('sw', 'de'), resource())
     assert "1 language makes no two groups by 'median', which needs at least 2" in refused(primary, some('sw'), resource(), 'median')
     assert 'needs some in classes 0 to 2 and some in 4 and 5 (low: none; high: ru, de)' in refused(primary, some('ru', 'de'), resource(), 'joshi')
+
+
+def test_columns_that_are_called_by_numbers(): same(open_scores(rows('mnli').assign(extra=1).rename(columns={'extra': 0}))[0])

@@ -23,7 +23,7 @@ def read_study(args):  # with `params` and `set`
     from xlt.runs.params import Study
     from xlt.runs.store import lost_languages
     study = Study.read(args.params, args.set or ())
-    for task, why in study.absent.items(): print(f'xlt: without {task}: {why}', file=sys.stderr)
+    for task, why in study.absent.items(): print(f'xlt: {task} is left out: {why}', file=sys.stderr)
     for target, codes in lost_languages(study).items():
         print(f'xlt: {target} is now without {", ".join(codes)}, which it had when {study.study} last ran; '
               'is a file missing?', file=sys.stderr)
@@ -86,9 +86,9 @@ def run_command(args) -> int:
     check_start(study)
     check_hardware(study, args.profile, again)
     names = few(r.name for r in again)
-    if args.remake: print('to be run again:', names or "nothing: all results are from today's code")
+    if args.remake: print('to be repeated:', names or "nothing: all results are from today's code")
     if not again and all(r['state'] in ('done', 'packed') for r in rows) and is_published(study):
-        print(f'{len(rows)} of {len(rows)} runs · nothing to do')
+        print(f'{len(rows)} of {len(rows)} runs are done: nothing to do')
         return conclude(study, 0)
     returned = drive(study, args.cores, profile=args.profile, again=again)
     print(f'after {duration(time.time() - begun)}:')
@@ -96,14 +96,15 @@ def run_command(args) -> int:
 
 # %% ../../nbs/cli/02_commands.ipynb #x1packcmd
 def pack_command(args) -> int:
-    "pack a study's results into one small file next to its report, for git and for other machines"
+    "put a study's results into one small file beside its report, to commit or to take to another machine"
     from xlt.runs.project import short_path
     from xlt.runs.store import pack_file, write_pack
     study = read_study(args)
     told = write_pack(study)
     print(f'{short_path(pack_file(study.study))}: {told["results"]} results ({told["new"]} new, '
           f'{told["kept"]} that only the pack holds), {told["bytes"] / 1e3:,.0f} kB')
-    print('It holds scores, provenance and how right each answer was. Answers and checkpoints stay here.')
+    print('It holds scores, provenance and how right each answer was; the answers themselves and the checkpoints '
+          'stay here.')
     if told['bytes'] > 5e6: print('That is large for git; set test_examples in the study\'s file to make it smaller.')
     return 0
 
@@ -150,7 +151,7 @@ def study_without_data(args):  # with `params` and `set`
 
 # %% ../../nbs/cli/02_commands.ipynb #xdc2b48d
 def plan_command(args) -> int:
-    "count the runs of a study, and estimate its disk space and hours"
+    "estimate how many runs, how much disk space and how many hours a study takes"
     from xlt.runs.footprint import at_a_time
     from xlt.runs.planning import plan_lines
     study = read_study(args)
@@ -160,7 +161,7 @@ def plan_command(args) -> int:
 
 # %% ../../nbs/cli/02_commands.ipynb #c031
 def report_command(args) -> int:
-    "make a study's report again, from the pairs that are finished"
+    "write a study's report again, from the pairs finished so far"
     from xlt.paper.replication import replication_due
     from xlt.runs.status import collect_scores
     study = resolved(args)
@@ -174,7 +175,7 @@ def report_command(args) -> int:
 
 # %% ../../nbs/cli/02_commands.ipynb #c032
 def status_command(args) -> int:
-    "show the state of each run of a study, also while it runs, here or on another machine"
+    "show the state of each run of a study, even while it is running here or elsewhere"
     from xlt.runs.status import absent_data, status_by_name, study_status
     study, before = study_without_data(args), None
     look = status_by_name if absent_data(study) else study_status
@@ -190,7 +191,7 @@ def status_command(args) -> int:
 
 # %% ../../nbs/cli/02_commands.ipynb #c033
 def tasks_command(args) -> int:
-    "list the intermediate and target tasks; with a study's file, also those of its own cards"
+    "list the intermediate and target tasks, and those of a study's own cards"
     import pandas as pd
     from xlt.runs.params import Study
     from xlt.tasks.cards import BUILT_IN
@@ -205,14 +206,14 @@ def tasks_command(args) -> int:
         if t.own: rows[-1] |= {'card': t.own.file}
     table = pd.DataFrame(rows, dtype=object)  # whole numbers stay whole beside empty cells
     print(table.where(table.notna(), '').to_string(index=False))
-    print('\nlanguages that XTREME scores' + (', and those of the cards of your own:' if own else ':'))
+    print('\nlanguages that XTREME scores' + (', and those of your own cards:' if own else ':'))
     for t in known:
         if t.role == 'target': print(f'{t.name:9} {" ".join(t.languages)}')
     return 0
 
 # %% ../../nbs/cli/02_commands.ipynb #c034
 def languages_command(args) -> int:
-    "list the languages of XTREME, or all known ones, with their amounts of text"
+    "list the languages of XTREME, or all known ones, with the amount of text in each"
     from xlt.languages.measures import MEASURES, language_table, resource
     table = language_table(args.all)[['name', 'family', 'script']].assign(**{m: resource(m, args.all) for m in MEASURES})
     table = table.sort_values('cc100_gib')
@@ -222,7 +223,7 @@ def languages_command(args) -> int:
 
 # %% ../../nbs/cli/02_commands.ipynb #x81897ef
 def new_command(args) -> int:
-    "write a parameter file for a study of your own"
+    "start a study of your own from a copy of another one's file"
     import shlex
     from xlt.runs.project import path_from_here
     from xlt.reporting.doctor import new_study
@@ -334,7 +335,7 @@ def convert_command(args) -> int:
 
 # %% ../../nbs/cli/02_commands.ipynb #b5d859da
 def analyse_command(args) -> int:
-    "test low- against high-resource languages in any table of scores"
+    "compare low- with high-resource languages in any table of scores"
     from xlt.stats.headline import headline
     from xlt.reporting.api import analyse
     found = analyse(args.scores, args.resource, args.groups, args.pivot, args.percent)

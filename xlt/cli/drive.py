@@ -251,5 +251,5 @@ def conclude(study, returned: int) -> int:  # exit status
     if not any(r['state'] == 'failed' for r in rows):
         text = (root() / logs / 'snakemake.log').read_text(encoding='utf-8', errors='replace')
         said = [line for line in text.splitlines() if line.strip()]
-        print(f'Snakemake gave up: {logs}/snakemake.log', shortened(last_error(said)), sep='\n    ')
+        print(f'Snakemake stopped with an error: {logs}/snakemake.log', shortened(last_error(said)), sep='\n    ')
     return 1

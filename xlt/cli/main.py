@@ -18,26 +18,26 @@ from .terminal import kept_traceback, print_anything, shortened
 
 # %% ../../nbs/cli/03_main.ipynb #x2f31159
 EXAMPLES = '''examples:
-  xlt run params/lab-quick.yaml                      run the study in miniature; finished runs are skipped
-  xlt run params/lab.yaml --cores 8 --set seeds=[0]  a variant of a study
-  xlt plan params/lab.yaml                           how many runs, how much disk, how many hours
-  xlt status params/lab-quick.yaml --watch           how far along it is, from any window or machine
+  xlt run params/lab-quick.yaml                      run a small study; finished runs are skipped
+  xlt run params/lab.yaml --cores 8 --set 'seeds=[0]'  a variant of a study
+  xlt plan params/lab.yaml                           how many runs, how much disk space, how many hours
+  xlt status params/lab-quick.yaml --watch           how far it is, seen from any terminal or machine
   xlt run params/lab.yaml --profile slurm            on a cluster: profiles/slurm says how
-  xlt run params/e5.yaml --remake CODE_CHANGED       run again what older code has made
-  xlt pack params/lab-quick.yaml                     pack its results into one small file
-  xlt report params/lab-quick.yaml                   make its report again
+  xlt run params/e5.yaml --remake CODE_CHANGED       repeat the runs whose code has changed since
+  xlt pack params/lab-quick.yaml                     put its results into one small file
+  xlt report params/lab-quick.yaml                   write its report again
   xlt new my-study --from lab-quick                  start a study of your own
   xlt doctor                                         check the installation and this machine
   xlt analyse scores.csv --resource joshi            analyse any table of scores
   xlt submission params/sample.yaml --best --out predictions/ --labels labels/
-  xlt score predictions/ labels/                     score a submission to XTREME
-  xlt replicate retrieval                            reproduce 40 published numbers, without training
-  xlt replicate e5-tatoeba                           reproduce 24 of the packaged encoder
-  xlt convert val_metrics.json --intermediate mnli --out scores.csv   import another toolkit's results
+  xlt score predictions/ labels/                     score an XTREME submission
+  xlt replicate retrieval                            reproduce 40 published numbers without training
+  xlt replicate e5-tatoeba                           reproduce 24 published numbers of the packaged encoder
+  xlt convert val_metrics.json --intermediate mnli --out scores.csv   read another toolkit's results
   xlt export params/lab-quick.yaml --out my-dataset/ write a data set for the Hugging Face hub
 
-completion of commands and files by the tab key: eval "$(register-python-argcomplete xlt)"
-exit status: 0 done, 1 some run failed, 2 bad input and nothing done, 130 stopped'''
+tab completion of commands and files: eval "$(register-python-argcomplete xlt)"
+exit status: 0 done; 1 a run failed, or a check found something wrong; 2 bad input, nothing done; 130 stopped'''
 
 # %% ../../nbs/cli/03_main.ipynb #c039
 def add_arguments(command: argparse.ArgumentParser,
@@ -45,10 +45,11 @@ def add_arguments(command: argparse.ArgumentParser,
                  ) -> None:
     "Add arguments that several commands share."
     known = {
-        'params': dict(metavar='PARAMS', help="a study's file, such as params/lab-quick.yaml"),
-        '--set': dict(metavar='key=value', action='append', help='change one value, such as tasks.mnli.epochs=1'),
+        'params': dict(metavar='PARAMS', help="a study's file, such as params/lab-quick.yaml, or its name"),
+        '--set': dict(metavar='key=value', action='append',
+                      help='change one value, such as tasks.mnli.epochs=1; may be given several times'),
         '--cores': dict(type=positive_int, default=cores(), metavar='N',
-                        help='how many processor cores to use (default: all, %(default)s)'),
+                        help='processor cores to use (default: all %(default)s)'),
         '--json': dict(action='store_true', help='print JSON')}
     for name in names: command.add_argument(name, **known[name])
 
@@ -76,16 +77,20 @@ def table_commands(command) -> None:  # `command` adds one and returns its parse
     "The commands on anybody's results."
     from xlt.languages.measures import GROUPINGS
     sub = command(score_command, '--json')
-    sub.add_argument('predictions', metavar='PREDICTIONS', help='a folder with a folder per task')
-    sub.add_argument('labels', metavar='LABELS', help='a folder with a folder per task')
-    sub.add_argument('--strict', action='store_true', help='refuse incomplete or invalid submissions')
+    sub.add_argument('predictions', metavar='PREDICTIONS',
+                     help='the submission: a folder per task, with a file per language')
+    sub.add_argument('labels', metavar='LABELS', help='the gold labels, laid out in the same way')
+    sub.add_argument('--strict', action='store_true', help='refuse a submission in which anything is missing or odd')
     sub = command(analyse_command, '--json')
-    sub.add_argument('scores', metavar='SCORES.csv', help='columns intermediate, target, language, metric, score and '
-                     'optionally study, seed, n; CSV or Excel; - for standard input')
+    sub.add_argument('scores', metavar='SCORES.csv',
+                     help='a table (CSV or Excel; - for standard input) with the columns '
+                     'intermediate, target, language, metric, score and, optionally, study, seed, n')
     sub.add_argument('--resource', default='cc100_gib', metavar='NAME',
-                     help='cc100_gib, wiki, joshi, or a FILE.csv with language and value')
+                     help='measure of resources: cc100_gib (default), wiki, joshi, or a FILE.csv with the columns '
+                          'language and value')
     sub.add_argument('--groups', default='tertiles', choices=GROUPINGS,
-                     help="low- and high-resource: bottom and top third, halves, or Joshi's classes 0-2 and 4-5")
+                     help="how low- and high-resource are divided: bottom and top third (default), halves, or Joshi's "
+                          'classes 0-2 and 4-5')
     sub.add_argument('--pivot', metavar='CODE', help='the training language, which is left out (default: en)')
     sub.add_argument('--percent', action='store_true', help='scores are percentages, even if they look like fractions')
     sub.add_argument('--out', metavar='DIR', help='write report.html, explorer.html, tables and figures to this folder')
@@ -94,13 +99,16 @@ def table_commands(command) -> None:  # `command` adds one and returns its parse
 # %% ../../nbs/cli/03_main.ipynb #cvtarg01
 def convert_arguments(sub: argparse.ArgumentParser) -> None:
     "The arguments of `xlt convert`."
-    sub.add_argument('files', nargs='+', metavar='FILE', help='result files, or folders of them, of jiant, mteb, lm-eval, '
+    sub.add_argument('files', nargs='+', metavar='FILE',
+                     help='result files, or folders of them, of jiant, mteb, lm-eval, '
                      'transformers, litmus or xlt (score --json); the name of the toolkit may stand before them')
     sub.add_argument('--intermediate', required=True, metavar='TASK',
                      help='what the model was trained on before the target task; none for the baseline')
-    sub.add_argument('--study', default='elsewhere', metavar='NAME', help='of these results (default: %(default)s)')
-    sub.add_argument('--seed', type=int, default=0, metavar='N', help='default: %(default)s')
-    sub.add_argument('--examples', type=positive_int, metavar='N', help='number of test examples, where it is not known')
+    sub.add_argument('--study', default='elsewhere', metavar='NAME',
+                     help='name of the study in the table (default: %(default)s)')
+    sub.add_argument('--seed', type=int, default=0, metavar='N', help='seed of these results (default: %(default)s)')
+    sub.add_argument('--examples', type=positive_int, metavar='N',
+                     help='number of test examples, where it is not known')
     sub.add_argument('--target', metavar='TASK', help='only this target task; needed if the file does not name one')
     sub.add_argument('--language', metavar='CODE', help='only this language; needed if the file does not name one')
     sub.add_argument('--record', type=positive_int, metavar='N', help='which record of a litmus file, from 1')
@@ -117,10 +125,10 @@ def published_commands(command) -> None:  # `command` adds one and returns its p
     sub.add_argument('--languages', metavar='CODES', help='only these, such as sw,de')
     sub = command(submission_command, 'params', '--set')
     sub.add_argument('--intermediate', default='none', metavar='TASK',
-                     help='whose predictions: one of the study\'s, or none, the baseline (default)')
+                     help='predictions after this intermediate task; none (default) for the baseline')
     sub.add_argument('--best', action='store_true',
-                     help='for each target, the intermediate task with the best development score')
-    sub.add_argument('--seed', type=int, metavar='N', help='default: the first seed of the study')
+                     help='for each target, the intermediate task that is best on the development set')
+    sub.add_argument('--seed', type=int, metavar='N', help='seed of the runs (default: the first of the study)')
     sub.add_argument('--out', required=True, metavar='DIR', help='a new folder')
     sub.add_argument('--labels', metavar='DIR', help='also write the gold labels here, for xlt score')
     sub = command(export_command, 'params', '--set')
@@ -131,22 +139,24 @@ def published_commands(command) -> None:  # `command` adds one and returns its p
 def study_commands(command) -> None:  # `command` adds one and returns its parser
     "The commands on a study."
     sub = command(run_command, 'params', '--cores', '--set')
-    sub.add_argument('--profile', metavar='NAME', help='run on a cluster, with the settings of profiles/NAME')
-    sub.add_argument('--remake', nargs='+', metavar='RUN', help='run these again, and all that start from them; '
-                     'CODE_CHANGED: all runs whose code has changed since')
+    sub.add_argument('--profile', metavar='NAME',
+                     help='run on a cluster with the settings in profiles/NAME: slurm or kubernetes')
+    sub.add_argument('--remake', nargs='+', metavar='RUN', help='repeat these runs and all that start from them; '
+                     'CODE_CHANGED stands for all runs whose code has changed since')
     command(pack_command, 'params', '--set')
     sub = command(plan_command, 'params', '--cores', '--set')
-    sub.add_argument('--price', type=price, metavar='X', help='what one GPU hour costs')
+    sub.add_argument('--price', type=price, metavar='X', help='price of one GPU hour')
     sub = command(status_command, 'params', '--set', '--json')
     sub.add_argument('--watch', action='store_true', help='refresh until all runs are done')
     command(report_command, 'params', '--set')
     sub = command(tasks_command)
-    sub.add_argument('params', nargs='?', metavar='PARAMS', help='a study with cards of its own, which are listed too')
+    sub.add_argument('params', nargs='?', metavar='PARAMS', help='a study whose own task cards are listed, too')
     command(doctor_command, '--json')
     sub = command(languages_command)
     sub.add_argument('--all', action='store_true', help='also those beyond XTREME (?: amount not known)')
     sub = command(new_command)
-    sub.add_argument('name', metavar='NAME', help='of the study; writes params/NAME.yaml in this project or folder')
+    sub.add_argument('name', metavar='NAME',
+                     help='of the new study; its file is params/NAME.yaml in this project or folder')
     sub.add_argument('--from', dest='origin', default='lab-quick', metavar='STUDY',
                      help='the study to start from (default: %(default)s)')
 
@@ -155,7 +165,8 @@ def parser() -> argparse.ArgumentParser:
     "The command line."
     formatter = argparse.RawDescriptionHelpFormatter
     top = argparse.ArgumentParser('xlt', epilog=EXAMPLES, formatter_class=formatter,
-                                  description='Does English intermediate-task training cost low-resource languages?')
+                                  description='Does English intermediate-task training hurt low-resource languages? '
+                                              'Run the study, or analyse scores of your own.')
     top.add_argument('--version', action='version', version=f'xlt {__version__}')
     commands = top.add_subparsers(metavar='COMMAND', required=True)
     def command(f, *names):

@@ -162,6 +162,7 @@ def code_hint(label: str,  # as in a table
     near = [] if len(text) < 4 else get_close_matches(text, names, n=1, cutoff=.75)
     begun = {forms[f] for f in names if len(text) > 2 and f.startswith(text)}  # `jap`, `swa`
     parts = [language_code(part) for part in re.split(r'[-_()\[\]/]+', text) if part]
+    parts = [c for c in parts if c != 'en'] or parts  # of a pair such as de-en
     found = [c for c in (language_code(label), COUNTRIES.get(text), *(forms[f] for f in near), *parts[:1],
                          *(begun if len(begun) == 1 else ())) if c in known][:1]
     if not found and re.fullmatch('(?!q[a-t])[a-z]{3}', text): found = near_codes(text, known)
@@ -180,20 +181,24 @@ def is_average(label: str,  # as in a table
 # %% ../../nbs/languages/00_measures.ipynb #xwithout
 def label_hints(labels: list[str],  # that have no value
                 known: set[str],  # codes that have one
+                beside: set[str] = frozenset(),  # other labels of the table
                ) -> dict[str, str]:  # one or several labels of a language → what is meant, or empty
     "What each label without a value probably means; labels of one language, as zh-CN and zh-TW, are one entry."
     same = {}
     for label in labels: same.setdefault(language_code(label) or label, []).append(label)
-    return {' and '.join(group): code_hint(group[0], known) if len(group) == 1 else
+    for label in sorted(beside - set(labels)):
+        if language_code(label) in same: same[language_code(label)].append(label)
+    return {' and '.join(sorted(group)): code_hint(group[0], known) if len(group) == 1 else
             f' (they are all {code}: keep one of them)' for code, group in same.items()}
 
 def without_value(codes,  # of languages that need a measure
                   measure: pd.Series,  # by code
+                  beside: set[str] = frozenset(),  # other labels of the table
                  ) -> str:  # a sentence, or empty
     "Which languages have no value of a measure, and what to do about them."
     lacking, known = sorted(c for c in codes if pd.isna(measure.get(c))), set(measure.dropna().index)
-    hints, own = label_hints(lacking, known), measure.name not in MEASURES
-    odd = [c for c in sorted(known) if own and language_code(c) is None and code_hint(c, set(lacking))]
+    hints, own = label_hints(lacking, known, set(beside)), measure.name not in MEASURES
+    odd = [c for c in sorted(known) if own and language_code(c) != c and code_hint(c, set(lacking))]
     advice = (f'; is {odd[0]} there meant to be one of them?' if odd else '' if all(hints.values())
               else f'; add {"them" if len(lacking) > 1 else "it"} to that measure' if own
               else '; give a FILE.csv with columns language, value that holds every language of the table')

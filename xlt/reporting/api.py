@@ -90,11 +90,15 @@ def table_of(table,  # a frame, records, a file, or `-`
     "Anybody's table as a frame."
     if isinstance(table, (str, Path)):
         return read_as_text(table), source_name(table), Path(source_name(table)).name.partition('.')[0]
+    if hasattr(table, 'to_pandas'): table = table.to_pandas()  # polars, Arrow
     try: table = table if isinstance(table, pd.DataFrame) else pd.DataFrame(table)
     except (TypeError, ValueError):
         raise XltError(f'a table of scores is a frame, records or the name of a file, '
                        f'not a {type(table).__name__}') from None
+    if table.columns.nlevels > 1:
+        raise XltError(f'the table of scores: {table.columns.nlevels} levels of columns; make one row per score')
     named = [name for name in table.index.names if name is not None]
+    table = table.set_axis([str(c) for c in table], axis=1)
     plain = {c: table[c].astype(object) for c in table if isinstance(table[c], pd.Series)
              and isinstance(table[c].dtype, pd.CategoricalDtype)}
     table = table.assign(**plain)

@@ -69,7 +69,7 @@ def score_row(target: str, language: str, score: float,  # as in the file
               percent: bool = False,  # does the toolkit give percent? Otherwise a share of 1
              ) -> dict:
     "A score as the readers give it."
-    known = isinstance(n, (int, float)) and n >= 1 and n % 1 == 0
+    known = isinstance(n, (int, float)) and not isinstance(n, bool) and n >= 1 and n % 1 == 0
     return dict(target=target, language=language, metric=SCORED[target].metrics[0], score=score,
                 n=int(n) if known else None, version=' '.join(version.split()), percent=percent)
 
@@ -282,6 +282,9 @@ def xlt_score_rows(data: dict,  # what `xlt score --json` printed
         if target not in SCORED: yield f'{target}: not a task of XTREME'; continue
         for language, score in metrics[SCORED[target].metrics[0]].items():
             n = data.get('examples', {}).get(target, {}).get(language)
+            if language not in SCORED[target].languages: yield f'{language}: not a language of {target} in XTREME'; continue
+            try: score = find_metric({'f1': score}, 'f1', f'{target} {language}')
+            except XltError as e: yield str(e); continue
             yield score_row(target, language, score, f'XTREME {target} test', n, percent=True)
 
 SUMEVAL = names_in('litmus')
@@ -363,13 +366,15 @@ def read_results(path: Path,  # of the file
     toolkit = toolkit_of(data, path, toolkit)
     if toolkit == 'litmus': parts = [data if isinstance(data, list) else [data]]
     else: parts = data if isinstance(data, list) else [data]
-    try: found = [(part, r) for part in parts for r in TOOLKIT_READERS[toolkit](part, str(path), asked)]
+    def source(part): return ' '.join([toolkit, *(str(part[k]) for k in VERSION_KEYS if k in part and part[k])][:2])
+    try:
+        found = [(part, r) for part in parts for r in TOOLKIT_READERS[toolkit](part, str(path), asked)]
+        rows = list(in_percent([r | {'source': source(part)} for part, r in found if isinstance(r, dict)]))
     except (AttributeError, KeyError, TypeError, ValueError) as e:
         if isinstance(e, XltError): raise XltError(f'{path}: {e}') from None
         raise XltError(f"{path}: not in the form of {toolkit}'s results ({type(e).__name__}: {e})") from None
-    def source(part): return ' '.join([toolkit, *(str(part[k]) for k in VERSION_KEYS if k in part and part[k])][:2])
     yield from (r for _, r in found if isinstance(r, str))
-    yield from in_percent([r | {'source': source(part)} for part, r in found if isinstance(r, dict)])
+    yield from rows
 
 # %% ../../nbs/reporting/05_interop.ipynb #k2dirs002
 def result_files(path: Path,  # a file or a folder
@@ -394,10 +399,12 @@ def model_of(path: Path,  # a result file
         except ValueError: return None
         return f'{meta.get("name")} {meta.get("revision") or ""}'.strip() if isinstance(meta, dict) else None
     if toolkit != 'lm-eval' or not isinstance(data, dict): return None
-    arguments = (data.get('config') or {}).get('model_args') or ''
+    name, general = data.get('model_name'), data.get('config')
+    if isinstance(name, str) and name: return name
+    arguments = general.get('model_args') if isinstance(general, dict) else ''
     if isinstance(arguments, dict): arguments = f'pretrained={arguments.get("pretrained", "")}'
     said = re.search('pretrained=([^,]+)', str(arguments))
-    return data.get('model_name') or (said and said[1])
+    return said and said[1]
 
 def one_model(paths: list[Path]) -> None:
     "Raise an `XltError` if files name two models."

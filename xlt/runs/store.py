@@ -315,11 +315,13 @@ def files_in(run: Run,  # that is finished
 # %% ../../nbs/runs/06_store.ipynb #takeov01
 def finished_elsewhere(run: Run,  # that is not finished here
                       ) -> Run | None:  # None: no other study has it
-    "The same run in another study of this project, finished, intact and with its checkpoint."
+    "The same run in another study of this project, finished, intact, with its checkpoint, and with every file of that in its result."
     own, every = run.folder, root() / 'runs'
     for folder in every.glob(f'[!_.]*/{glob.escape(own.relative_to(every / run.study).as_posix())}'):
         other = replace(run, folder=folder)
-        if folder != own and local_result(other) and not checkpoint_removed(other): return other
+        if folder == own or not (done := local_result(other)) or checkpoint_removed(other): continue
+        # early versions did not note every file of a checkpoint, and what is not noted cannot be checked
+        if all(p.relative_to(root()).as_posix() in done['files'] for p in folder.glob('checkpoint/*')): return other
     return None
 
 # %% ../../nbs/runs/06_store.ipynb #takeov02

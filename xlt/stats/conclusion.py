@@ -84,7 +84,7 @@ def power_line(smallest: float | None,  # from `minimum_detectable_effect`, poin
 def means_line(found: dict,  # `primary`
               ) -> str:
     "What each group lost or gained on average over all cells."
-    said = [f'the {g}-resource languages {"lost" if found[f"mean_{g}"] >= 0 else "gained"} '
+    said = [f'the {g}-resource languages {"lost" if found[f"mean_{g}"] > -.005 else "gained"} '
             f'{number(abs(found[f"mean_{g}"]))} points' for g in ('low', 'high')]
     return f'On average over all pairs of tasks, {said[0]} and {said[1]}.'
 

@@ -11,8 +11,9 @@ __all__ = ['CELL', 'OPTIONAL_COLUMNS', 'INDEX_COLUMNS', 'COLUMN_ALIASES', 'METRI
            'leave_out_summaries', 'one_name', 'rename_targets', 'lower_is_better', 'check_metrics', 'check_repeated',
            'check_baselines', 'check_rows', 'check_versions', 'check_scores', 'decimals', 'small_scores',
            'surely_fractions', 'check_scale', 'convert_language_codes', 'check_languages', 'baseline_words',
-           'is_baseline', 'near_baseline', 'rename_baseline', 'identical_runs', 'identical_sentence', 'unequal_seeds',
-           'outlying_scores', 'strip_text', 'read_names', 'open_scores', 'read_scores']
+           'is_baseline', 'near_baseline', 'rename_baseline', 'name_empty_baseline', 'check_baseline_column',
+           'identical_runs', 'identical_sentence', 'unequal_seeds', 'outlying_scores', 'strip_text', 'read_names',
+           'open_scores', 'read_scores']
 
 # %% ../../nbs/stats/00_scores.ipynb #xad1a89a
 import re
@@ -65,7 +66,7 @@ def fold_column(name) -> str:
 def rename_columns(table: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[str]]:  # and what was read as what
     "Rename columns to the names used here."
     known = (*SCORE_COLUMNS, *OPTIONAL_COLUMNS)
-    new, said = [fold_column(c) if fold_column(c) in known else c for c in table.columns], []
+    new, said = [fold_column(c) if fold_column(c) in known else str(c) for c in table.columns], []
     for name, others in COLUMN_ALIASES.items():
         at = [i for i, c in enumerate(new) if fold_column(c) in others.split()
               and (name != 'seed' or parse_seeds(table.iloc[:, i]).notna().all())]
@@ -323,8 +324,8 @@ def rename_targets(out: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:  # and 
 # %% ../../nbs/stats/00_scores.ipynb #x37182ea
 LOWER_IS_BETTER = frozenset('loss logloss error errors perplexity ppl nll xent entropy crossentropy wer cer ter '
                             'mer der eer hter fer brier rmse mse mae mape nrmse smape ece mce bpb bpc bpw deviance '
-                            'surprisal distance divergence kl kld jsd fpr fnr fdr rank latency misclassification levenshtein '
-                            'toxicity hallucination'.split())
+                            'surprisal distance divergence kl kld jsd fpr fnr fdr rank latency misclassification '
+                            'levenshtein toxicity hallucination'.split())
 HIGHER_IS_BETTER = re.compile(r'^(1|100)\s*[-−–]|^(neg|negative|inverse|inverted)\b|reciprocal|\brank ?corr')
 
 def lower_is_better(metric: str,  # its name
@@ -454,11 +455,11 @@ def convert_language_codes(out: pd.DataFrame,  # from `check_cells`
                     f'{code}, and have a score each for the same intermediate, target, language and seed: keep one')
     codes = {c: c if code in kept and re.search('[-_]', c) else code for c, code in codes.items()}
     changed = [f'{c} = {code}' for c, code in codes.items() if c != code]
-    other = [f'{c} is {base} in a script in which it is not usually written, and so a language of its own; if that is '
-             f'not meant, call it {base}' for c, code in codes.items() if in_other_script(code)
-             for base in [code.split('_')[0]]]
+    other = {c: code.split('_')[0] for c, code in codes.items() if in_other_script(code)}
+    script = [f'{", ".join(other)}: in a script in which it is not usually written, and so a language of its own; '
+              f'if that is not meant, write {", ".join(other.values())}'] if other else []
     return (out.assign(language=out.language.map(codes)),
-            [f'languages: {", ".join(changed)}'] * bool(changed) + other)
+            [f'languages: {", ".join(changed)}'] * bool(changed) + script)
 
 def check_languages(out: pd.DataFrame,  # from `convert_language_codes`
                     where: str,  # the table's file, for messages
@@ -468,7 +469,7 @@ def check_languages(out: pd.DataFrame,  # from `convert_language_codes`
     "Raise an `XltError` for languages that the resource measure does not know."
     codes = set(out.language) - {pivot}
     odd = [c for c in codes - set(measure.index) if c not in set_apart(codes, measure)[1]]
-    reject_rows(out.language.isin(odd), where, without_value(odd, measure))
+    reject_rows(out.language.isin(odd), where, without_value(odd, measure, codes))
 
 # %% ../../nbs/stats/00_scores.ipynb #x96577ca
 BASELINES = frozenset('none no without baseline base vanilla nothing'.split())
@@ -500,6 +501,27 @@ def rename_baseline(out: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[s
     near = [name for name in out.intermediate.unique() if names and near_baseline(name)]
     return new, said + [f'intermediate {name} is taken as an intermediate task (did you mean none, the baseline?)'
                         for name in near]
+
+# %% ../../nbs/stats/00_scores.ipynb #xblankbl
+def name_empty_baseline(table: pd.DataFrame,  # in long form
+                       ) -> tuple[pd.DataFrame, list[str]]:  # and what was read as what
+    "Read an empty intermediate task as the baseline where it can be nothing else: pandas reads None as missing."
+    if not {*CELL, 'language'} <= set(table): return table, []
+    name = table.intermediate
+    blank = name.isna() | (name.astype(str).str.strip() == '')
+    place = ['target', 'language', *(c for c in ('seed',) if c in table)]
+    key = pd.MultiIndex.from_frame(table[place[:2]].astype(str))
+    if (not blank.any() or name[~blank].map(is_baseline).any() or table[blank].duplicated(place).any()
+            or not key[~blank].isin(key[blank]).all() or table[place].isna().any(axis=None)): return table, []
+    return table.assign(intermediate=name.mask(blank, 'none')), ['an empty intermediate is read as none, the baseline']
+
+def check_baseline_column(table: pd.DataFrame, where: str) -> None:  # in long form
+    "Raise an `XltError` where the baseline's scores stand in a column beside the others'."
+    beside = [c for c in table if c not in (*SCORE_COLUMNS, *INDEX_COLUMNS)
+              and is_baseline(re.sub('(?i)score', '', str(c)))]
+    if beside and 'intermediate' in table and not table.intermediate.dropna().map(is_baseline).any():
+        raise XltError(f"{where}: the baseline's scores are in a column of their own, {beside[0]}; give them lines of "
+                       'their own, with intermediate none')
 
 # %% ../../nbs/stats/00_scores.ipynb #x1eda25a
 def identical_runs(scores: pd.DataFrame) -> list[str]:  # a checked table
@@ -562,7 +584,7 @@ def read_names(out: pd.DataFrame,  # from `check_cells`
               ) -> tuple[pd.DataFrame, list[str]]:  # and what was read as what
     "Give baselines, tasks, metrics and languages the names used here."
     plain = lambda name: re.sub(r'[\s_-]+', '_', str(name).casefold())
-    metric = lambda name: METRIC_ALIASES.get(plain(name), plain(name))
+    metric = lambda name: METRIC_ALIASES.get(fold_column(name), fold_column(name))
     steps = [lambda t: rename_baseline(t, where), lambda t: one_name(t, 'intermediate', plain), rename_targets,
              lambda t: one_name(t, 'target', plain), lambda t: one_name(t, 'metric', metric),
              lambda t: convert_language_codes(t, where)]
@@ -585,8 +607,10 @@ def open_scores(table: pd.DataFrame,  # as somebody has it
     table, wide = long_form(table, where)
     given, seeds = table, 'seed' in table
     table, summaries = leave_out_summaries(strip_text(table))
+    check_baseline_column(table, where)
+    table, blank = name_empty_baseline(table)
     out, names = read_names(check_cells(fill_columns(table, where, study, ''.join(wide)), where), where)
-    said = [*said, *metric, *wide, *unread_columns(given), *summaries, *names]
+    said = [*said, *metric, *wide, *unread_columns(given), *summaries, *blank, *names]
     if not seeds:
         reject_rows(out.duplicated(CELL + ['language']), where,
                     'the same intermediate, target and language as an earlier '
