@@ -200,7 +200,7 @@ def test_folders(tmp_path, capsys):
     write(tmp_path / 'lm/a/results_3.json', json.dumps({'results': {'xnli_sw': {'acc,none': .9}}, 'model_name': 'a'}))
     assert 'xnli sw has two scores: 30 (lm-eval xnli) in ' in convert(tmp_path / 'lm/a')[1].err
     (tmp_path / 'empty').mkdir()
-    for words, why in (((tmp_path / 'empty',), 'no JSON file in this folder'), ((tmp_path / 'one', tmp_path / 'nowhere.json'), 'nowhere.json: no such file'), ((tmp_path / 'one', '--record', '1'), '--record is for files of litmus')):
+    for words, why in (((tmp_path / 'empty',), 'no JSON file in this folder'), (('lm-eval',), 'lm-eval: no such file; name the result files, too'), ((tmp_path / 'one', '--seed', '-1'), '--seed -1: a seed is a whole number from 0'), ((tmp_path / 'one', tmp_path / 'nowhere.json'), 'nowhere.json: no such file'), ((tmp_path / 'one', '--record', '1'), '--record is for files of litmus')):
         status, said = convert(*words)
         assert status == 2 and why in said.err
 
@@ -227,6 +227,39 @@ def test_json_lines_and_other_encodings(tmp_path):
     (tmp_path / 't.csv').write_text('target,score\nxnli,60\n'), (tmp_path / 'e.json').write_text(' \n')
     for name, why in (('t.csv', 'not JSON .*; xlt analyse reads a table as it is'), ('e.json', 'the file is empty')):
         with pytest.raises(XltError, match=why): convert_results(None, [tmp_path / name], 's', 'none')
+
+
+def places(data, path=()):
+    "All paths into a JSON value."
+    for key, value in data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ():
+        yield (*path, key)
+        yield from places(value, (*path, key))
+
+
+WHOLE = [HARNESS_FILE, OLD, {'task_name': 'BUCC', 'scores': {'test': [{'hf_subset': 'de-en', 'languages': ['deu-Latn', 'eng-Latn'], 'f1': .9}]}}, {'aggregated': .5, 'xnli_sw': minor(acc=.7), 'xquad_ar': minor(f1=60.)},
+         {'eval_sw_accuracy': .7, 'eval_sw_samples': 9}, [{'train_config': {'en': 1}, 'eval_results': {'sw': .6, 'de': .7}}], {'overall': {}, 'detailed': {'xnli': {'accuracy': {'sw': 60., 'de': 50.}}}, 'examples': {'xnli': {'sw': 9}}}]
+
+
+@pytest.mark.parametrize('data', WHOLE, ids=['lm-eval', 'mteb-old', 'mteb', 'jiant', 'transformers', 'litmus', 'xlt'])
+def test_whatever_is_in_a_file_is_read_or_refused(tmp_path, data):
+    "Any value of a file replaced by any other, or missing: a table with scores from 0 to 100, or a sentence that names the file."
+    path, outcomes = tmp_path / 'XNLI_x.json', set()
+    junks = ('gone', None, [], {}, 'x', -1, 7, float('nan'), 1e30, True, [None])
+    for n, place in enumerate(places(data)):
+        for junk in junks[n % 4::4]:
+            changed = json.loads(json.dumps(data))
+            inner = changed
+            for key in place[:-1]: inner = inner[key]
+            if junk == 'gone': del inner[place[-1]]
+            else: inner[place[-1]] = junk
+            path.write_text(json.dumps(changed))
+            try: table, _ = convert_results(None, [path], 's', 'none', target='xnli' if 'eval_sw_samples' in data else None)
+            except XltError as e:
+                assert str(path) in str(e)
+                continue
+            outcomes.add('read')
+            assert table.score.between(0, 100).all() and len(table) and table.n.dropna().ge(1).all()
+    assert outcomes, 'some changes leave scores to read'
 
 
 def test_only_what_is_asked_for(tmp_path):

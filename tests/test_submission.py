@@ -125,7 +125,7 @@ def test_best_goes_by_the_development_score(played, project, monkeypatch):
 def test_refusals(played, project):
     (project / 'full').mkdir(), (project / 'full' / 'x').write_text('')
     with pytest.raises(XltError, match='is there already'): write_submission(played, 'mnli', project / 'full')
-    with pytest.raises(XltError, match='no pair run ccg--pawsx--s0'): write_submission(played, 'ccg', project / 'new')
+    with pytest.raises(XltError, match="--intermediate 'mnl' is not in the study .did you mean 'mnli'.*; choose from none, mnli, qqp"): write_submission(played, 'mnl', project / 'new')
     with pytest.raises(XltError, match='no pair run none--pawsx--s7'): write_submission(played, 'none', project / 'new', seed=7)
     changed = Study.read('params/all.yaml', ['tasks.mnli.epochs=9'])
     with pytest.raises(XltError, match='mnli--pawsx--s0 is not finished; xlt run params/all.yaml'): write_submission(changed, 'mnli', project / 'new')

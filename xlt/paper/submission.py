@@ -10,7 +10,7 @@ __all__ = ['finished_pair', 'submitted_tasks', 'prediction_lines', 'squad_json',
 import json
 from pathlib import Path
 import pandas as pd
-from ..common.errors import XltError
+from ..common.errors import did_you_mean, XltError
 from ..runs.params import Study
 from ..runs.graph import Run, find_run
 from ..runs.store import predictions, result
@@ -117,7 +117,10 @@ def write_submission(study: Study, intermediate: str,  # `none` or one of the st
                      labels: Path | str | None = None,  # also write the gold here, in the same form
                     ) -> pd.DataFrame:  # target → intermediate, dev score, languages, what is missing
     "Write a submission to XTREME from a study's predictions."
-    seed, rows = study.seeds[0] if seed is None else seed, {}
+    seed, rows, known = study.seeds[0] if seed is None else seed, {}, ('none', *study.intermediates)
+    if intermediate not in known:
+        raise XltError(f'{study.file}: --intermediate {intermediate!r} is not in the study'
+                       f'{did_you_mean(intermediate, known)}; choose from {", ".join(known)}')
     if part := [t for t in study.targets if study.tested(t)]:
         raise XltError(f'{study.file}: {part[0]} is tested on {study.tested(part[0])} examples of each language; '
                        'a submission needs all: run it without test_examples')

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DIRECTIONS', 'PART_MARKERS', 'CHOICES', 'permutation', 'forest_rows', 'estimate_text', 'forest', 'heat_map_text',
-           'heat_map', 'option_shares', 'draw_options', 'specification_curve']
+           'heat_map', 'option_shares', 'draw_options', 'curve_text', 'specification_curve']
 
 # %% ../../nbs/reporting/02_comparison_figures.ipynb #comimp
 import numpy as np
@@ -160,6 +160,15 @@ def draw_options(ax,  # of the lower panel
     edges = np.flatnonzero([a[0] != b[0] for a, b in zip(shares.index, shares.index[1:])])
     for edge in edges: ax.axhline(edge + .5, color='white', lw=3)
 
+# %% ../../nbs/reporting/02_comparison_figures.ipynb #i1com006
+def curve_text(specs: pd.DataFrame,  # sorted `specifications` of an analysis
+              ) -> str:
+    "Alternative text of the specification curve."
+    return (f'{len(specs):,} specifications sorted by the difference they find, '
+            f'from {number(specs.effect.iloc[0])} to {number(specs.effect.iloc[-1])} standard deviations: '
+            f'{percent((specs.effect > 0).mean())} above zero, {percent((specs.p_value < .05).mean())} with p < 0.05. '
+            'The panel below shows which choices each made.')
+
 # %% ../../nbs/reporting/02_comparison_figures.ipynb #c040
 @styled
 def specification_curve(analysis: dict,  # with `primary` and `specifications`
@@ -185,8 +194,5 @@ def specification_curve(analysis: dict,  # with `primary` and `specifications`
                 title=f'{len(specs):,} specifications')
     axes[0].legend(loc='upper left', bbox_to_anchor=(0, 1))
     draw_options(axes[1], specs)
-    fig.alt = (f'{len(specs):,} specifications sorted by the difference they find, '
-               f'from {number(specs.effect.iloc[0])} to {number(specs.effect.iloc[-1])} standard deviations: '
-               f'{percent((specs.effect > 0).mean())} above zero, {percent(sure.mean())} with p < 0.05. '
-               'The panel below shows which choices each made.')
+    fig.alt = curve_text(specs)
     return fig

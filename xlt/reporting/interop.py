@@ -69,7 +69,7 @@ def score_row(target: str, language: str, score: float,  # as in the file
               percent: bool = False,  # does the toolkit give percent? Otherwise a share of 1
              ) -> dict:
     "A score as the readers give it."
-    known = isinstance(n, (int, float)) and n >= 1 and n % 1 == 0
+    known = isinstance(n, (int, float)) and not isinstance(n, bool) and n >= 1 and n % 1 == 0
     return dict(target=target, language=language, metric=SCORED[target].metrics[0], score=score,
                 n=int(n) if known else None, version=' '.join(version.split()), percent=percent)
 
@@ -282,6 +282,11 @@ def xlt_score_rows(data: dict,  # what `xlt score --json` printed
         if target not in SCORED: yield f'{target}: not a task of XTREME'; continue
         for language, score in metrics[SCORED[target].metrics[0]].items():
             n = data.get('examples', {}).get(target, {}).get(language)
+            try:
+                if language not in SCORED[target].languages:
+                    raise XltError(f'{language}: not a language of {target} in XTREME')
+                score = find_metric({'f1': score}, 'f1', f'{target} {language}')
+            except XltError as e: yield str(e); continue
             yield score_row(target, language, score, f'XTREME {target} test', n, percent=True)
 
 SUMEVAL = names_in('litmus')
@@ -363,19 +368,22 @@ def read_results(path: Path,  # of the file
     toolkit = toolkit_of(data, path, toolkit)
     if toolkit == 'litmus': parts = [data if isinstance(data, list) else [data]]
     else: parts = data if isinstance(data, list) else [data]
-    try: found = [(part, r) for part in parts for r in TOOLKIT_READERS[toolkit](part, str(path), asked)]
+    def source(part): return ' '.join([toolkit, *(str(part[k]) for k in VERSION_KEYS if k in part and part[k])][:2])
+    try:
+        found = [(part, r) for part in parts for r in TOOLKIT_READERS[toolkit](part, str(path), asked)]
+        rows = list(in_percent([r | {'source': source(part)} for part, r in found if isinstance(r, dict)]))
     except (AttributeError, KeyError, TypeError, ValueError) as e:
         if isinstance(e, XltError): raise XltError(f'{path}: {e}') from None
         raise XltError(f"{path}: not in the form of {toolkit}'s results ({type(e).__name__}: {e})") from None
-    def source(part): return ' '.join([toolkit, *(str(part[k]) for k in VERSION_KEYS if k in part and part[k])][:2])
     yield from (r for _, r in found if isinstance(r, str))
-    yield from in_percent([r | {'source': source(part)} for part, r in found if isinstance(r, dict)])
+    yield from rows
 
 # %% ../../nbs/reporting/05_interop.ipynb #k2dirs002
 def result_files(path: Path,  # a file or a folder
                 ) -> list[Path]:
     "The files that may hold results: the file itself, or the JSON files of a folder."
-    if not Path(path).exists(): raise XltError(f'{path}: no such file')
+    if not Path(path).exists():
+        raise XltError(f'{path}: no such file' + '; name the result files, too' * bool(toolkit_named(str(path))))
     if not Path(path).is_dir(): return [Path(path)]
     found = [p for p in sorted(Path(path).rglob('*.json')) if p.name != 'model_meta.json']
     whole = {p.parent for p in found if p.name == 'all_results.json'}
@@ -394,10 +402,12 @@ def model_of(path: Path,  # a result file
         except ValueError: return None
         return f'{meta.get("name")} {meta.get("revision") or ""}'.strip() if isinstance(meta, dict) else None
     if toolkit != 'lm-eval' or not isinstance(data, dict): return None
-    arguments = (data.get('config') or {}).get('model_args') or ''
+    name, general = data.get('model_name'), data.get('config')
+    if isinstance(name, str) and name: return name
+    arguments = general.get('model_args') if isinstance(general, dict) else ''
     if isinstance(arguments, dict): arguments = f'pretrained={arguments.get("pretrained", "")}'
     said = re.search('pretrained=([^,]+)', str(arguments))
-    return data.get('model_name') or (said and said[1])
+    return said and said[1]
 
 def one_model(paths: list[Path]) -> None:
     "Raise an `XltError` if files name two models."
@@ -417,6 +427,8 @@ def convert_results(toolkit: str | None,  # of `TOOLKIT_READERS`; None: as each 
                    ) -> tuple[pd.DataFrame, list[str]]:  # with `version` and `source`; what was left out or is unusual
     "The result files of other toolkits as rows of the tidy table."
     toolkit, asked = check_request(toolkit, asked)
+    if not intermediate.strip(): raise XltError('--intermediate is empty; the baseline is called none')
+    if seed < 0: raise XltError(f'--seed {seed}: a seed is a whole number from 0')
     paths = [p for path in paths for p in result_files(path)]
     one_model(paths)
     found = [(path, r) for path in paths for r in readable(path, toolkit, asked, alone=len(paths) == 1)]

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['resource_text', 'resource_positions', 'draw_fit', 'mark_unread', 'draw_groups', 'against_resource',
-           'assigned_resource', 'dumbbells']
+           'assigned_resource', 'dumbbells_text', 'dumbbells']
 
 # %% ../../nbs/reporting/01_language_figures.ipynb #lanimp
 import numpy as np
@@ -144,6 +144,17 @@ def assigned_resource(table: pd.DataFrame,  # from `xlt.stats.randomised.stack_s
     ax.legend(fontsize=8)
     return fig
 
+# %% ../../nbs/reporting/01_language_figures.ipynb #i1lan005
+def dumbbells_text(languages: pd.DataFrame,  # as in `dumbbells`
+                  ) -> str:
+    "Alternative text of the figure of scores without and with an intermediate task."
+    lost = languages.degradation.sort_values()
+    return (f'Mean score of {len(languages)} languages without and with an intermediate task: '
+            f'{(lost > 0).sum()} lost, {(lost < 0).sum()} gained. '
+            f'Most was lost by {language_labels(languages.loc[lost.index[-1:]])[0]}, '
+            f'{number(lost.iloc[-1])} points; '
+            f'least by {language_labels(languages.loc[lost.index[:1]])[0]}, {number(lost.iloc[0])}.')
+
 # %% ../../nbs/reporting/01_language_figures.ipynb #c024
 @styled
 def dumbbells(languages: pd.DataFrame,  # `per_language` of an analysis, indexed by code
@@ -168,10 +179,5 @@ def dumbbells(languages: pd.DataFrame,  # `per_language` of an analysis, indexed
         ax.errorbar([], [], xerr=[], fmt='none', ecolor=GREY, elinewidth=.8, capsize=2,
                     label='95 % interval of the change')
     ax.legend(loc='upper left', bbox_to_anchor=(1, 1))
-    lost = languages.degradation.sort_values()
-    fig.alt = (f'Mean score of {len(languages)} languages without and with an intermediate task: '
-               f'{(lost > 0).sum()} lost, {(lost < 0).sum()} gained. '
-               f'Most was lost by {language_labels(languages.loc[lost.index[-1:]])[0]}, '
-               f'{number(lost.iloc[-1])} points; '
-               f'least by {language_labels(languages.loc[lost.index[:1]])[0]}, {number(lost.iloc[0])}.')
+    fig.alt = dumbbells_text(languages)
     return fig
