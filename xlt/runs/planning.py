@@ -314,7 +314,8 @@ def gpu_hours(study: Study,  # any
     return pd.DataFrame(rows).groupby('phase').hours.sum()
 
 # %% ../../nbs/runs/11_planning.ipynb #k2name001
-def command_name(study: Study) -> str:
+def command_name(study: Study,  # as read from its file
+                ) -> str:
     "How a command names a study: its file, or the short name of one that comes with the code."
     packaged, path = project_file('params'), study._path
     short = path and packaged and path.parent == packaged != root() / 'params'

@@ -315,7 +315,7 @@ def files_in(run: Run,  # that is finished
 # %% ../../nbs/runs/06_store.ipynb #takeov01
 def finished_elsewhere(run: Run,  # that is not finished here
                       ) -> Run | None:  # None: no other study has it
-    "The same run in another study of this project, finished, intact, with its checkpoint, and with every file of that in its result."
+    "The same run in another study of this project: finished and intact, with its checkpoint, all files in its result."
     own, every = run.folder, root() / 'runs'
     for folder in every.glob(f'[!_.]*/{glob.escape(own.relative_to(every / run.study).as_posix())}'):
         other = replace(run, folder=folder)
