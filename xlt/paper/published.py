@@ -12,7 +12,7 @@ from importlib.resources import files
 import numpy as np
 import pandas as pd
 from ..stats.degradation import pair_with_baseline
-from ..stats.scores import check_cells
+from ..stats.columns import check_cells
 from ..common.errors import XltError
 from ..languages.measures import language_table
 from ..tasks.cards import TARGET
