@@ -68,7 +68,8 @@ def test_a_price_that_is_not_excluded_is_not_denied():
     text = advice(pd.DataFrame([row]))
     assert 'whether English pays for it is undecided' in text and 'Take' not in text and 'rests on one' not in text
     assert 'Take -mt' in advice(pd.DataFrame([row | dict(pivot=-.3, pivot_low=-.8, pivot_high=.1)]))
-    assert 'Take' not in advice(pd.DataFrame([row | dict(pivot_low=float('nan'), pivot_high=float('nan'))]))  # no interval: nothing is excluded
+    for none in (float('nan'), None):  # no interval: nothing is excluded
+        assert 'Take' not in advice(pd.DataFrame([row | dict(pivot_low=none, pivot_high=none)]))
 
 
 def test_what_is_not_clear_is_undecided():

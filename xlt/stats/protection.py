@@ -141,7 +141,7 @@ def price_of(row,  # a row of `protection_table`
             ) -> str:  # `some`; `none`: less than the margin; `unknown`: neither is shown
     "What a variant costs the training language, as far as its interval says."
     if sign_of(row, 'pivot') < 0: return 'some'
-    return 'none' if row['pivot_low'] > -MARGIN else 'unknown'
+    return 'none' if pd.notna(row['pivot_low']) and row['pivot_low'] > -MARGIN else 'unknown'  # one pair of tasks has no interval
 
 def advice(table: pd.DataFrame,  # from `protection_table`
            pivot: str = 'English') -> str:  # empty: there are no variants
