@@ -62,7 +62,7 @@ test: install
 	@$(MAKE) --no-print-directory --jobs 2 test-notebooks test-python
 
 test-notebooks: install
-	nice $(BIN)/nbdev_test --n_workers $$(( ($(CORES) + 1) / 2 ))
+	$(BIN)/nbdev_test --n_workers $$(( ($(CORES) + 1) / 2 ))
 
 test-python: install
 	$(BIN)/python -m pytest -n $$(( $(CORES) + 2 )) --dist loadfile --no-loadscope-reorder --durations 10

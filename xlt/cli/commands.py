@@ -215,7 +215,8 @@ def tasks_command(args) -> int:
 def languages_command(args) -> int:
     "list the languages of XTREME, or all known ones, with the amount of text in each"
     from xlt.languages.measures import MEASURES, language_table, resource
-    table = language_table(args.all)[['name', 'family', 'script']].assign(**{m: resource(m, args.all) for m in MEASURES})
+    facts = language_table(args.all)[['name', 'family', 'script']]
+    table = facts.assign(**{m: resource(m, args.all) for m in MEASURES})
     table = table.sort_values('cc100_gib')
     if args.all: table = table.astype({m: object for m in MEASURES}).where(table.notna(), '?')
     print(table.rename_axis('iso').reset_index().to_string(index=False, float_format='{:,.10g}'.format))

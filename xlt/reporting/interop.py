@@ -21,8 +21,8 @@ from ..languages.measures import language_code
 from ..runs.status import SCORE_COLUMNS
 from ..stats.columns import check_cells
 from ..stats.scores import check_versions, identical_runs
-from .toolkits import (READ_AS_PERCENT, SCORED, TRAINER, harness_rows, in_percent, jiant_rows, mteb_rows, read_result_json,
-    sumeval_rows, trainer_rows, xlt_score_rows)
+from .toolkits import (READ_AS_PERCENT, SCORED, TRAINER, harness_rows, in_percent, jiant_rows, mteb_rows,
+    read_result_json, sumeval_rows, trainer_rows, xlt_score_rows)
 
 # %% ../../nbs/reporting/06_interop.ipynb #x161601a
 TOOLKIT_READERS = {'jiant': jiant_rows, 'mteb': mteb_rows, 'lm-eval': harness_rows, 'transformers': trainer_rows,

@@ -93,7 +93,8 @@ def protection_figure(table: pd.DataFrame,  # from `xlt.stats.protection.protect
                       '← worse off than after plain training · better off →',
                ylabel='variant minus plain (points)\n← pays · gains →',
                title=f'{name[:1].upper()}{name[1:]}\nmean over {(n := pooled[f"{by}_n"].max())} '
-                     f'{"pair" if by == "pivot" else "language"}{"" if n == 1 else "s"}{" of tasks" if by == "pivot" else ""}, {seeds}')
+                     f'{"pair" if by == "pivot" else "language"}{"" if n == 1 else "s"}'
+                     f'{" of tasks" if by == "pivot" else ""}, {seeds}')
     axes[0].plot([], [], 'o', ms=3.5, color=GREY, label='one intermediate task')
     axes[0].errorbar([], [], [], [], fmt='o', color=GREY, label='all, with 95 % intervals')
     axes[0].plot([], [], color=GREY, lw=5, alpha=.35, label='what no other beats in both')

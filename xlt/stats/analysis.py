@@ -13,9 +13,11 @@ import pandas as pd
 from ..languages.measures import MEASURES, resource
 from .comparisons import by_kind, by_task, cell_tests, equivalence, family_alarms, minimum_detectable_effect
 from .conclusion import conclusion
-from .degradation import CELL, average_loss, comparable_scores, compare_groups, connected, degradations, effects_of_others, language_effects, pair_with_baseline, primary, split_groups
+from .degradation import (CELL, average_loss, comparable_scores, compare_groups, connected, degradations,
+    effects_of_others, language_effects, pair_with_baseline, primary, split_groups)
 from .dose import dose
-from .robustness import LOSS_SCALES, agreement, baseline_noise_share, baseline_versions, curve_summary, level_adjusted, level_of, specifications
+from .robustness import (LOSS_SCALES, agreement, baseline_noise_share, baseline_versions, curve_summary,
+    level_adjusted, level_of, specifications)
 
 # %% ../../nbs/stats/08_analysis.ipynb #a46ada53
 def baseline_pairing(scores: pd.DataFrame,  # a checked tidy table

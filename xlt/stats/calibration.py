@@ -13,7 +13,8 @@ import pandas as pd
 from ..languages.measures import language_table, resource
 from ..tasks.cards import INTERMEDIATE, TARGET
 from .degradation import degradations, effects_of, permutation_null, split_groups
-from .robustness import contrast, covariate_basis, freedman_lane, noise_bound_from_rows, noise_from_seeds, noise_share_of
+from xlt.stats.robustness import (contrast, covariate_basis, freedman_lane, noise_bound_from_rows, noise_from_seeds,
+    noise_share_of)
 from .comparisons import MARGIN, rate_with_interval
 from .dose import dose
 from .simulation import coverage, simulate_studies, simulation_table, truth

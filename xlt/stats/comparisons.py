@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from ..common.errors import XltError
 from ..tasks.cards import VARIANTS
-from .degradation import CELL, FEW, average_loss, comparable_scores, compare_groups, connected, degradations, language_effects, permutation_null, primary
+from .degradation import (CELL, FEW, average_loss, comparable_scores, compare_groups, connected, degradations,
+    language_effects, permutation_null, primary)
 from .dose import own_families
 from .robustness import contrast, covariate_basis
 
@@ -68,7 +69,8 @@ def minimum_detectable_effect(low, high,  # values of the languages in each grou
 # %% ../../nbs/stats/06_comparisons.ipynb #c022
 def holm(p: np.ndarray,  # raw p-values
         ) -> np.ndarray:  # adjusted ones
-    "Holm's step-down adjustment. (`multipletests` collects all garbage on each call, a large part of the time of an analysis.)"
+    "Holm's step-down adjustment."
+    # `multipletests` of statsmodels collects all garbage on each call, a large part of the time of an analysis
     order, out = np.argsort(p), np.empty(len(p))
     out[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
     return out

@@ -141,7 +141,8 @@ def price_of(row,  # a row of `protection_table`
             ) -> str:  # `some`; `none`: less than the margin; `unknown`: neither is shown
     "What a variant costs the training language, as far as its interval says."
     if sign_of(row, 'pivot') < 0: return 'some'
-    return 'none' if pd.notna(row['pivot_low']) and row['pivot_low'] > -MARGIN else 'unknown'  # one pair of tasks has no interval
+    if pd.isna(row['pivot_low']): return 'unknown'  # a single pair of tasks has no interval
+    return 'none' if row['pivot_low'] > -MARGIN else 'unknown'
 
 def advice(table: pd.DataFrame,  # from `protection_table`
            pivot: str = 'English') -> str:  # empty: there are no variants

@@ -20,8 +20,9 @@ from ..common.tables import read_as_text, source_name
 from ..languages.measures import in_other_script, language_code, set_apart, without_value
 from ..tasks.cards import TARGET, target_hint
 from ..runs.status import SCORE_COLUMNS
-from .columns import (CELL, INDEX_COLUMNS, METRIC_ALIASES, check_cells, fill_columns, fold_column, is_baseline, leave_out_summaries,
-    line_numbers, long_form, near_baseline, one_name, reject_rows, rename_columns, rename_targets, score_column, unread_columns)
+from .columns import (CELL, INDEX_COLUMNS, METRIC_ALIASES, check_cells, fill_columns, fold_column, is_baseline,
+    leave_out_summaries, line_numbers, long_form, near_baseline, one_name, reject_rows, rename_columns, rename_targets,
+    score_column, unread_columns)
 
 # %% ../../nbs/stats/01_scores.ipynb #x37182ea
 LOWER_IS_BETTER = frozenset('loss logloss error errors perplexity ppl nll xent entropy crossentropy wer cer ter '
