@@ -58,6 +58,7 @@ def detect_toolkit(data) -> str | None:  # one of `TOOLKIT_READERS`, the name of
 # keys under which a file gives the version of its toolkit
 VERSION_KEYS = ('mteb_version', 'lm_eval_version', 'transformers_version', 'git_hash')
 
+# %% ../../nbs/reporting/06_interop.ipynb #intrd001
 def toolkit_of(data, path: Path,  # what a file holds; the file
                named: str | None,  # one of `TOOLKIT_READERS`; None: as the file shows
               ) -> str:
@@ -76,6 +77,7 @@ def toolkit_of(data, path: Path,  # what a file holds; the file
     if not isinstance(data, (dict, list)): raise XltError(f'{path}: a JSON object is wanted, not {json.dumps(data)}')
     return named or found
 
+# %% ../../nbs/reporting/06_interop.ipynb #intrd002
 def read_results(path: Path,  # of the file
                  toolkit: str | None,  # one of `TOOLKIT_READERS`; None: as the file shows
                  asked: dict,  # options of the command: `target`, `language`, `record`, …
@@ -83,8 +85,8 @@ def read_results(path: Path,  # of the file
     "The rows of a result file, and a sentence for each score that was left out."
     data = read_result_json(path)
     toolkit = toolkit_of(data, path, toolkit)
-    if toolkit == 'litmus': parts = [data if isinstance(data, list) else [data]]
-    else: parts = data if isinstance(data, list) else [data]
+    parts = data if isinstance(data, list) else [data]
+    if toolkit == 'litmus': parts = [parts]  # its reader takes all records of a file at once
     def source(part): return ' '.join([toolkit, *(str(part[k]) for k in VERSION_KEYS if k in part and part[k])][:2])
     try:
         found = [(part, r) for part in parts for r in TOOLKIT_READERS[toolkit](part, str(path), asked)]
@@ -108,6 +110,7 @@ def result_files(path: Path,  # a file or a folder
     if not found: raise XltError(f'{path}: no JSON file in this folder')
     return [p for p in found if not (p.name in parts and p.parent in whole)]
 
+# %% ../../nbs/reporting/06_interop.ipynb #intfl001
 def model_of(path: Path,  # a result file
             ) -> str | None:  # None: not known
     "The model that a result file is of."
@@ -126,6 +129,7 @@ def model_of(path: Path,  # a result file
     said = re.search('pretrained=([^,]+)', str(arguments))
     return said and said[1]
 
+# %% ../../nbs/reporting/06_interop.ipynb #intfl002
 def one_model(paths: list[Path]) -> None:
     "Raise an `XltError` if files name two models."
     named = {model: path for path in reversed(paths) if (model := model_of(path))}
@@ -161,6 +165,7 @@ def convert_results(toolkit: str | None,  # of `TOOLKIT_READERS`; None: as each 
     table = once(pd.DataFrame(chosen)).assign(study=study, intermediate=intermediate, seed=seed)
     return table.assign(n=table.n.astype(float).fillna(examples))[[*SCORE_COLUMNS, 'version', 'source']], said
 
+# %% ../../nbs/reporting/06_interop.ipynb #intcv001
 def readable(path: Path, toolkit: str | None, asked: dict,  # as of `read_results`
              alone: bool,  # is it the only file?
             ) -> list[dict | str]:
@@ -170,6 +175,7 @@ def readable(path: Path, toolkit: str | None, asked: dict,  # as of `read_result
         if alone: raise
         return [str(e).removeprefix(f'{path}: ').removesuffix(f'; {BY_HAND}')]
 
+# %% ../../nbs/reporting/06_interop.ipynb #intcv002
 def check_request(toolkit: str | None, asked: dict,  # as of `convert_results`
                  ) -> tuple[str | None, dict]:  # with the names used here
     "The toolkit, target and language that are asked for; an `XltError` for an unknown one."
@@ -183,13 +189,15 @@ def check_request(toolkit: str | None, asked: dict,  # as of `convert_results`
     language = asked.get('language')
     return named, asked | {'language': language and (language_code(language) or language)}
 
+# %% ../../nbs/reporting/06_interop.ipynb #intcv003
 def nothing_chosen(rows: list[dict], asked: dict) -> str:
-    "That no row is of the target and the language that are asked for, and what there is."
+    "The message that no row has the requested target and language, with those that there are."
     there = ', '.join(dict.fromkeys(r['target'] for r in rows))
     codes = sorted({r['language'] for r in rows if asked.get('target') in (None, r['target'])})
     wanted = ' in '.join(asked[key] for key in ('target', 'language') if asked.get(key))
     return f'no score of {wanted}; there is {there}' + f' in {", ".join(codes)}' * bool(codes)
 
+# %% ../../nbs/reporting/06_interop.ipynb #intcv004
 def once(rows: pd.DataFrame,  # with `file`
         ) -> pd.DataFrame:
     "Each score once; an `XltError` names the files that disagree."
@@ -202,6 +210,7 @@ def once(rows: pd.DataFrame,  # with `file`
                        f'{b.score:g} ({b.version}) in {b.file}; give the files that count')
     return rows.drop_duplicates(cell).reset_index(drop=True)
 
+# %% ../../nbs/reporting/06_interop.ipynb #intcv005
 def skipped_lines(left_out: list[tuple[Path, str]]) -> list[str]:  # of `key: reason`
     "A sentence for each reason why something was left out, or was read in an unusual way."
     keys = {}

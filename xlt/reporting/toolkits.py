@@ -141,6 +141,7 @@ def names_in(toolkit: str) -> dict[str, str]:  # a task's name there → ours
 
 MTEB = names_in('mteb')
 
+# %% ../../nbs/reporting/05_toolkits.ipynb #tkmt001
 def mteb_entries(data: dict) -> dict[str, list[tuple[list[str], dict]]]:  # split → two languages and their scores
     "The scores of a file of MTEB, in its new or its old form."
     def pair(entry):
@@ -150,6 +151,7 @@ def mteb_entries(data: dict) -> dict[str, list[tuple[list[str], dict]]]:  # spli
     return {split: [(pair.split('-'), e) for pair, e in of.items() if isinstance(e, dict)]
             for split, of in data.items() if isinstance(of, dict)}
 
+# %% ../../nbs/reporting/05_toolkits.ipynb #tkmt002
 def mteb_pairs(entries: list[tuple[list[str], dict]],  # of `mteb_entries`, of one split
                target: str,  # the task
               ) -> dict[tuple[str, bool], tuple[str, dict]]:  # language, from English? → the pair and its scores
@@ -162,6 +164,7 @@ def mteb_pairs(entries: list[tuple[list[str], dict]],  # of `mteb_entries`, of o
         if language in SCORED[target].languages: found[language, codes[0] == 'en'] = '-'.join(pair), entry
     return found
 
+# %% ../../nbs/reporting/05_toolkits.ipynb #tkmt003
 def mteb_rows(data: dict,  # what the file holds
               where: str,  # the file, for messages
               asked: dict,  # options of the command: `target`, `language`, `record`, …
@@ -184,6 +187,7 @@ def mteb_rows(data: dict,  # what the file holds
 # %% ../../nbs/reporting/05_toolkits.ipynb #xf1180da
 HARNESS = names_in('lm-eval')
 
+# %% ../../nbs/reporting/05_toolkits.ipynb #tklm001
 def harness_version(data: dict,  # what the file holds
                     key: str,  # of the task in the file
                     filtered: str = '',  # name of the filter of the answers
@@ -197,6 +201,7 @@ def harness_version(data: dict,  # what the file holds
             config.get('test_split') or config.get('validation_split'), filtered, f'limit {limit:g}' if limit else None]
     return ' '.join(str(part) for part in said if part is not None)
 
+# %% ../../nbs/reporting/05_toolkits.ipynb #tklm002
 def harness_metric(scores: dict,  # by metric, and by filter in newer files
                    metric: str, key: str,  # its name; the task, for messages
                   ) -> tuple[float, str]:  # the score; the filter, empty: none
@@ -211,6 +216,7 @@ def harness_metric(scores: dict,  # by metric, and by filter in newer files
     (filtered, of), = (found or {'': {k: v for of in filters.values() for k, v in of.items()}}).items()
     return find_metric(of, metric, key), filtered
 
+# %% ../../nbs/reporting/05_toolkits.ipynb #tklm003
 def harness_rows(data: dict,  # what the file holds
                  where: str,  # the file, for messages
                  asked: dict,  # options of the command: `target`, `language`, `record`, …
