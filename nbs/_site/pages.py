@@ -351,7 +351,7 @@ LANDING = {
     'explanations/index': ('Explanations', 'How the study works, and why.', [
         'explanations/glossary', 'data/lab', 'explanations/lab_and_paper', 'explanations/wide', 'explanations/protection', 'models/metrics', 'stats/degradation', 'stats/dose',
         'stats/robustness', 'explanations/validation', 'data/leakage', 'explanations/e5_settings', 'explanations/performance',
-        'explanations/gpu', 'explanations/architecture'])}
+        'explanations/performance_real', 'explanations/gpu', 'explanations/architecture'])}
 
 
 def groups(pages: dict[str, Path]) -> dict[str, list[str]]:

@@ -5,14 +5,17 @@
 # %% auto #0
 __all__ = ['VOCABULARY', 'SIZES', 'DECILES', 'PER_WORD', 'PLAN', 'configuration', 'lengths', 'made_up', 'operations',
            'matrix_rate', 'synchronise', 'Clock', 'precision', 'peak_gb', 'random_model', 'train_once', 'speed_row',
-           'training_rate', 'reading_rate', 'measure_speed', 'speed_file', 'keep_speeds', 'newest_speeds']
+           'training_rate', 'reading_rate', 'measure_speed', 'in_turn', 'against', 'speed_file', 'keep_speeds',
+           'newest_speeds']
 
 # %% ../../nbs/runs/09_speed.ipynb #2c2ac82d
 import json, re, time
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
 import numpy as np
+import pandas as pd
 import torch
 from datasets import Dataset
 from transformers import (PreTrainedModel, TrainerCallback, XLMRobertaConfig, XLMRobertaForQuestionAnswering,
@@ -214,6 +217,31 @@ def measure_speed(config: XLMRobertaConfig,  # of the model
                  for kind, limit, sizes in plan]
     rows += [reading_rate('testing', config, kind, limit, n, matrices) for kind, limit, _ in plan]
     return rows + [reading_rate('embedding', config, 'pair', 128, n, matrices)]
+
+# %% ../../nbs/runs/09_speed.ipynb #turn0002
+def in_turn(ways: dict[str, Callable[[], object]],  # what is timed, by name
+            rounds: int = 5,  # in which every way is timed once
+            before: int = 1,  # rounds before, which are not counted
+           ) -> pd.DataFrame:  # seconds: a row for each round, a column for each way
+    "Seconds of several ways of doing the same, one after the other, again and again."
+    found = {name: [] for name in ways}
+    for turn in range(before + rounds):
+        for name, do in ways.items():
+            begun = time.perf_counter()
+            do()
+            if turn >= before: found[name].append(time.perf_counter() - begun)
+    return pd.DataFrame(found)
+
+# %% ../../nbs/runs/09_speed.ipynb #turn0003
+def against(times: pd.DataFrame,  # of `in_turn`
+            ours: str,  # one of its ways
+            limits: dict[str, float],  # set beforehand: the ratio wanted, by other way
+           ) -> pd.DataFrame:  # a row for each other way
+    "How many times as fast as other ways ours is: the ratio of medians, and the least and the most of a round."
+    def row(other: str) -> dict:
+        ratio, each = times[other].median() / times[ours].median(), times[other] / times[ours]
+        return dict(ratio=ratio, least=each.min(), most=each.max(), limit=limits[other], reached=ratio >= limits[other])
+    return pd.DataFrame({other: row(other) for other in limits}).T
 
 # %% ../../nbs/runs/09_speed.ipynb #6801f773
 def speed_file(name: str,  # of a device
