@@ -38,6 +38,8 @@ def edit(project, **changes):
     ('encoder.hidden=-1', ['encoder.hidden is -1', 'greater than 0']),
     ('encoder.kind=scrath', ['encoder.kind', "did you mean 'scratch'?"]),
     ('encoder={layers: 2}', ['encoder.kind is missing', 'scratch, pretrained']),
+    ('encoder=ckpt', ["encoder is 'ckpt'", 'mapping of keys to values', 'kind from scratch, pretrained']),
+    ('phases.target=3', ['phases.target is 3', 'mapping of keys to values']),
     ('encoder={kind: pretrained, name: xlm-roberta-base, revision: main}', ['encoder.revision', "'main'"]),
     ('intermediates=[mnl]', ['intermediates', "'mnl'", "did you mean 'mnli'?"]),
     ('intermediates=[none]', ['intermediates', 'always runs']),

@@ -308,6 +308,9 @@ def explain(kind,  # the type of the whole, such as `Study`
         given, dot = (given['kind'], '.kind') if isinstance(given, dict) else (given, '')
         return f'{key}{dot} is {brief(given)}{did_you_mean(given, allowed)}; choose from {", ".join(allowed)}'
     if what == 'union_tag_not_found': return f'{key}.kind is missing; choose from {", ".join(kinds(kind, key))}'
+    if what in ('model_attributes_type', 'model_type', 'dict_type'):
+        among = f'; choose its kind from {", ".join(found)}' if (found := kinds(kind, key)) else ''
+        return f'{key} is {brief(given)}, but it should be a mapping of keys to values{among}'
     message = re.sub('^(Input|String) should', 'it should', error['msg'])
     return f'{key} is {brief(given)}, but {message}'
 

@@ -381,8 +381,9 @@ def plan_lines(study: Study,  # any
     "How many runs, how much disk and how many hours a study takes."
     expected = expected_seconds(study)
     table = phases(study, expected)
-    def shown(h): return 'not measured' if pd.isna(h) else f'{h:.3f}'
-    seen = table.drop(columns='by rates').assign(**{c: table[c].map(shown) for c in ('hours each', 'hours left')})
+    def shown(hours): return 'not measured' if pd.isna(hours) else duration(3600 * hours)
+    times = {c.replace('hours', 'time'): table[c].map(shown) for c in ('hours each', 'hours left')}
+    seen = table[['runs', 'done', 'checkpoints']].assign(**times)
     return [f'{study.study}: {table.runs.sum()} runs, {table.done.sum()} of them done',
             *seen.reset_index().to_string(index=False).splitlines(), *disk_lines(disk(study, at_once), at_once),
             *gpu_lines(study, at_once, price),
