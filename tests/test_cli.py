@@ -206,7 +206,7 @@ def test_failures_name_log_and_reason():
 
 @pytest.mark.parametrize('last, said', [
     (['Traceback (most recent call last):', '  raise E', 'torch.cuda.OutOfMemoryError: no memory', 'papermill ends'], 'OutOfMemoryError: no memory'),
-    (['ValueError: first', 'During handling of the above exception', 'nbclient.exceptions.DeadKernelError: Kernel died'], 'DeadKernelError: Kernel died'),
+    (['ValueError: first', 'During handling of the above exception', 'nbclient.exceptions.DeadKernelError: Kernel died'], drive.KILLED),
     (['xlt.common.errors.XltError: params/x.yaml: no'], 'params/x.yaml: no'), (['WorkflowError:', '    Failed to run sinfo: no controller', 'Shutting down'], 'WorkflowError: Failed to run sinfo: no controller'), (['a', 'WorkflowError:'], 'WorkflowError:'), (['Killed'], 'Killed'), ([], 'the log is empty'), (['MemoryError'], 'MemoryError')])
 def test_one_sentence_of_a_log(last, said):
     assert drive.last_error(last) == said
