@@ -72,7 +72,7 @@ sync: install
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN nbs/index.ipynb
 	$(BIN)/nbdev_clean
 	$(BIN)/jupyter nbconvert --to markdown --no-input --log-level WARN --output-dir . --output README nbs/index.ipynb
-	sed -i.old 's#\.\./reports/#reports/#g; s#](explanations/#](nbs/explanations/#g' README.md && rm README.md.old
+	sed -i.old 's#\.\./reports/#reports/#g; s#](explanations/#](nbs/explanations/#g; s#](tutorials/#](nbs/tutorials/#g' README.md && rm README.md.old
 
 outputs: install
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level ERROR --ExecutePreprocessor.timeout=-1 nbs/*/[0-9]*.ipynb nbs/tutorials/*.ipynb \

@@ -2,6 +2,7 @@
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -125,7 +126,9 @@ def test_no_path_or_package_index_of_this_machine(repo):
 
 def test_the_readme_is_the_index():
     readme = (REPO / 'README.md').read_text()
-    told = [source(c).replace('../reports/', 'reports/').replace('](explanations/', '](nbs/explanations/') for c in cells(REPO / 'nbs' / 'index.ipynb', 'markdown')]
+    moved = {'../reports/': 'reports/', '](explanations/': '](nbs/explanations/', '](tutorials/': '](nbs/tutorials/'}  # as `make sync` does
+    told = [re.sub('|'.join(map(re.escape, moved)), lambda m: moved[m[0]], source(c)) for c in cells(REPO / 'nbs' / 'index.ipynb', 'markdown')]
+    assert [to for to in re.findall(r'\]\(([^):#]+)\)', readme) if not (REPO / to).exists()] == [], 'a link leads nowhere'
     assert [text for text in told if text not in readme] == [], 'run `make sync`'
     several, one = (json.loads((REPO / 'reports' / study / 'summary.json').read_text()) for study in ('lab-seeds', 'lab'))
     assert [line for line in [several['sentence'], *one['headline'][:3]] if line not in readme] == [], 'run `make sync`: the reports say something else'

@@ -39,7 +39,7 @@ HOME = SETTINGS['doc_host'] + SETTINGS['doc_baseurl']
 
 PACKAGES = {
     'common': 'what every package uses', 'languages': 'languages and how much text they have', 'tasks': 'what a task is',
-    'data': 'examples: made, from files, from the hub', 'models': 'from text to a trained and evaluated model', 'runs': 'what a study runs, and its results',
+    'data': 'examples: from the lab, from files, from the hub', 'models': 'from text to a trained and evaluated model', 'runs': 'the runs of a study and their results',
     'stats': 'from scores to conclusions', 'paper': 'the published results', 'reporting': 'what a reader sees', 'cli': 'the command line'}  # in the order of imports
 
 
@@ -346,7 +346,7 @@ def toctree(caption: str, names: list[str]) -> str:
 
 
 LANDING = {
-    'tutorials/index': ('Tutorials', 'Step by step, each with a result in the end.', [
+    'tutorials/index': ('Tutorials', 'Step by step, each ending with a result.', [
         f'tutorials/{n}' for n in ('laptop', 'real_languages', 'own_model', 'own_results', 'one_gpu', 'cluster', 'add_a_task', 'add_a_measure')]),
     'explanations/index': ('Explanations', 'How the study works, and why.', [
         'explanations/glossary', 'data/lab', 'explanations/lab_and_paper', 'explanations/wide', 'explanations/protection', 'models/metrics', 'stats/degradation', 'stats/dose',
@@ -376,7 +376,7 @@ def landing_pages(pages: dict[str, Path], exported: dict[str, set[str]], out: Pa
     found = [n for n in grouped['study/index'] if n not in phases]
     put(out / 'study/index.md', f'''# The study
 
-> What was found, whether the method can be trusted, and the notebooks that made it.
+> What was found, whether the method can be trusted, and the notebooks behind it.
 
 ## What was found
 

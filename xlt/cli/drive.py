@@ -109,7 +109,7 @@ def start_snakemake(study, cores: int,
 QUIET_SECONDS = 600  # without a terminal, how often the runs in progress are listed though nothing has changed
 
 def watch_progress(process: subprocess.Popen, study, cores: int) -> int:  # its exit status
-    "Show how far a study is until its process ends."
+    "Show how far along a study is until its process ends."
     from xlt.runs.footprint import at_a_time
     from xlt.runs.planning import quick_expectations, time_left
     from xlt.runs.status import study_status
@@ -213,7 +213,7 @@ def report_headline(study) -> list[str]:
         raise XltError(f'{short_path(summary)}: no report with a headline yet; xlt run {study.file}') from None
 
 # %% ../../nbs/cli/01_drive.ipynb #x15sn002
-KILLED = ('its process was killed, as the system does when memory runs out: run fewer at once (`--cores`), '
+KILLED = ('its process was killed, which usually means that memory ran out: run fewer at a time (`--cores`), '
           'or lower `batch_size` or `max_length`')
 RAISED = re.compile(r'(?:[A-Za-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Interrupt|Exit)\b.*)')
 

@@ -148,7 +148,7 @@ def check_gpu() -> dict:
         found = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
         return finding('GPU', ', '.join(f'{p.name}, {p.total_memory / GB:.0f} GB' for p in found))
     if torch.backends.mps.is_available(): return finding('GPU', 'Apple silicon')
-    return finding('GPU', 'none: the lab does not need one, published encoders do', 'note')
+    return finding('GPU', 'none: the lab and the packaged encoder do without, larger encoders need one', 'note')
 
 # %% ../../nbs/reporting/09_doctor.ipynb #x3f54b39
 def check_hub(seconds: float = 4) -> dict:  # how long to wait for it

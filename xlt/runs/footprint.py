@@ -135,5 +135,6 @@ def disk_lines(need: dict,  # of `disk`
         return ['disk: not known; the encoder has no known shape, and the hub cannot be reached to ask for its size']
     peak, end, free = (format_bytes(need[k]) for k in ('peak', 'end', 'free'))
     return [f'one checkpoint: {format_bytes(need["checkpoint"])} ({need["how"]})',
-            f'disk: at most {peak} of checkpoints with {at_once} runs at a time, {end} in the end; {free} are free',
+            f'disk: at most {peak} of checkpoints with {at_once} run{"s" * (at_once > 1)} at a time, {end} in the end; '
+            f'{free} are free',
             *['warning: that is more than is free'] * (need['peak'] > need['free'])]
