@@ -10,7 +10,7 @@ from xlt.stats.comparisons import (adjust_p_values, compare_variants, by_kind, b
     minimum_detectable_effect, rate_with_interval)
 from xlt.stats.analysis import analyse_scores, baseline_pairing, to_json
 from xlt.stats.conclusion import conclusion, verdict, variant_line
-from xlt.stats.headline import headline, slope_line, spread_line, task_line
+from xlt.stats.headline import fine_tuned_line, headline, slope_line, spread_line, task_line, without_retrieval
 from xlt.common.text import number, p_text
 from xlt.stats.degradation import average_loss, degradations, language_effects, permutation_p, primary, split_groups
 from xlt.stats.scores import check_scores
@@ -58,7 +58,7 @@ HELD = 'depends on whether the level at which a language starts is held constant
     (made_up(.8, 1.2, .9, 1., smallest=None), 'undecided', ['no difference, however large']),
     (made_up(.3, .2, .3, .2, .001), 'lost_more', ['by 0.30 points', 'real but smaller than 1 point']),
     (made_up(0, .1, 0, .1, .001), 'equivalent', ['lost 0.00 points more']),
-    (made_up(.8, 1.2, .9, 1., seeds=[0]), 'undecided', ['With a single seed']),
+    (made_up(.8, 1.2, .9, 1., seeds=[0]), 'undecided', ['With a single seed each pair of tasks is one training run']),
     (made_up(2.3, 1.2, 1.9, 1., false_alarms=dict(correlation=.3, primary=dict(rate=.09, mc_low=.08), level_adjusted=dict(rate=.05, mc_low=.04))), 'lost_more',
      ['the comparison in points would raise a false alarm in 9 % of studies rather than 5 %.'])])
 def test_conclusions(given, which, words):
@@ -188,6 +188,28 @@ def test_the_task_that_hurt_most():
     assert task_line(rows[1:]) == 'The intermediate task that helped least: mnli, with a gain of 3.00 points on average over targets and languages.'
 
 
+def test_tasks_that_point_to_opposite_sides_are_both_named():
+    "As in the first seed of the real study: nothing overall, and two tasks significant on opposite sides, neither of which is the one that hurt most."
+    rows = [dict(intermediate=i, mean=m, estimate=e, p_value=p, p_value_holm=min(3 * p, 1)) for i, m, e, p in (('squad_v1', 16., 1.1, .4), ('mnli', 12., -3.9, .003), ('qqp', 8., 2.3, .01))]
+    assert task_line(rows).endswith("p = 0.4. Low minus high runs from −3.90 points after mnli to 2.30 after qqp; after Holm's correction over 3 intermediate tasks, mnli and qqp are significant.")
+    assert task_line([r | dict(p_value_holm=.5) for r in rows]).endswith('none is significant.')
+
+
+def test_one_target_that_makes_up_the_loss_is_named():
+    "A mean over targets of which one lost thirty points and the others none is that one's."
+    flat = simulate(slope=0., seed=3, tasks=1).query('target in ["panx", "udpos", "tatoeba"]')
+    for more, word in ((55., 'loss'), (0., 'gain')):  # of the baseline in Tatoeba; the simulated study gains some thirty points there
+        moved = flat.assign(score=(flat.score + more * ((flat.target == 'tatoeba') & (flat.intermediate == 'none'))).clip(0, 100))
+        found = analyse_scores(check_scores(moved), resource())
+        mean = {r['target']: r['mean'] for r in found['by_target']}
+        assert f'One target outweighs the others: tatoeba, with an average {word} of {number(abs(mean["tatoeba"]))} points' in found['conclusion']['sentence']
+        tuned = without_retrieval(check_scores(moved), resource())
+        assert tuned['targets'] == ['panx', 'udpos'] and tuned['estimate'] == pytest.approx(primary(moved[moved.target != 'tatoeba'], resource())['estimate'])
+        assert fine_tuned_line(tuned).startswith('In the targets that are fine-tuned (panx, udpos), low-resource languages lost ')
+    even = check_scores(flat[flat.target != 'tatoeba'])
+    assert 'outweighs' not in analyse_scores(even, resource())['conclusion']['sentence'] and without_retrieval(even, resource()) is None and fine_tuned_line(None) == ''
+
+
 def test_what_the_groups_lost_stands_beside_the_difference(analysis):
     "Where everybody gains, 'lost more' must not read as if somebody had lost; and the groups' means differ by the estimate."
     given = made_up(3.2, 1.2, 3., 1.)
@@ -244,7 +266,7 @@ def test_by_task_is_adjusted_and_says_where_there_is_a_floor(analysis):
         assert (row['ci_low'] is None) == (min(row['n_low'], row['n_high']) < FEW)
 
 
-@pytest.mark.parametrize('measure, words', [('cc100_gib', 'tenfold less pretraining text'), ('wiki', 'tenfold less Wikipedia'), ('joshi', 'tenfold smaller value of joshi')])
+@pytest.mark.parametrize('measure, words', [('cc100_gib', 'tenfold less CC-100 text'), ('wiki', 'tenfold less Wikipedia'), ('joshi', 'tenfold smaller value of joshi')])
 def test_the_dose_names_its_measure(measure, words):
     fit = dict(slope_per_tenfold_less=1., ci_low=.5, ci_high=1.5, p_value=.01, sd_language=.5, sd_pair=2., languages=9, without_text=[], step=None)
     assert words in slope_line(fit, measure, 9) and slope_line(None, measure, 3) == 'no slope, for 3 languages are too few.'
@@ -306,7 +328,7 @@ def test_a_dose_is_the_same_in_every_unit_and_names_who_has_none():
     numbers = lambda fit: [fit[k] for k in ('slope_per_tenfold_less', 'ci_low', 'ci_high', 'sd_residual')] + [fit['step'][k] for k in ('estimate', 'ci_low', 'ci_high')]
     assert numbers(thousands) == pytest.approx(numbers(found), rel=1e-5) and thousands['least'] == found['least'] / 1000
     yoruba = slope_line(found, 'cc100_gib', 9)
-    assert 'yo has no pretraining text and takes no part in it' in yoruba and yoruba.count('for every tenfold less pretraining text') == 1
+    assert 'yo has no CC-100 text and takes no part in it' in yoruba and yoruba.count('for every tenfold less CC-100 text') == 1
 
 
 def test_the_dose_of_classes_is_per_class():

@@ -168,7 +168,7 @@ def test_one_language_in_a_group_says_what_cannot_be_estimated():
     assert 'among languages of the same level the difference cannot be estimated, for they are too few' in said
     assert 'No interval can be estimated, so nothing can be decided: a group has 1 language, and an interval needs at least three in each' in said
     assert 'a number of points' not in said and '1 against 1 language)' in said
-    assert 'only 3 of 4 languages have any pretraining text' in xlt.analyse(small('sw', 'de', 'fr', 'yo')).summary()
+    assert 'only 3 of 4 languages have any CC-100 text' in xlt.analyse(small('sw', 'de', 'fr', 'yo')).summary()
 
 
 def test_a_treated_table_equal_to_its_baseline_says_so():

@@ -138,7 +138,7 @@ def test_the_new_group_is_told_apart_in_tables_and_words(wide):
     gap = rows.effect[rows.group == 'unseen'].mean() - rows.effect[rows.group == 'low'].mean()
     assert gap == pytest.approx(found['unseen']['minus_low']['estimate']) and rows.effect[rows.group != 'unseen'].mean() == pytest.approx(0, abs=1e-9)
     said = found['conclusion']['sentence'] + slope_line(found['mixed_model'], 'cc100_gib', 60)
-    assert 'The 15 languages without any pretraining text are a group of their own' in said and '0.1' not in said.replace('0.10', '')
+    assert 'The 15 languages without any CC-100 text are a group of their own' in said and '0.1' not in said.replace('0.10', '')
     raw = rows.degradation.groupby(rows.group).mean()  # where every language is in every cell, plain means say the same
     assert gap == pytest.approx(raw['unseen'] - raw['low']) and found['unseen']['mean'] == pytest.approx(raw['unseen'])
 

@@ -12,6 +12,7 @@ from xlt.languages.measures import language_table, resource
 from xlt.reporting.explorer import explorer
 from xlt.reporting.pages import first_screen, cell_text, progress_text, short_verdict, html_table, to_html
 from xlt.stats.analysis import analyse_scores
+from xlt.stats.conclusion import where_line
 from xlt.stats.headline import rests_line, without_each
 from xlt.stats.scores import check_scores
 from xlt.stats.simulation import simulate
@@ -193,6 +194,15 @@ def test_an_answer_that_one_target_carries_says_so_before_anything_else():
     without = next(r for r in every if r['target'] == 'tatoeba')
     assert 'That rests on tatoeba' in shown.html and number(without['estimate']) in shown.html.split('</p>')[0]
     assert rests_line(full['primary'], [r for r in every if r['target'] != 'tatoeba']) == ''
+    assert where_line(full['by_target']) and where_line(full['by_target']) in shown.text
+
+
+def test_what_another_set_of_languages_says_names_its_size():
+    "Without the target that most languages are tested in, the groups are others: then the numbers of languages are said."
+    found = dict(estimate=-1., ci_low=-5., ci_high=3., n_low=26, n_high=26)
+    other = dict(target='tatoeba112', estimate=2.2, ci_low=.8, ci_high=3.6, n_low=16, n_high=16)
+    assert rests_line(found, [other]) == 'In points, the answer depends on tatoeba112: without it, 2.20 points, 0.80 to 3.60, 16 against 16 languages.'
+    assert rests_line(found, [other | dict(n_low=26, n_high=26)]).endswith('0.80 to 3.60.')
 
 
 @pytest.mark.parametrize('raw, fair, said', [((1, 2), (1, 2), 'lost more'), ((-2, -1), (-2, -1), 'lost less'), ((1, 2), (-1, 2), 'only before'), ((-1, 2), (1, 2), 'only after'),

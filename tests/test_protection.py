@@ -9,7 +9,7 @@ import pytest
 from xlt.paper.claims import Evidence, claim_6
 from xlt.paper.selection import study_gains
 from xlt.reporting.pareto import front_steps, protection_figure
-from xlt.stats.protection import advice, non_dominated, protection_table
+from xlt.stats.protection import advice, non_dominated, protection_by_target, protection_table
 from xlt.stats.scores import check_scores
 
 TARGETS, LANGUAGES = ['xnli', 'panx', 'tatoeba', 'xquad'], ['en', *(f'l{k}' for k in range(1, 10))]
@@ -79,6 +79,38 @@ def test_what_is_not_clear_is_undecided():
     few = rows[rows.language.isin(['en', 'l1', 'l9'])]  # one language a group: no interval, whatever the difference
     row = pooled(protection_table(few, SIZE, 'median')).loc['-wise']
     assert row.low_n == 1 and pd.isna(row.low_low) and 'undecided' in advice(protection_table(few, SIZE, 'median'))
+
+
+def test_leaving_intermediate_training_out_is_compared_too():
+    "A variant may be far better than plain training and still cost more than doing without."
+    table = protection_table(scores({'mnli': (3, -20, 1), 'mnli-wise': (3, -5, 9), 'mnli-short': (3, -10, 1)}, seeds=[0]), SIZE)
+    row = pooled(table).loc['-wise']
+    assert row.low_none == pytest.approx(row.low + row.low_plain) == pytest.approx(-5, abs=.2) and row.low_none_high < 0
+    text = advice(table)
+    for part in (f'with -wise, the best, they still lose against no intermediate training ({row.low_none:.2f}'.replace('-5', '−5').replace('-4', '−4'),
+                 'All this rests on one intermediate task, mnli, and one seed; targets: panx, tatoeba, xnli, xquad.', 'high-resource languages gain'): assert part in text, text
+    kept = advice(protection_table(scores({'mnli': (3, -20, 1), 'mnli-wise': (3, 1, 9)}), SIZE))
+    assert 'still lose' not in kept and 'one seed' not in kept
+
+
+def test_each_target_by_itself():
+    rows = scores({'mnli': (0, -4, 0), 'mnli-wise': (0, -4, 0)}, noise=0)
+    rows.loc[(rows.target == 'tatoeba') & (rows.intermediate == 'mnli-wise') & rows.language.isin(['l1', 'l2', 'l3']), 'score'] += 3
+    found = protection_by_target(rows[(rows.target != 'xnli') | (rows.intermediate != 'mnli-wise')], SIZE)
+    assert list(found) == ['panx', 'tatoeba', 'xquad'] and found.loc['-wise', 'tatoeba'].startswith('3.00, ') and found.loc['-wise', 'panx'].startswith('0.00')
+    assert protection_by_target(rows[rows.intermediate != 'mnli-wise'], SIZE).empty
+
+
+def test_targets_that_are_not_tested_in_english():
+    "Tatoeba has no English side of its own: a study of which only that is finished has a table, a figure and words."
+    rows = scores({'mnli': (3, -4, 1), 'mnli-wise': (3, -1, 2)})
+    mined = rows[(rows.target == 'tatoeba') & (rows.language != 'en')]
+    table = protection_table(mined, SIZE)
+    row = pooled(table).loc['-wise']
+    assert row.low == pytest.approx(3, abs=.2) and row.pivot_n == 0 and pd.isna(row['pivot'])
+    text = advice(table)
+    assert 'for English it is undecided (not tested)' in text and 'whether English pays for it is undecided' in text and 'nan' not in text
+    assert 'nan' not in protection_figure(table).alt and list(protection_by_target(rows[(rows.target != 'tatoeba') | (rows.language != 'en')], SIZE)) == TARGETS
 
 
 def points(**by): return pd.DataFrame([dict(suffix=s, task='all', low=x, pivot=y, high=0.) for s, (x, y) in by.items()])

@@ -9,6 +9,7 @@ from xlt.languages.measures import language_table, resource
 from xlt.stats.robustness import (LOSS_SCALES, agreement, study_arrays, baseline_versions, contrast, curve_summary, freedman_lane, level_adjusted, level_of, logit, noise_from_seeds,
                             baseline_noise_share, interval_by_inversion, noise_share_of, covariate_basis, specifications)
 from xlt.stats.simulation import simulate
+from xlt.tasks.cards import TASKS
 
 MEASURES = {m: resource(m) for m in ('cc100_gib', 'wiki', 'joshi')}
 
@@ -51,6 +52,17 @@ def test_no_specification_twice(curve):
     whole = curve[curve.left_out == 'nothing']
     same = whole.duplicated([*choices[:2], 'scale', 'constant', 'n', 'estimate', 'se'])
     assert not same.any(), whole[same][choices]
+
+
+def test_retrieval_left_out_is_an_analysis_of_all_data_even_if_it_is_one_target(lost, monkeypatch):
+    "To leave the only retrieval target out is to leave retrieval out: once, among the specifications on the full data; a study's own card counts as well."
+    one = lost[lost.target.isin(['panx', 'udpos', 'tatoeba'])]
+    found = pd.DataFrame(specifications(one, MEASURES, language_table()))
+    whole = found[found.left_out == 'nothing']
+    assert set(whole.retrieval) == {'in', 'out'} and (whole.retrieval == 'in').sum() == (whole.retrieval == 'out').sum() and 'target tatoeba' not in set(found.left_out)
+    monkeypatch.setitem(TASKS, 'mine', TASKS['tatoeba'])
+    mine = pd.DataFrame(specifications(one.replace({'target': {'tatoeba': 'mine'}}), MEASURES, language_table()))
+    pd.testing.assert_frame_equal(mine[mine.left_out == 'nothing'], whole)
 
 
 def test_equals_are_not_divided(curve):

@@ -70,12 +70,15 @@ def protection_text(pooled: pd.DataFrame,  # the pooled rows of a protection tab
                     pivot: str,  # what the training language is called
                    ) -> str:
     "Alternative text of the figure."
-    free = pooled[non_dominated(pooled)].suffix
-    each = [f'{r.suffix} {number(r.low)}, {number(r["pivot"])} and {number(r.high)} points'
+    tested = pooled['pivot'].notna()
+    free = pooled[non_dominated(pooled) & tested].suffix
+    def points(v): return 'not tested' if pd.isna(v) else number(v)
+    each = [f'{r.suffix} {number(r.low)}, {points(r["pivot"])} and {number(r.high)} points'
             for _, r in pooled.iterrows()]
-    best = f'Not beaten by the plain form or another: {", ".join(free)}.' if len(free) else 'None beats the plain form.'
+    best = (f'Not beaten by the plain form or another: {", ".join(free)}.' if len(free)
+            else 'None beats the plain form.' if tested.any() else '')
     return (f'Two scatter plots of {len(pooled)} variants against their plain forms. Across: what the low-resource '
-            f'languages gain; up: what {pivot} and the high-resource languages gain. {"; ".join(each)}. {best}')
+            f'languages gain; up: what {pivot} and the high-resource languages gain. {"; ".join(each)}. {best}'.rstrip())
 
 # %% ../../nbs/reporting/10_pareto.ipynb #r09c0004
 @styled

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['GAINERS', 'suffix_of', 'variants_in', 'matched_forms', 'gains_by_language', 'gains_in_pivot', 'spread_of',
            'gains_of_forms', 'protection_table', 'sign_of', 'interval_of', 'non_dominated', 'need_sentence',
-           'variant_sentence', 'price_of', 'advice']
+           'variant_sentence', 'price_of', 'remains_sentence', 'rests_on', 'advice', 'protection_by_target']
 
 # %% ../../nbs/stats/13_protection.ipynb #s12c0001
 import pandas as pd
@@ -54,6 +54,7 @@ def gains_in_pivot(rows: pd.DataFrame, form: str, against: str, pivot: str,  # a
                   ) -> pd.Series:  # points, one per intermediate and target task, seeds averaged
     "What the training language gains from one form over another."
     home = rows[rows.language == pivot].groupby(['target', 'intermediate']).score.mean().unstack()
+    home = home.reindex(columns=[form, against])  # some targets, such as Tatoeba, are not tested in it
     return (home[form] - home[against]).dropna()
 
 def spread_of(values: pd.Series,  # one per language or pair of tasks, points
@@ -69,10 +70,10 @@ GAINERS = ('pivot', 'high', 'low')  # the training language, and the groups
 def gains_of_forms(rows: pd.DataFrame,  # from `matched_forms`
                    measure: pd.Series,  # resource, indexed by language code
                    how: str, pivot: str,  # as in `protection_table`
-                  ) -> dict:  # `pivot`, `high`, `low`, and each with `_plain`: as of `spread_of`
-    "What a variant gains over its plain form, and (`_plain`) that over the baseline: in the pivot and in both groups."
+                  ) -> dict:  # `pivot`, `high`, `low`, and each with `_plain` and `_none`: as of `spread_of`
+    "What a variant gains over its plain form and (`_none`) over the baseline, and (`_plain`) the plain form over that."
     rows = comparable_scores(rows, measure, pivot)[0]
-    both = {'': ('variant', 'plain'), '_plain': ('plain', 'none')}
+    both = {'': ('variant', 'plain'), '_plain': ('plain', 'none'), '_none': ('variant', 'none')}
     found = {end: gains_by_language(rows, *forms, pivot) for end, forms in both.items()}
     low, high = split_groups(found[''].index, measure, how)
     at_home = {end: gains_in_pivot(rows, *forms, pivot) for end, forms in both.items()}
@@ -94,7 +95,8 @@ def protection_table(scores: pd.DataFrame,  # a checked tidy table
             found = gains_of_forms(matched, measure, how, pivot)
             flat = {k if part == 'mean' else f'{k}_{part}': value
                     for k, v in found.items() for part, value in v.items()}
-            rows.append(dict(suffix=suffix, task=task, tasks=', '.join(p for _, p in some),
+            targets = ', '.join(sorted({t.partition(': ')[2] for t in matched.target}))
+            rows.append(dict(suffix=suffix, task=task, tasks=', '.join(p for _, p in some), targets=targets,
                              seeds=matched.seed.nunique(), **flat))
     return pd.DataFrame(rows)
 
@@ -107,6 +109,7 @@ def sign_of(row, name: str) -> int:  # 1 or -1: the interval lies on that side o
 
 def interval_of(row, name: str) -> str:
     "A difference with its interval."
+    if pd.isna(row[name]): return 'not tested'
     if pd.isna(row[f'{name}_low']): return f'{number(row[name])}, no interval'
     return f'{number(row[name])}, {number(row[f"{name}_low"])} to {number(row[f"{name}_high"])}'
 
@@ -133,7 +136,9 @@ def variant_sentence(row,  # a row of `protection_table`
     said = {1: 'leaves the low-resource languages better off', -1: 'leaves the low-resource languages worse off',
             0: 'is undecided for the low-resource languages'}[low]
     cost = {1: f'{pivot} gains', -1: f'{pivot} pays', 0: f'for {pivot} it is undecided'}[home]
-    return (f'{row["suffix"]} {said} ({interval_of(row, "low")} points against the plain form); '
+    none = f'; {interval_of(row, "low_none")} against no intermediate training' if 'low_none' in row else ''
+    return (f'{row["suffix"]} {said} ({interval_of(row, "low")} points against the plain form{none}); '
+            f'high-resource languages {"gain" if row["high"] >= 0 else "lose"} {number(abs(row["high"]))} points; '
             f'{cost} ({interval_of(row, "pivot")}).')
 
 # %% ../../nbs/stats/13_protection.ipynb #s12c0009
@@ -143,6 +148,25 @@ def price_of(row,  # a row of `protection_table`
     if sign_of(row, 'pivot') < 0: return 'some'
     if pd.isna(row['pivot_low']): return 'unknown'  # a single pair of tasks has no interval
     return 'none' if row['pivot_low'] > -MARGIN else 'unknown'
+
+def remains_sentence(rows: list,  # of `protection_table`
+                    ) -> str:  # empty: some variant is not shown to cost anything
+    "What even the best variant costs the low-resource languages, against leaving intermediate training out."
+    costs = [r for r in rows if 'low_none' in r and sign_of(r, 'low_none') < 0]
+    if not rows or len(costs) < len(rows): return ''
+    best = max(costs, key=lambda r: r['low_none'])
+    return (f'None of them spares the low-resource languages the whole loss: with {best["suffix"]}, the best, they still '
+            f'lose against no intermediate training ({interval_of(best, "low_none")} points).')
+
+def rests_on(rows: list,  # of `protection_table`, pooled over tasks
+            ) -> str:  # empty: on several tasks and seeds
+    "The one task and the one seed on which the comparison rests, and the targets."
+    tasks = list(dict.fromkeys(t for r in rows for t in r['tasks'].split(', ')))
+    few = [f'one intermediate task, {tasks[0]}'] * (len(tasks) == 1)
+    if max(r.get('seeds', 2) for r in rows) == 1: few.append('one seed')
+    targets = list(dict.fromkeys(t for r in rows for t in r.get('targets', '').split(', ') if t))
+    where = f'; targets: {", ".join(targets)}' if 0 < len(targets) < 5 else ''
+    return f'All this rests on {", and ".join(few)}{where}.' if few else ''
 
 def advice(table: pd.DataFrame,  # from `protection_table`
            pivot: str = 'English') -> str:  # empty: there are no variants
@@ -161,6 +185,14 @@ def advice(table: pd.DataFrame,  # from `protection_table`
     if paid: told.append(f'{protect(paid)} at a price in {pivot}.')
     if harms: told.append(f'Avoid {" and ".join(harms)}: the low-resource languages are clearly worse off.')
     if not helps: told.append('No variant is shown to protect the low-resource languages: that is undecided here, not refuted.')
-    tasks = list(dict.fromkeys(t for r in rows for t in r['tasks'].split(', ')))
-    if len(tasks) == 1: told += [f'All this rests on one intermediate task, {tasks[0]}.']
+    told += filter(None, [remains_sentence(helps), rests_on(rows)])
     return ' '.join([need_sentence(rows[0]), *told, *(variant_sentence(r, pivot) for r in rows)])
+
+# %% ../../nbs/stats/13_protection.ipynb #s12c004b
+def protection_by_target(scores: pd.DataFrame,  # a checked tidy table
+                         measure: pd.Series, how: str = 'tertiles', pivot: str = 'en',  # as in `protection_table`
+                        ) -> pd.DataFrame:  # by suffix and target: what low-resource languages gain, with interval, in words
+    "What each variant gives the low-resource languages over the plain form, in each target; no columns: no variants."
+    found = {t: protection_table(scores[scores.target == t], measure, how, pivot) for t in scores.target.unique()}
+    return pd.DataFrame({t: {r['suffix']: interval_of(r, 'low') for _, r in table[table.task == 'all'].iterrows()}
+                         for t, table in found.items() if len(table)}).rename_axis('variant')

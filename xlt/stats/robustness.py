@@ -15,7 +15,7 @@ from itertools import permutations, product
 from math import factorial
 import numpy as np
 import pandas as pd
-from ..tasks.cards import BUILT_IN
+from ..tasks.cards import TASKS
 from ..common.text import percent
 from .degradation import CELL, FEW, compare_groups, effects_of, language_effects, split_groups
 
@@ -325,10 +325,12 @@ def specifications(lost: pd.DataFrame,  # from `degradations`
     "Every defensible analysis at once, each once; numbers to six digits."
     grid, rows, prepared, seen = study_arrays(lost, share), [], {}, set()
     codes = grid['languages'].to_numpy()
-    mining = np.array([t in BUILT_IN and BUILT_IN[t].kind == 'retrieval' for t in grid['cells'].get_level_values(1)])
+    mining = np.array([t in TASKS and TASKS[t].kind == 'retrieval' for t in grid['cells'].get_level_values(1)])
     left_out = leave_out(grid['cells'], codes, None if facts is None else facts.family)
     stacked = np.stack([grid[k] for k in (*LOSS_SCALES, 'level')])
-    for retrieval, (omitted, (cells, some)) in product(['in', 'out'], left_out.items()):
+    # all data first: where only one target is retrieval, to leave that target out is the same as to leave retrieval out
+    choices = sorted(product(['in', 'out'], left_out.items()), key=lambda c: c[1][0] != 'nothing')
+    for retrieval, (omitted, (cells, some)) in choices:
         kept = cells & ~mining if retrieval == 'out' else cells
         if not kept.any() or retrieval == 'out' and not mining.any() or (kept.tobytes(), some.tobytes()) in seen:
             continue
