@@ -122,7 +122,7 @@ def analyse(table: pd.DataFrame | str | Path,  # scores as people have them: a f
 OPEN = """from xlt.reporting.api import reopen_report
 scores, measure, facts, pivot, analysis = reopen_report(folder)
 lines, paired, right, made_up = headline(analysis, 'report.html'), None, None, False
-before, unlearnt = 'With one seed,' if len(analysis['seeds']) == 1 else '', ''"""
+before, unlearnt, trained = 'With one seed,' if len(analysis['seeds']) == 1 else '', '', []"""
 WHAT = """from xlt.reporting.api import what_was_read
 Shown(what_was_read(scores, measure, analysis))"""
 
