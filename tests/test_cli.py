@@ -207,7 +207,9 @@ def test_failures_name_log_and_reason():
 @pytest.mark.parametrize('last, said', [
     (['Traceback (most recent call last):', '  raise E', 'torch.cuda.OutOfMemoryError: no memory', 'papermill ends'], 'OutOfMemoryError: no memory'),
     (['ValueError: first', 'During handling of the above exception', 'nbclient.exceptions.DeadKernelError: Kernel died'], drive.KILLED),
-    (['xlt.common.errors.XltError: params/x.yaml: no'], 'params/x.yaml: no'), (['WorkflowError:', '    Failed to run sinfo: no controller', 'Shutting down'], 'WorkflowError: Failed to run sinfo: no controller'), (['a', 'WorkflowError:'], 'WorkflowError:'), (['Killed'], 'Killed'), ([], 'the log is empty'), (['MemoryError'], 'MemoryError')])
+    (['xlt.common.errors.XltError: params/x.yaml: no'], 'params/x.yaml: no'), (['WorkflowError:', '    Failed to run sinfo: no controller', 'Shutting down'], 'WorkflowError: Failed to run sinfo: no controller'), (['a', 'WorkflowError:'], 'WorkflowError:'), (['Killed'], 'Killed'),
+    (['Exception in run_job for rule encoder: Failed to run sinfo: no controller', 'WorkflowError:', 'At least one job did not complete successfully.'], 'Failed to run sinfo: no controller'),
+    ([], 'the log is empty'), (['MemoryError'], 'MemoryError')])
 def test_one_sentence_of_a_log(last, said):
     assert drive.last_error(last) == said
 

@@ -30,9 +30,9 @@ class Phase(Strict):
     warmup: float = Field(.1, ge=0, lt=1)  # share of the steps with rising learning rate
     weight_decay: float = Field(0., ge=0)
     train_examples: int | None = Field(None, gt=0)  # use only the first so many; None: all
-    dev_examples: int = Field(500, gt=0)  # of the development set, the first so many, decide which model is kept
-    eval_steps: int = Field(1000, gt=0)  # steps between two looks at them; at least one look an epoch
-    patience: int | None = Field(30, gt=0)  # looks without improvement before training stops early; None: it never does
+    dev_examples: int = Field(500, gt=0)  # of the development set: the first so many decide which checkpoint is kept
+    eval_steps: int = Field(1000, gt=0)  # steps between two evaluations on them; at least one evaluation an epoch
+    patience: int | None = Field(30, gt=0)  # evaluations without improvement before training stops early; None: it never does
 
 # %% ../../nbs/tasks/00_card.ipynb #e1c0de01
 class Encoder(Strict):
