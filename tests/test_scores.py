@@ -517,7 +517,7 @@ def test_another_script_is_another_language_whichever_it_is(label, code):
     script = f'{code}_{label[-4:]}'
     assert script in set(found.language) and any('in a script in which it is not usually written' in line for line in said)
     answer = primary(found, resource(every=True))
-    assert f'{script} left out, for how much cc100_gib there was of it is not known' in answer['note'] and script not in sum(answer['groups'].values(), [])
+    assert f'{script} left out, for which no value of cc100_gib is known' in answer['note'] and script not in sum(answer['groups'].values(), [])
     assert answer['estimate'] == primary(check_scores(table[table.language != code]), resource(every=True))['estimate']
 
 

@@ -25,7 +25,7 @@ def resource_text(languages: pd.DataFrame,  # as in `against_resource`
     line = (f' The fitted line {"rises" if fit[-1] > fit[0] else "falls"} from {number(fit[0])} points at the least '
             f'text to {number(fit[-1])} at the most.' if len(fit) else '')
     return (f'Scatter plot of {len(languages)} languages: how many points each lost beyond the average language, '
-            'against its pretraining text. '
+            'against its resource. '
             f'Most was lost by {", ".join(language_labels(order.head(3)))}, '
             f'least by {", ".join(language_labels(order.tail(3)[::-1]))}.{line}')
 

@@ -31,13 +31,14 @@ def baseline_pairing(scores: pd.DataFrame,  # a checked tidy table
 
 # %% ../../nbs/stats/08_analysis.ipynb #2b3e633c
 def missing_scores(scores: pd.DataFrame,  # a checked tidy table
-                  ) -> list[str]:  # `intermediate × target: languages`
+                  ) -> list[str]:  # `intermediate × target: languages`, or the pair alone where it has no score at all
     "Baselines without a score for an intermediate task that was used elsewhere."
     base, tested = scores[scores.intermediate == 'none'], scores[scores.intermediate != 'none']
     there = set(zip(tested.intermediate, tested.target, tested.language))
     lacking = {(i, t): [c for c in part.language.unique() if (i, t, c) not in there]
                for i in sorted(tested.intermediate.unique()) for t, part in base.groupby('target')}
-    return [f'{i} × {t}: {" ".join(codes) if (i, t) in set(zip(tested.intermediate, tested.target)) else "nothing"}'
+    some = set(zip(tested.intermediate, tested.target))
+    return [f'{i} × {t}' + (f': {" ".join(codes)}' if (i, t) in some else '')
             for (i, t), codes in lacking.items() if codes]
 
 # %% ../../nbs/stats/08_analysis.ipynb #c040

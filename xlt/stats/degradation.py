@@ -304,8 +304,7 @@ def comparison_notes(values: pd.Series,  # one per language compared
     if apart: said.append(f'{", ".join(apart)} left out, for no chain of shared cells connects '
                           f'{"it" if len(apart) == 1 else "them"} with the other languages')
     if unknown:
-        said.append(f'{", ".join(unknown)} left out, for how much {measure.name} there was of '
-                    f'{"it" if len(unknown) == 1 else "them"} is not known')
+        said.append(f'{", ".join(unknown)} left out, for which no value of {measure.name} is known')
     return said
 
 def primary(scores: pd.DataFrame,  # a checked tidy table

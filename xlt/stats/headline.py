@@ -150,7 +150,7 @@ def left_out_text(analysis: dict,  # from `analyse_scores`
     "What the analysis could not use, for the first line."
     unpaired, gaps = analysis['pairing']['left_out'], analysis['without']
     scores = [f'{unpaired} scores are left out, whose seed their baseline lacks'] if unpaired else []
-    return scores + ([f'without {"; ".join(gaps[:3])}{" and more" if len(gaps) > 3 else ""}'] if gaps else [])
+    return scores + ([f'without {"; ".join(gaps[:3])}{f" and {len(gaps) - 3} more" if len(gaps) > 3 else ""}'] if gaps else [])
 
 def languages_with_any(analysis: dict,  # from `analyse_scores`
                       ) -> int:
