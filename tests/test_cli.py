@@ -66,7 +66,7 @@ def test_status_is_live(project, capsys, monkeypatch):
     monkeypatch.setattr(drive.time, 'sleep', lambda seconds: seconds == 2 and next(waits)())
     assert cli.main(['status', FILE, '--watch']) == 0
     said = capsys.readouterr().out
-    assert [line for line in said.splitlines() if ' of 9 runs' in line] == [f'{n} of 9 runs' for n in (0, 1, 8, 9)]
+    assert [line for line in said.splitlines() if ' of 9 runs' in line] == [f'{n} of 9 runs done' for n in (0, 1, 8, 9)]
 
 
 def test_plan(project, capsys, monkeypatch):

@@ -31,7 +31,7 @@ def test_an_ascii_terminal_and_no_home(stubs, tmp_path_factory):
     for command in (['run', FILE], ['status', FILE], ['tasks']):
         said = xlt(*command, env=env)
         assert said.returncode == 0 and 'unexpected' not in said.stderr and (said.stdout + said.stderr).isascii(), (command, said.stdout, said.stderr)
-        if command[0] == 'run': assert re.search(r'\d of \d runs \| ', said.stdout), 'the dot has a replacement'
+        if command[0] == 'run': assert re.search(r'\d of \d runs done \| ', said.stdout), 'the dot has a replacement'
     assert (stubs / 'runs' / '.cache' / 'snakemake').is_dir()
     assert [p for p in temporary.rglob('*') if not p.name.startswith('torchinductor')] == [temporary / f'xlt-{os.getuid()}'], 'no litter'
     found = xlt('doctor', env=env).stdout

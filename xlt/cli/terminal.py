@@ -70,7 +70,7 @@ def progress_line(rows: list[dict],  # of `xlt.runs.status.study_status`
                  ) -> str:
     "How far along a study is, in one line."
     of = {state: [r['run'] for r in rows if r['state'] == state] for state in ('done', 'packed', 'running', 'failed')}
-    parts = [f'{len(of["done"] + of["packed"])} of {len(rows)} runs']
+    parts = [f'{len(of["done"] + of["packed"])} of {len(rows)} runs done']
     if of['packed']: parts.append(f'{len(of["packed"])} of them packed')
     if of['failed']: parts.append(f'{len(of["failed"])} failed')
     if left: parts.append(f'~{duration(left)} to go')
