@@ -4,16 +4,18 @@
 
 # %% auto #0
 __all__ = ['NEAR_FLOOR', 'slope_text', 'slope_line', 'range_sentence', 'spread_line', 'without_each', 'rests_line',
-           'without_retrieval', 'fine_tuned_line', 'task_line', 'left_out_text', 'languages_with_any', 'headline']
+           'without_retrieval', 'fine_tuned_line', 'standardised', 'standardised_line', 'task_line', 'left_out_text',
+           'languages_with_any', 'headline']
 
 # %% ../../nbs/stats/09_headline.ipynb #heaimp
 import pandas as pd
 from ..common.errors import XltError
 from ..languages.measures import without_text
 from ..common.text import number, p_text
-from .conclusion import loss_text, MEASURE_NOUNS, measure_noun, side_of_zero
+from .conclusion import evidence_text, loss_text, MEASURE_NOUNS, measure_noun, side_of_zero
 from .comparisons import by_task
-from .degradation import comparable_scores, connected, degradations, FEW, primary
+from .degradation import (CELL, compare_groups, comparable_scores, connected, degradations, FEW,
+                                       language_effects, primary, split_groups)
 from ..tasks.cards import TASKS
 
 # %% ../../nbs/stats/09_headline.ipynb #c051
@@ -63,10 +65,11 @@ def range_sentence(rows: list[dict],  # with an estimate each, the smallest firs
                    at: str,  # `in` or `after`
                    alpha: float = .05,  # level of significance
                    lead: str = 'Low',  # how it begins
+                   unit: str = 'points',  # of the estimates
                   ) -> str:
     "From where to where the comparison runs over tasks, and for which it is significant."
     clear = [r[kind] for r in rows if r['p_value_holm'] < alpha]
-    ends = ' to '.join(f'{number(r["estimate"])}{" points" * (r is rows[0])} {at} {r[kind]}' for r in (rows[0], rows[-1]))
+    ends = ' to '.join(f'{number(r["estimate"])}{f" {unit}" * (r is rows[0])} {at} {r[kind]}' for r in (rows[0], rows[-1]))
     named = ' and '.join(filter(None, [', '.join(clear[:-1]), *clear[-1:]]))
     said = f'{named or "none"} {"are" if len(clear) > 1 else "is"}'
     return (f'{lead} minus high runs from {ends}; after Holm\'s correction over {len(rows)} '
@@ -137,6 +140,36 @@ def fine_tuned_line(found: dict | None,  # from `without_retrieval`
             f'low-resource languages lost {loss_text(found)}.')
     there = sorted((t for t in found['by_intermediate'] if t['estimate'] is not None), key=lambda t: t['estimate'])
     return text if len(there) < 2 else f'{text} There, {range_sentence(there, "intermediate", "after", lead="low")}'
+
+# %% ../../nbs/stats/09_headline.ipynb #hea0std2
+def standardised(scores: pd.DataFrame,  # a checked tidy table
+                 measure: pd.Series,  # resource, indexed by language code
+                 how: str = 'tertiles',  # grouping, as in `primary`
+                 pivot: str = 'en',  # the training language
+                ) -> dict | None:  # as in `compare_groups`, and `by_intermediate`, in standard deviations; None: too little is left
+    "The primary comparison, with losses divided by their standard deviation in each pair of tasks."
+    lost = connected(degradations(comparable_scores(scores, measure, pivot)[0], pivot))[0]
+    spread = lost.groupby(CELL).degradation.transform('std')
+    lost = lost.assign(degradation=lost.degradation / spread)[spread > 0]
+    if lost.empty: return None
+    lost = connected(lost)[0]
+    values = language_effects(lost)
+    try: low, high = split_groups(values.index, measure, how)
+    except XltError: return None
+    return compare_groups(values, low, high) | {'by_intermediate': by_task(lost, 'intermediate', low, high)}
+
+# %% ../../nbs/stats/09_headline.ipynb #hea0std3
+def standardised_line(found: dict | None,  # from `standardised`
+                     ) -> str:  # empty: None
+    "What the comparison says if every pair of tasks weighs alike."
+    if found is None: return ''
+    unit = 'standard deviations'
+    text = (f'With losses divided by their standard deviation over languages in each pair of tasks, low-resource languages '
+            f'lost {number(abs(found["estimate"]))} {unit} {"less" if found["estimate"] < 0 else "more"} '
+            f'({evidence_text(found)}).')
+    there = sorted((t for t in found['by_intermediate'] if t['estimate'] is not None), key=lambda t: t['estimate'])
+    if len(there) < 2: return text
+    return f'{text} There, {range_sentence(there, "intermediate", "after", lead="low", unit=unit)}'
 
 # %% ../../nbs/stats/09_headline.ipynb #c052
 def task_line(tasks: list[dict],  # `by_intermediate` of an analysis
