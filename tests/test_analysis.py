@@ -206,6 +206,7 @@ def test_one_target_that_makes_up_the_loss_is_named():
         tuned = without_retrieval(check_scores(moved), resource())
         assert tuned['targets'] == ['panx', 'udpos'] and tuned['estimate'] == pytest.approx(primary(moved[moved.target != 'tatoeba'], resource())['estimate'])
         assert fine_tuned_line(tuned).startswith('In the targets that are fine-tuned (panx, udpos), low-resource languages lost ')
+        assert [r['estimate'] for r in tuned['by_intermediate']] == pytest.approx([r['estimate'] for r in analyse_scores(check_scores(moved[moved.target != 'tatoeba']), resource())['by_intermediate']])
     even = check_scores(flat[flat.target != 'tatoeba'])
     assert 'outweighs' not in analyse_scores(even, resource())['conclusion']['sentence'] and without_retrieval(even, resource()) is None and fine_tuned_line(None) == ''
 
