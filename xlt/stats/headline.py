@@ -12,7 +12,8 @@ from ..common.errors import XltError
 from ..languages.measures import without_text
 from ..common.text import number, p_text
 from .conclusion import loss_text, MEASURE_NOUNS, measure_noun, side_of_zero
-from .degradation import FEW, primary
+from .comparisons import by_task
+from .degradation import comparable_scores, connected, degradations, FEW, primary
 from ..tasks.cards import TASKS
 
 # %% ../../nbs/stats/09_headline.ipynb #c051
@@ -61,13 +62,14 @@ def range_sentence(rows: list[dict],  # with an estimate each, the smallest firs
                    kind: str,  # `target` or `intermediate`
                    at: str,  # `in` or `after`
                    alpha: float = .05,  # level of significance
+                   lead: str = 'Low',  # how it begins
                   ) -> str:
     "From where to where the comparison runs over tasks, and for which it is significant."
     clear = [r[kind] for r in rows if r['p_value_holm'] < alpha]
     ends = ' to '.join(f'{number(r["estimate"])}{" points" * (r is rows[0])} {at} {r[kind]}' for r in (rows[0], rows[-1]))
     named = ' and '.join(filter(None, [', '.join(clear[:-1]), *clear[-1:]]))
     said = f'{named or "none"} {"are" if len(clear) > 1 else "is"}'
-    return (f'Low minus high runs from {ends}; after Holm\'s correction over {len(rows)} '
+    return (f'{lead} minus high runs from {ends}; after Holm\'s correction over {len(rows)} '
             f'{"targets" if kind == "target" else "intermediate tasks"}, {said} significant.')
 
 def spread_line(rows: list[dict],  # `by_target` of an analysis
@@ -117,18 +119,24 @@ def without_retrieval(scores: pd.DataFrame,  # a checked tidy table
                       measure: pd.Series,  # resource, indexed by language code
                       how: str = 'tertiles',  # grouping, as in `primary`
                       pivot: str = 'en',  # the training language
-                     ) -> dict | None:  # the primary comparison and its `targets`; None: nothing to leave out, or too little left
+                     ) -> dict | None:  # `primary`, its `targets` and `by_intermediate`; None: nothing to leave out, or too little left
     "The primary comparison over the targets that are fine-tuned, without retrieval."
     rest = scores[~scores.target.map(lambda t: t in TASKS and TASKS[t].kind == 'retrieval').astype(bool)]
     if len(rest) == len(scores) or (rest.intermediate == 'none').all(): return None
-    try: return dict(primary(rest, measure, how, pivot), targets=sorted(rest.target.unique()))
+    try: found = primary(rest, measure, how, pivot)
     except XltError: return None  # too few languages are left
+    lost = connected(degradations(comparable_scores(rest, measure, pivot)[0], pivot))[0]
+    return dict(found, targets=sorted(rest.target.unique()),
+                by_intermediate=by_task(lost, 'intermediate', *found['groups'].values()))
 
 def fine_tuned_line(found: dict | None,  # from `without_retrieval`
                    ) -> str:  # empty: None
     "What the fine-tuned targets alone say."
-    return '' if found is None else (f'In the targets that are fine-tuned ({", ".join(found["targets"])}), '
-                                     f'low-resource languages lost {loss_text(found)}.')
+    if found is None: return ''
+    text = (f'In the targets that are fine-tuned ({", ".join(found["targets"])}), '
+            f'low-resource languages lost {loss_text(found)}.')
+    there = sorted((t for t in found['by_intermediate'] if t['estimate'] is not None), key=lambda t: t['estimate'])
+    return text if len(there) < 2 else f'{text} There, {range_sentence(there, "intermediate", "after", lead="low")}'
 
 # %% ../../nbs/stats/09_headline.ipynb #c052
 def task_line(tasks: list[dict],  # `by_intermediate` of an analysis
