@@ -183,7 +183,7 @@ def test_a_treated_table_equal_to_its_baseline_says_so():
 def test_a_table_without_the_training_language_does_not_name_it_as_left_out():
     table = small(*DOZEN)
     found = xlt.analyse(table[table.language != 'en'])
-    assert '12 languages (no score in en)' in found.summary() and '12 languages beside en' in xlt.analyse(table).summary()
+    assert '12 languages (no score in en)' in found.summary() and '12 languages besides en' in xlt.analyse(table).summary()
     with pytest.raises(XltError, match='--pivot dex .did you mean de..: no score in that language'): xlt.analyse(table, pivot='dex')
 
 
@@ -193,5 +193,5 @@ def test_a_report_with_a_language_in_another_script(tmp_path):
     write_files(found, tmp_path)
     scores, measure, facts, pivot, analysis = reopen_report(tmp_path)
     assert {'zh_Latn'} == {r['language'] for r in analysis['per_language'] if r['group'] == 'unknown'} and 'zh_Latn' in set(scores.language)
-    assert analysis['by_family'] and 'beside the training language en' in what_was_read(scores, measure, analysis)
+    assert analysis['by_family'] and 'besides the training language en' in what_was_read(scores, measure, analysis)
     assert xlt.analyse(tmp_path / 'scores.csv', tmp_path / 'resource.csv').primary['estimate'] == found.primary['estimate']

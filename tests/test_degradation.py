@@ -96,7 +96,7 @@ def test_pairing_is_decided_for_each_language_of_each_cell():
 
 
 def test_only_the_pivot_is_an_error():
-    with pytest.raises(XltError, match="beside the pivot 'en'"): degradations(check_scores(table().assign(language=['en', 'de'] * 2)[::2]))
+    with pytest.raises(XltError, match="besides the pivot 'en'"): degradations(check_scores(table().assign(language=['en', 'de'] * 2)[::2]))
 
 
 def by_the_book(scores, measure, pivot='en'):
@@ -185,7 +185,7 @@ def test_constant_values():
 
 
 def test_two_languages_are_too_few():
-    with pytest.raises(XltError, match='make no two groups'): primary(check_scores(table()), resource())
+    with pytest.raises(XltError, match='do not form two groups'): primary(check_scores(table()), resource())
 
 
 @pytest.mark.parametrize('k, m, how', [(5, 5, {}), (4, 7, {}), (7, 4, {}), (3, 4, {}), (4, 4, {}), (6, 5, dict(limit=100, draws=399))])

@@ -605,8 +605,8 @@ def test_what_an_own_measure_lacks(tmp_path):
 def test_too_few_languages_say_how_many_are_needed():
     table = check_scores(rows('mnli'))
     some = lambda *codes: table[table.language.isin([*codes, 'en'])]
-    assert "2 languages make no two groups by 'tertiles', which needs at least 3 beside the training language; other groupings: median, joshi" in refused(primary, some('sw', 'de'), resource())
-    assert "1 language makes no two groups by 'median', which needs at least 2" in refused(primary, some('sw'), resource(), 'median')
+    assert "2 languages do not form two groups by 'tertiles', which needs at least 3 besides the training language; other groupings: median, joshi" in refused(primary, some('sw', 'de'), resource())
+    assert "1 language does not form two groups by 'median', which needs at least 2" in refused(primary, some('sw'), resource(), 'median')
     assert 'needs some in classes 0 to 2 and some in 4 and 5 (low: none; high: ru, de)' in refused(primary, some('ru', 'de'), resource(), 'joshi')
 
 

@@ -162,10 +162,10 @@ def what_was_read(scores: pd.DataFrame, measure: pd.Series, analysis: dict,  # a
     lines = [f'**Table** {for_markdown(analysis["study"])}: {len(scores):,} scores, '
              f'{analysis["cells_run"]} pairs of an intermediate and a target task, '
              f'seed{"s" * (len(analysis["seeds"]) > 1)} {", ".join(map(str, analysis["seeds"]))}.',
-             f'**Intermediate tasks**, beside the baseline without one: {said(analysis["intermediates"])}.',
+             f'**Intermediate tasks**, besides the baseline without one: {said(analysis["intermediates"])}.',
              f'**Target tasks**: {said(analysis["targets"])}.',
              f'**Languages**: {analysis["languages"]}, ' +
-             (f'beside the training language {for_markdown(analysis["pivot"])}, which is left out of every comparison.'
+             (f'besides the training language {for_markdown(analysis["pivot"])}, which is left out of every comparison.'
               if analysis.get('pivot_tested', True) else f'all compared: there is no score in {analysis["pivot"]}.'),
              f'**Resource**: {for_markdown(measure.name)}; groups: {analysis["primary"]["grouping"]}.',
              *(f'**Note**: {for_markdown(note)}.' for note in analysis['notes'])]

@@ -20,7 +20,7 @@ from .dose import dose
 from .simulation import coverage, simulate_studies, simulation_table, truth
 
 # %% ../../nbs/stats/10_calibration.ipynb #c005
-def sample_places(n: int,  # languages beside English
+def sample_places(n: int,  # languages besides English
                   seed: int,  # of the draw
                   complete: bool = False,  # every language in every task, instead of XTREME's coverage
                  ) -> pd.DataFrame:  # `target`, `language`

@@ -41,7 +41,7 @@ def degradations(scores: pd.DataFrame,  # a checked tidy table
                 ) -> pd.DataFrame:  # `baseline`, `score`, `degradation` in points; `n` examples; `seeds` averaged over
     "One row per intermediate task, target task and language, averaged over seeds."
     rows = pair_with_baseline(scores[scores.language != pivot])
-    if rows.empty: raise XltError(f'no language is left beside the pivot {pivot!r}; degradation is about the others')
+    if rows.empty: raise XltError(f'no language is left besides the pivot {pivot!r}; degradation is about the others')
     out = rows.groupby(CELL + ['language'], as_index=False).agg(
         baseline=('baseline', 'mean'), score=('score', 'mean'), n=('n', 'mean'), seeds=('seed', 'nunique'))
     return out.assign(degradation=out.baseline - out.score)
@@ -160,10 +160,10 @@ def split_groups(languages,  # codes
                        f'it draws no line between low and high by {how!r}')
     if low and high: return low, high
     n, need = len(list(languages)), {'tertiles': 3, 'median': 2}
-    why = (f'which needs at least {need[how]} beside the training language' if how in need
+    why = (f'which needs at least {need[how]} besides the training language' if how in need
            else f'which needs some in classes 0 to 2 and some in 4 and 5 (low: {", ".join(low) or "none"}; '
                 f'high: {", ".join(high) or "none"})')
-    raise XltError(f'{n} language{"s" * (n != 1)} make{"s" * (n == 1)} no two groups by {how!r}, {why}; '
+    raise XltError(f'{n} language{"s" * (n != 1)} do{"es" * (n == 1)} not form two groups by {how!r}, {why}; '
                    f'other groupings: {", ".join(g for g in GROUPINGS if g != how and n >= need.get(g, 2)) or "none"}')
 
 def joshi_classes(languages,  # codes
@@ -188,7 +188,7 @@ def comparable_scores(scores: pd.DataFrame,  # a checked tidy table
     codes = set(scores.language) - {pivot}
     none, unknown = set_apart(codes, measure)
     if codes and not codes - {*none, *unknown}:
-        raise XltError(f'no language beside the pivot {pivot!r} has any {measure.name!r}: '
+        raise XltError(f'no language besides the pivot {pivot!r} has any {measure.name!r}: '
                        'low and high cannot be told apart')
     return (scores[~scores.language.isin([*none, *unknown])] if none or unknown else scores), none, unknown
 

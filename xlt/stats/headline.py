@@ -207,7 +207,7 @@ def headline(analysis: dict,  # from `analyse_scores`
     seeds = f'seed{"s" * (len(a["seeds"]) > 1)} {", ".join(map(str, a["seeds"]))}'
     if a.get('nothing_varies'): dose = 'no slope, for every language lost the same.'
     else: dose = slope_line(a['mixed_model'], a['primary']['measure'], len(a['per_language']), languages_with_any(a))
-    beside = f'beside {a["pivot"]}' if a.get('pivot_tested', True) else f'(no score in {a["pivot"]})'
+    beside = f'besides {a["pivot"]}' if a.get('pivot_tested', True) else f'(no score in {a["pivot"]})'
     return [f'{a["study"]}: {len(a["intermediates"])} intermediate × {len(a["targets"])} target tasks, '
             f'{a["languages"]} language{"s" * (a["languages"] != 1)} {beside}, '
             f'{"; ".join([seeds, *left_out_text(a)])}.',

@@ -98,7 +98,7 @@ def simulate(slope: float = 0.,  # points lost per tenfold less text
 
 # %% ../../nbs/stats/03_simulation.ipynb #c014
 def truth(slope: float = 0., difference: float = 0.,  # as in `simulate_studies`
-          languages=None,  # codes beside the pivot; None: XTREME's
+          languages=None,  # codes besides the pivot; None: XTREME's
           measure: pd.Series | None = None,  # resource by language; None: CC-100 GiB
          ) -> float:  # points
     "The difference, low minus high, that was put into a simulated study."
