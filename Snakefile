@@ -58,7 +58,7 @@ DONE = set(FOUND)
 PACKED = {name for name, done in FOUND.items() if done.get('packed')}  # read where they are; there is nothing to run
 PAIRS = {name for name, run in RUNS.items() if run.phase == 'pair'}
 HTML = f'reports/{STUDY.study}/report.html'
-if not LOOKS and not is_published(STUDY): (root() / HTML).unlink(missing_ok=True)  # cut or empty
+if not LOOKS and (EARLY or 'report' in DONE) and not is_published(STUDY): (root() / HTML).unlink(missing_ok=True)  # cut, empty or earlier
 GPU = {'gpu': 1} if STUDY.execution()['device'] == 'gpu' else {}  # for a run that trains
 # a small model with two threads was six times slower next to a busy core
 THREADS = 4 if GPU else 1

@@ -131,11 +131,13 @@ def test_what_is_damaged_or_lost_is_done_again_and_nothing_else(done):
 
 def test_a_killed_kernel_fails_its_pair_alone(undone, finished):
     study = Study.read(FILE)
-    victim = find_run(study, 'pair', 'mnli', 'tatoeba')
+    victim, page = find_run(study, 'pair', 'mnli', 'tatoeba'), undone / 'reports' / 'tiny' / 'report.html'
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text('committed')
     process = launch('run', FILE, seconds=4)
     os.kill(kernel_of(victim), signal.SIGKILL)
     said = process.communicate(timeout=120)[0]
-    assert process.returncode == 1
+    assert process.returncode == 1 and page.read_text() == 'committed'
     assert 'FAILED mnli--tatoeba--s0: runs/tiny/logs/mnli--tatoeba--s0.log' in said and 'not run: report' in said
     assert 'its process was killed' in said, said
     assert states() == {'encoder': 'done', 'mnli--s0': 'done', 'none--tatoeba--s0': 'done', 'mnli--tatoeba--s0': 'failed',

@@ -192,10 +192,10 @@ def estimate_by_rates(study: Study,  # that has the run
                       scale: float = 1.,  # of `calibration`
                      ) -> float | None:  # seconds; None: not known
     "How long a run takes, estimated from rates."
-    rest = speed.get(('rest', run.phase))
-    if run.phase == 'encoder':
-        return encoder_seconds(study, encoders) if study.encoder.kind == 'scratch' and encoders else rest
-    rest = rest if rest is not None else next((v for (what, _), v in speed.items() if what == 'rest'), None)
+    if run.phase == 'encoder' and study.encoder.kind == 'scratch':
+        return encoder_seconds(study, encoders) if encoders else None
+    rest = speed.get(('rest', run.phase), next((v for (what, _), v in speed.items() if what == 'rest'), None))
+    if run.phase == 'encoder': return rest  # it is only loaded
     kind = task_kind(run.phase, run.intermediate, run.target)
     pace = {what: speed.get((what, kind), speed.get((what, None))) for what in ('training', 'evaluation')}
     if rest is None or None in pace.values(): return None
