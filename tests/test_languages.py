@@ -170,7 +170,7 @@ def test_of_a_language_whose_resource_is_not_known_nothing_is_claimed(wide):
     size, scores, found = wide
     odd = scores[scores.language == 'sw'].assign(language='arz', score=50.)
     more = analyse_scores(check_scores(pd.concat([scores, odd])), pd.concat([size, pd.Series({'arz': np.nan})]).rename('cc100_gib'), facts=language_table(every=True))
-    assert more['primary'] | {'note': ''} == found['primary'] | {'note': ''} and 'arz left out' in more['primary']['note'] and 'not known' in more['primary']['note']
+    assert more['primary'] | {'note': ''} == found['primary'] | {'note': ''} and 'arz left out' in more['primary']['note'] and 'no value of cc100_gib is known' in more['primary']['note']
     assert more['mixed_model'] == found['mixed_model'] and more['unseen'] == found['unseen']
     assert [r['group'] for r in more['per_language'] if r['language'] == 'arz'] == ['unknown'] and json.loads(to_json(more))
     with pytest.raises(XltError, match='no value for xx'): primary(check_scores(pd.concat([scores, odd.assign(language='xx')])), size)
