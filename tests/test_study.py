@@ -10,6 +10,7 @@ import pytest
 from machine import FILE, XLT, written, xlt
 from nbconvert import HTMLExporter
 
+from xlt.runs.footprint import checkpoint_size, computed_size
 from xlt.runs.params import Study
 from xlt.runs.status import restarts
 
@@ -94,6 +95,8 @@ def test_two_pairs_for_real(checkout, repo, title, monkeypatch):
     sealed = Path('sealed.txt').read_text()  # where training goes on after a fault; when it is done, they are gone
     assert all(f'/{phase}/{name}/' in sealed for phase, name in (('encoder', 'encoder'), ('intermediate', 'mnli--s0'), ('pair', 'mnli--xnli--s0')))
     assert '/training/attempt-1/checkpoint-' in sealed and not list(Path('runs').rglob('training'))
+    size, how = checkpoint_size(Study.read(FILE))  # the encoder with its head
+    assert how == 'measured' and 1 <= size / computed_size(Study.read(FILE).encoder) < 1.5
 
     twice = restarts(Study.read(FILE))  # 20 steps of pretraining teach nothing, so some training ends at chance
     assert len(twice) and set(twice.seed) == {0, 10_000} and twice.groupby('run').counts.sum().eq(1).all()

@@ -47,7 +47,7 @@ def checkpoint_size(study: Study,  # with any encoder
     "The size of an encoder's checkpoint."
     done = result(runs(study)[0])
     found = [size for p, (size, _) in done['files'].items() if p.endswith('.safetensors')] if done else []
-    if found: return found[0], 'measured'
+    if found: return sum(found), 'measured'
     if study.encoder.size: return study.encoder.size, 'the size of its weights'
     if study.encoder.kind == 'pretrained' and (size := hub_size(study.encoder)): return size, 'as the hub lists it'
     return computed_size(study.encoder), 'computed from its shape'
