@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['VOCABULARY', 'SIZES', 'DECILES', 'PER_WORD', 'PLAN', 'configuration', 'lengths', 'made_up', 'operations',
            'matrix_rate', 'synchronise', 'Clock', 'precision', 'peak_gb', 'random_model', 'train_once', 'speed_row',
-           'training_rate', 'reading_rate', 'measure_speed', 'in_turn', 'against', 'speed_file', 'keep_speeds',
+           'training_rate', 'reading_rate', 'measure_speed', 'time_in_turn', 'against', 'speed_file', 'keep_speeds',
            'newest_speeds']
 
 # %% ../../nbs/runs/09_speed.ipynb #2c2ac82d
@@ -219,10 +219,10 @@ def measure_speed(config: XLMRobertaConfig,  # of the model
     return rows + [reading_rate('embedding', config, 'pair', 128, n, matrices)]
 
 # %% ../../nbs/runs/09_speed.ipynb #turn0002
-def in_turn(ways: dict[str, Callable[[], object]],  # what is timed, by name
-            rounds: int = 5,  # in which every way is timed once
-            before: int = 1,  # rounds before, which are not counted
-           ) -> pd.DataFrame:  # seconds: a row for each round, a column for each way
+def time_in_turn(ways: dict[str, Callable[[], object]],  # what is timed, by name
+                 rounds: int = 5,  # in which every way is timed once
+                 before: int = 1,  # rounds before, which are not counted
+                ) -> pd.DataFrame:  # seconds: a row for each round, a column for each way
     "Seconds of several ways of doing the same, one after the other, again and again."
     found = {name: [] for name in ways}
     for turn in range(before + rounds):
@@ -233,7 +233,7 @@ def in_turn(ways: dict[str, Callable[[], object]],  # what is timed, by name
     return pd.DataFrame(found)
 
 # %% ../../nbs/runs/09_speed.ipynb #turn0003
-def against(times: pd.DataFrame,  # of `in_turn`
+def against(times: pd.DataFrame,  # of `time_in_turn`
             ours: str,  # one of its ways
             limits: dict[str, float],  # set beforehand: the ratio wanted, by other way
            ) -> pd.DataFrame:  # a row for each other way

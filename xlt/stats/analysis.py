@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['baseline_pairing', 'missing_scores', 'study_size', 'per_language', 'losses_of_others', 'compare_unseen',
-           'measures_for', 'without_variation', 'analyse_scores', 'to_builtin', 'to_json']
+           'measures_for', 'without_variation', 'analyse_scores', 'to_builtin', 'to_json', 'from_json']
 
 # %% ../../nbs/stats/08_analysis.ipynb #c003
 import json
@@ -174,10 +174,20 @@ def to_builtin(value):  # anything an analysis holds
 # %% ../../nbs/stats/08_analysis.ipynb #c048
 def to_json(analysis: dict,  # from `xlt.stats.analysis.analyse_scores`
            ) -> str:
-    "An analysis as strict JSON; the rows of long lists are one line each."
-    dump = lambda v, **how: json.dumps(v, ensure_ascii=False, allow_nan=False, **how)
-    rows = lambda v: '[\n' + ',\n'.join('  ' + dump(r) for r in v) + '\n ]'
-    value = lambda v: rows(v) if isinstance(v, list) and v and isinstance(v[0],
-                                                                          dict) else dump(v, indent=1).replace('\n',
-                                                                                                               '\n ')
-    return '{\n' + ',\n'.join(f' {dump(k)}: {value(v)}' for k, v in to_builtin(analysis).items()) + '\n}\n'
+    "An analysis as strict JSON, long lists one row a line; of the thousands of specifications, columns are named once."
+    def dump(v, **how): return json.dumps(v, ensure_ascii=False, allow_nan=False, **how)
+    def lines(rows): return '[\n' + ',\n'.join('  ' + dump(r) for r in rows) + '\n ]'
+    def value(key, v):
+        if not (isinstance(v, list) and v and isinstance(v[0], dict)): return dump(v, indent=1).replace('\n', '\n ')
+        if key != 'specifications': return lines(v)
+        return f'{{"columns": {dump([*v[0]])},\n "rows": {lines([[row[c] for c in v[0]] for row in v])}}}'
+    return '{\n' + ',\n'.join(f' {dump(k)}: {value(k, v)}' for k, v in to_builtin(analysis).items()) + '\n}\n'
+
+# %% ../../nbs/stats/08_analysis.ipynb #c048frm
+def from_json(text: str,  # of `to_json`
+             ) -> dict:
+    "An analysis as it was, in plain Python."
+    analysis = json.loads(text)
+    if found := analysis.get('specifications'):
+        analysis['specifications'] = [dict(zip(found['columns'], row, strict=True)) for row in found['rows']]
+    return analysis

@@ -69,7 +69,8 @@ def range_sentence(rows: list[dict],  # with an estimate each, the smallest firs
                   ) -> str:
     "From where to where the comparison runs over tasks, and for which it is significant."
     clear = [r[kind] for r in rows if r['p_value_holm'] < alpha]
-    ends = ' to '.join(f'{number(r["estimate"])}{f" {unit}" * (r is rows[0])} {at} {r[kind]}' for r in (rows[0], rows[-1]))
+    first, last = (f'{at} {r[kind]}' for r in (rows[0], rows[-1]))
+    ends = f'{number(rows[0]["estimate"])} {unit} {first} to {number(rows[-1]["estimate"])} {last}'
     named = ' and '.join(filter(None, [', '.join(clear[:-1]), *clear[-1:]]))
     said = f'{named or "none"} {"are" if len(clear) > 1 else "is"}'
     return (f'{lead} minus high runs from {ends}; after Holm\'s correction over {len(rows)} '
@@ -122,7 +123,7 @@ def without_retrieval(scores: pd.DataFrame,  # a checked tidy table
                       measure: pd.Series,  # resource, indexed by language code
                       how: str = 'tertiles',  # grouping, as in `primary`
                       pivot: str = 'en',  # the training language
-                     ) -> dict | None:  # `primary`, its `targets` and `by_intermediate`; None: nothing to leave out, or too little left
+                     ) -> dict | None:  # `primary` with `targets`, `by_intermediate`; None: too little is left
     "The primary comparison over the targets that are fine-tuned, without retrieval."
     rest = scores[~scores.target.map(lambda t: t in TASKS and TASKS[t].kind == 'retrieval').astype(bool)]
     if len(rest) == len(scores) or (rest.intermediate == 'none').all(): return None
@@ -146,7 +147,7 @@ def standardised(scores: pd.DataFrame,  # a checked tidy table
                  measure: pd.Series,  # resource, indexed by language code
                  how: str = 'tertiles',  # grouping, as in `primary`
                  pivot: str = 'en',  # the training language
-                ) -> dict | None:  # as in `compare_groups`, and `by_intermediate`, in standard deviations; None: too little is left
+                ) -> dict | None:  # as in `compare_groups`, and `by_intermediate`; None: too little is left
     "The primary comparison, with losses divided by their standard deviation in each pair of tasks."
     lost = connected(degradations(comparable_scores(scores, measure, pivot)[0], pivot))[0]
     spread = lost.groupby(CELL).degradation.transform('std')
@@ -164,8 +165,9 @@ def standardised_line(found: dict | None,  # from `standardised`
     "What the comparison says if every pair of tasks weighs alike."
     if found is None: return ''
     unit = 'standard deviations'
-    text = (f'With losses divided by their standard deviation over languages in each pair of tasks, low-resource languages '
-            f'lost {number(abs(found["estimate"]))} {unit} {"less" if found["estimate"] < 0 else "more"} '
+    text = ('With losses divided by their standard deviation over languages in each pair of tasks, '
+            f'low-resource languages lost {number(abs(found["estimate"]))} {unit} '
+            f'{"less" if found["estimate"] < 0 else "more"} '
             f'({evidence_text(found)}).')
     there = sorted((t for t in found['by_intermediate'] if t['estimate'] is not None), key=lambda t: t['estimate'])
     if len(there) < 2: return text
