@@ -45,9 +45,7 @@ PYTHON = verbatim(sys.executable)
 PAGE = f"{PYTHON} -c 'import sys; from xlt.reporting.pages import write_page; write_page(*sys.argv[1:])'"
 FAIL = f"{PYTHON} -c 'import sys; from xlt.runs.worker import fail; fail(*sys.argv[1:])'"
 PUBLISH = f"{PYTHON} -c 'import sys; from xlt.runs.store import publish; publish(*sys.argv[1:])'"
-# papermill's command line, without the grammar of URLs that jsonschema would take seconds to build in every run
-PAPERMILL = f'{PYTHON} -c ' + shlex.quote(
-    "import sys; sys.modules['rfc3987_syntax'] = None; from papermill.cli import papermill; papermill()")
+PAPERMILL = f"{PYTHON} -c 'from xlt.runs.kernel_pool import execute; execute()'"
 SMALL = STUDY.encoder.kind == 'scratch'  # else a published encoder, of 0.1 to 0.6 billion parameters
 LOOKS = {'-n', '--dry-run', '--dryrun', '--mode'} & set(sys.argv)  # only looks, or is one of the jobs
 if not {'--mode'} & set(sys.argv): put_aside_outdated(STUDY)
