@@ -93,7 +93,8 @@ def serve(address: str,  # of the socket
     "Copy this process on every request, until standard input ends."
     prepare()  # the copies inherit what is imported here
     with socket.socket(socket.AF_UNIX) as door:
-        door.bind(address)
+        try: door.bind(address)
+        except OSError as e: sys.exit(f'{address}: {e.strerror}; so every kernel imports torch and transformers itself')
         door.listen(64)
         print('ready', flush=True)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -127,9 +128,9 @@ def warm_kernels(folder: Path | str,  # an empty one with a short path: a socket
     server = subprocess.Popen([*command, 'serve', address, *imports], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                               start_new_session=True, env=os.environ | env)
     try:
-        server.stdout.readline()
-        yield {'JUPYTER_PATH': os.pathsep.join(filter(None, [str(folder), os.environ.get('JUPYTER_PATH')])),
-               'XLT_KERNELS': str(folder)}
+        paths = os.pathsep.join(filter(None, [str(folder), os.environ.get('JUPYTER_PATH')]))
+        # without a word from it, there can be no sockets in this folder, and kernels start as usual
+        yield {'JUPYTER_PATH': paths, 'XLT_KERNELS': str(folder)} if server.stdout.readline() else {}
     finally:
         server.communicate()
 
