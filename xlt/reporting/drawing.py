@@ -128,20 +128,27 @@ def overlap_area(a,  # a box (x0, y0, x1, y1), pixels
 def label_points(ax,  # axes with their final limits
                  x, y, labels,  # data coordinates and texts
                  line: tuple = ((), ()),  # x and y of points to keep clear of, data coordinates
-                ) -> None:
+                 readable: float = .8,  # a label of which less than this share would be free is left out
+                ) -> int:  # how many were left out
     "Write a label beside every point, where it overlaps least."
     renderer, scale, size = ax.figure.canvas.get_renderer(), ax.figure.dpi / 72, 7.5
-    dots = ax.transData.transform(np.column_stack([np.append(x, line[0]), np.append(y, line[1])]))
-    taken = [(px - 4 * scale, py - 4 * scale, px + 4 * scale, py + 4 * scale) for px, py in dots]
+    def squares(x, y):
+        return [(px - 4 * scale, py - 4 * scale, px + 4 * scale, py + 4 * scale)
+                for px, py in ax.transData.transform(np.column_stack([x, y]))]
+    taken, crossed, left_out = squares(x, y), squares(*line), 0
     for a, b, label in zip(x, y, labels):
         tries = []
         for dx, dy, ha, va in LABEL_OFFSETS:
             text = ax.annotate(label, (a, b), (dx, dy), textcoords='offset points', ha=ha, va=va, size=size, color=INK)
             box = text.get_window_extent(renderer).extents
-            tries.append((sum(overlap_area(box, other) for other in taken), len(tries), text, box))
+            covered, on_line = (sum(overlap_area(box, other) for other in others) for others in (taken, crossed))
+            tries.append((covered + on_line / 4, len(tries), text, box, covered / overlap_area(box, box)))
         best = min(tries, key=lambda t: t[:2])
-        for t in tries: t is best or t[2].remove()
-        taken.append(tuple(best[3]))
+        unreadable = best[4] > 1 - readable
+        for t in tries: t is best and not unreadable or t[2].remove()
+        if unreadable: left_out += 1
+        else: taken.append(tuple(best[3]))
+    return left_out
 
 # %% ../../nbs/reporting/00_drawing.ipynb #c019
 def fit_band(x: np.ndarray, y: np.ndarray,  # one per language

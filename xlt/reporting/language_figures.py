@@ -107,7 +107,9 @@ def against_resource(languages: pd.DataFrame,  # `per_language` of an analysis, 
         edge = languages.resource[~none].min() * 10 ** -.15 if (~none).any() else 1
         ax.axvline(edge, color=GREY, lw=.8, ls='--')
         if 'unseen' not in set(languages.group):
-            ax.scatter([], [], facecolor='white', edgecolor=INK, s=34,
+            styles = {GROUP_STYLES[group][:2] for group in languages.group[none]}
+            colour, marker = styles.pop() if len(styles) == 1 else (INK, 'o')
+            ax.scatter([], [], facecolor='white', edgecolor=colour, marker=marker, s=34,
                        label=f'without any text: {", ".join(language_labels(languages[none]))}')
     ax.axhline(0, color=INK, lw=.6, ls=':')
     if classes: ax.set_xticks(sorted(set(x)))
@@ -117,7 +119,8 @@ def against_resource(languages: pd.DataFrame,  # `per_language` of an analysis, 
     if none.any(): mark_unread(ax, x[none].median(), edge)
     ax.legend(loc='upper left', bbox_to_anchor=(0, -.16), ncols=2)
     fig.draw_without_rendering()
-    label_points(ax, x, y, languages.index, (at, fit))
+    if left_out := label_points(ax, x, y, languages.index, (at, fit)):
+        ax.set_title(f'{ax.get_title("left")[:-1]}, {len(languages) - left_out} labelled)')
     fig.alt = resource_text(languages, np.asarray(fit))
     return fig
 
