@@ -56,13 +56,15 @@ def draw_forms(ax,  # of the panel
     ax.scatter(0, 0, marker='+', s=60, color=INK, zorder=3)
 
 # %% ../../nbs/reporting/10_pareto.ipynb #i1par103
-def along_bars(table: pd.DataFrame,  # the pooled rows of a protection table
+def along_bars(ax,  # with its final limits
+               table: pd.DataFrame,  # the pooled rows of a protection table
                by: str,  # `pivot` or `high`
               ) -> tuple:  # x and y
-    "Points on the intervals of a panel, so that labels keep clear of them."
+    "Points on the intervals and the zero lines of a panel, so that labels keep clear of them."
     across = [(x, r[by]) for _, r in table.iterrows() for x in np.linspace(r.low_low, r.low_high, 15)]
     up = [(r.low, y) for _, r in table.iterrows() for y in np.linspace(r[f'{by}_low'], r[f'{by}_high'], 15)]
-    there = [p for p in across + up if not np.isnan(p).any()]
+    zero = [(x, 0.) for x in np.linspace(*ax.get_xlim(), 80)] + [(0., y) for y in np.linspace(*ax.get_ylim(), 80)]
+    there = [p for p in across + up + zero if not np.isnan(p).any()]
     return ([x for x, _ in there], [y for _, y in there])
 
 # %% ../../nbs/reporting/10_pareto.ipynb #i1par101
@@ -105,6 +107,6 @@ def protection_figure(table: pd.DataFrame,  # from `xlt.stats.protection.protect
     fig.draw_without_rendering()
     for ax, by in zip(axes, what):
         drawn = pooled.astype({f'{n}_{e}': float for n in ('low', by) for e in ('low', 'high')})
-        label_points(ax, [*pooled.low, 0.], [*pooled[by], 0.], [*pooled.suffix, 'plain'], along_bars(drawn, by))
+        label_points(ax, [*pooled.low, 0.], [*pooled[by], 0.], [*pooled.suffix, 'plain'], along_bars(ax, drawn, by))
     fig.alt = protection_text(pooled, pivot)
     return fig
