@@ -43,12 +43,13 @@ HEADLINES = {'primary': 'low minus high', 'level_adjusted': 'at the same level'}
 
 def scores_differ(was: bytes,  # CSV
                   now: bytes,  # CSV
-                 ) -> tuple[int, int]:  # number of scores that differ; of all
+                 ) -> tuple[int, int, int, int]:  # scores that differ; that both have; only the later; only the earlier
     "Compare two tables of scores."
     tables = [pd.read_csv(io.BytesIO(content)) for content in (was, now)]
     keys = [t.set_index([c for c in t.columns if c not in ('score', 'n')]).score for t in tables]
-    both = pd.concat(keys, axis=1, keys=['was', 'now'])
-    return int((both.was != both.now).sum()), len(both)
+    earlier, later = (set(k.index) for k in keys)
+    both = pd.concat(keys, axis=1, keys=['was', 'now']).loc[sorted(earlier & later)]
+    return int((both.was != both.now).sum()), len(both), len(later - earlier), len(earlier - later)
 
 # %% ../../nbs/runs/13_reproduction.ipynb #i1rep001
 def compared(was: dict,  # the earlier summary
@@ -74,10 +75,12 @@ def reproduction(study: Study,  # that has just been run
     (summary, scores), called = before
     try:
         was, now = json.loads(summary), json.loads(places[0].read_bytes())
-        differ, total = scores_differ(scores, places[1].read_bytes())
+        differ, shared, new, gone = scores_differ(scores, places[1].read_bytes())
     except (ValueError, KeyError, AttributeError): return f'{called} cannot be read, so nothing was compared'
     headlines = compared(was, now)
-    if not differ and not any('instead' in line for line in headlines):
-        return f'This reproduces {called} to the digit: {total:,} scores; {", ".join(headlines)} points.'
-    return (f'This differs from {called}: {", ".join(headlines)} points; {differ:,} of {total:,} scores differ. '
-            f'Possible reasons: {what_differs(was.get("made_by"), now.get("made_by"))}.')
+    if not (differ or new or gone or any('instead' in line for line in headlines)):
+        return f'This reproduces {called} to the digit: {shared:,} scores; {", ".join(headlines)} points.'
+    other = f'; {new:,} new' * bool(new) + f'; {gone:,} missing' * bool(gone)
+    text = f'This differs from {called}: {", ".join(headlines)} points; {differ:,} of {shared:,} scores differ{other}.'
+    if new + gone and not differ: return text
+    return f'{text} Possible reasons: {what_differs(was.get("made_by"), now.get("made_by"))}.'
