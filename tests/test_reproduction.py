@@ -85,9 +85,9 @@ def test_the_line_says_the_same_or_by_how_much_and_why(study):
     report(-2.5001, 60, 70)
     assert 'low minus high −2.50 instead of −2.50 (-0.0001)' in reproduction(study), 'no difference is too small to be told'
     report(-2.5, 60, 70, 80)
-    assert reproduction(study).endswith('0 of 2 scores differ; 1 new.'), 'more results, which need no reason'
+    assert reproduction(study).endswith('0 of 2 scores differ; 1 new. Possible reasons: which scores there are; how one of them was made is not on record.')
     report(-2.5, 60)
-    assert reproduction(study).endswith('0 of 1 scores differ; 1 missing.')
+    assert reproduction(study).endswith('0 of 1 scores differ; 1 missing. Possible reasons: which scores there are; how one of them was made is not on record.')
 
 
 def test_without_git_the_report_before_the_run_counts(study):

@@ -11,7 +11,7 @@ from pathlib import Path
 from warnings import catch_warnings, filterwarnings
 import pandas as pd
 from fastcore.basics import patch
-from ..stats.analysis import analyse_scores, from_json, to_json
+from ..stats.analysis import analyse_scores, parse_analysis, to_json
 from ..stats.headline import headline
 from ..stats.degradation import check_measure, resource_measure
 from ..common.errors import XltError
@@ -145,7 +145,7 @@ def reopen_report(folder: Path | str,  # of the report
                  ) -> tuple:  # scores, resource measure, facts, training language, analysis
     "Read what a report's notebook needs from the files in its folder."
     folder = Path(folder)
-    analysis = from_json((folder / 'analysis.json').read_text(encoding='utf-8'))
+    analysis = parse_analysis((folder / 'analysis.json').read_text(encoding='utf-8'))
     scores = pd.read_csv(folder / 'scores.csv', keep_default_na=False, na_values={'n': '', 'seed': ''},
                          dtype={c: str for c in ('study', 'intermediate', 'target', 'language', 'metric')})
     for c in ('study', 'intermediate', 'target', 'language', 'metric'): scores[c] = scores[c].map(from_spreadsheet)

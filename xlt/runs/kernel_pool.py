@@ -149,4 +149,3 @@ def execute() -> None:
                 return super().execute_managed_notebook(*args, config=place, **kwargs)
         papermill_engines.register(None, SocketEngine)
     papermill()
-

@@ -47,9 +47,9 @@ def scores_differ(was: bytes,  # CSV
     "Compare two tables of scores."
     tables = [pd.read_csv(io.BytesIO(content)) for content in (was, now)]
     keys = [t.set_index([c for c in t.columns if c not in ('score', 'n')]).score for t in tables]
-    earlier, later = (set(k.index) for k in keys)
-    both = pd.concat(keys, axis=1, keys=['was', 'now']).loc[sorted(earlier & later)]
-    return int((both.was != both.now).sum()), len(both), len(later - earlier), len(earlier - later)
+    shared = keys[0].index.intersection(keys[1].index)
+    before, after = (k[shared] for k in keys)
+    return int((before != after).sum()), len(shared), len(keys[1]) - len(shared), len(keys[0]) - len(shared)
 
 # %% ../../nbs/runs/13_reproduction.ipynb #i1rep001
 def compared(was: dict,  # the earlier summary
@@ -81,6 +81,6 @@ def reproduction(study: Study,  # that has just been run
     if not (differ or new or gone or any('instead' in line for line in headlines)):
         return f'This reproduces {called} to the digit: {shared:,} scores; {", ".join(headlines)} points.'
     other = f'; {new:,} new' * bool(new) + f'; {gone:,} missing' * bool(gone)
-    text = f'This differs from {called}: {", ".join(headlines)} points; {differ:,} of {shared:,} scores differ{other}.'
-    if new + gone and not differ: return text
-    return f'{text} Possible reasons: {what_differs(was.get("made_by"), now.get("made_by"))}.'
+    reasons = 'which scores there are; ' * bool(new or gone) + what_differs(was.get('made_by'), now.get('made_by'))
+    return (f'This differs from {called}: {", ".join(headlines)} points; {differ:,} of {shared:,} scores differ{other}. '
+            f'Possible reasons: {reasons}.')

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['baseline_pairing', 'missing_scores', 'study_size', 'per_language', 'losses_of_others', 'compare_unseen',
-           'measures_for', 'without_variation', 'analyse_scores', 'to_builtin', 'to_json', 'from_json']
+           'measures_for', 'without_variation', 'analyse_scores', 'to_builtin', 'to_json', 'parse_analysis']
 
 # %% ../../nbs/stats/08_analysis.ipynb #c003
 import json
@@ -184,8 +184,8 @@ def to_json(analysis: dict,  # from `xlt.stats.analysis.analyse_scores`
     return '{\n' + ',\n'.join(f' {dump(k)}: {value(k, v)}' for k, v in to_builtin(analysis).items()) + '\n}\n'
 
 # %% ../../nbs/stats/08_analysis.ipynb #c048frm
-def from_json(text: str,  # of `to_json`
-             ) -> dict:
+def parse_analysis(text: str,  # of `to_json`
+                  ) -> dict:
     "An analysis as it was, in plain Python."
     analysis = json.loads(text)
     if found := analysis.get('specifications'):
