@@ -215,6 +215,46 @@ def test_questions_with_choices_are_read(root, data):
     assert find_task('topics').choices == 2 and (row['choices'], row['label']) == (['Alikula.', 'Alilala.'], 0)
 
 
+# ---- before a study begins
+
+TAGGING = dict(kind='tagging', labels=['O', 'X'], files=dict(format='conll', path='topics/{language}/{split}.tsv'))
+
+@pytest.mark.parametrize('changed, file, text, said', [
+    ({}, 'swh_Latn/test', 'n\tkind\ttext\n0\tsports\tOne.\n', "no column 'category'"),
+    ({}, 'swh_Latn/test', 'n\tcategory\ttext\n0\tspots\tOne.\n', "label 'spots' is unknown"),
+    ({}, 'swh_Latn/test', 'n,category,text\n0,sports,One.\n', "no column 'n'"),
+    ({}, 'swh_Latn/test', '', 'holds no examples of topics'),
+    ({}, 'swh_Latn/test', 'n\tcategory\ttext\n', 'holds no examples of topics'),
+    ({}, 'eng_Latn/train', 'n\tcategory\ttext\n', 'holds no examples of topics'),
+    ({}, 'eng_Latn/train', 'n\tcategory\ttext\n0\tsports\tOne.\n', 'topics: too few different paragraphs or sentences to train and to check on: 1'),
+    ({}, 'eng_Latn/dev', 'n\tcategory\ttext\n', 'holds no examples of topics'),
+    (TAGGING, 'swh_Latn/test', 'One\tO\nTwo\n', ':2: not a token and a tag'),
+])
+@pytest.mark.parametrize('command', ['plan', 'run'])
+def test_files_of_a_card_that_cannot_be_read_are_refused_before_a_study_begins(root, data, capsys, changed, file, text, said, command):
+    mnli(data), card(root, **changed)
+    if changed:
+        for place in data.glob('topics/*/*.tsv'): put(place, ''.join(f'w{i}\t{"OX"[i % 2]}\n\n' for i in range(20)))
+    path = put(data / f'topics/{file}.tsv', text)
+    assert main([command, str(study(root, data))]) == 2
+    told = capsys.readouterr().err
+    assert f'{path}:' in told and said in told and not list(root.glob('runs/*/encoder'))
+
+
+def test_a_column_of_languages_without_rows_in_one_is_refused(root, data, capsys):
+    mnli(data), card(root, files=CARD['files'] | dict(path='one/{split}', columns=dict(text='text', label='category', language='lang')))
+    for split, codes in (('train', ['en']), ('test', ['en', 'sw', 'yo'])):
+        put(data / 'one' / split, 'lang\tcategory\ttext\n' + ''.join(f'{c}\tsports\tText {i} of {split}.\n' for i in range(20) for c in codes))
+    assert main(['plan', str(study(root, data))]) == 2 and f"{data}/one/test: holds no examples of topics in 'de'" in capsys.readouterr().err
+
+
+def test_a_plan_says_which_languages_of_a_card_have_no_file(root, data, capsys):
+    mnli(data), card(root, languages='en sw yo de fr fi')
+    assert main(['plan', str(study(root, data))]) == 0
+    assert 'xlt: topics is evaluated without 2 of the languages on its card, because no file of theirs is here: fr, fi\n' in capsys.readouterr().err
+    assert main(['plan', str(study(root, data, languages=['en', 'sw', 'yo', 'de']))]) == 0 and 'without' not in capsys.readouterr().err
+
+
 # ---- fingerprints
 
 def prints(path: Path) -> dict[str, str]: return {r.name: r.fingerprint for r in runs(Study.read(path))}
