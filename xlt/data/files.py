@@ -277,7 +277,8 @@ def own_notes(root: Path,  # the data folder
     if task.role == 'target':
         said.append(f'{task.name} ({task.own.file}) is tested on {own_places(task)} in '
                     f'{len(codes)} language{"s" * (len(codes) != 1)}: {", ".join(codes)}.')
-    if lacks: said.append(f'The card has {len(lacks)} more, of which no file is here: {", ".join(lacks)}.')
+    more = 'one more language' if len(lacks) == 1 else f'{len(lacks)} more languages'
+    if lacks: said.append(f'No file here for {more} on the card: {", ".join(lacks)}.')
     if n := sum(skipped_rows(path, task.own.files) for path in set(card_files(root, task, 'test').values())):
         said.append(f'Left out because a text or label is empty: {n:,} test item{"s" * (n != 1)}.')
     said += [f'{what}: {text}.' for what, text in (('Source', task.own.source), ('Licence', task.licence)) if text]

@@ -386,6 +386,8 @@ def read_and_check(kind: type,  # `Study`
     file, data = short_path(path), read_data(path, settings)
     try: study, wrong = kind(**{str(k): v for k, v in data.items()}), oddities(data)
     except ValidationError as e: wrong = [explain(kind, error) for error in e.errors()]
+    wrong = wrong or [f'cards: {short_path(Path(c))} is listed twice' for c in dict.fromkeys(study.cards)
+                      if study.cards.count(c) > 1]
     if not wrong: study._cards = read_cards([Path(c) for c in study.cards])
     for check in (check_names, check_encoder, check_windows, check_source) if with_data else (check_names,):
         if wrong: break
