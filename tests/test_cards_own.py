@@ -107,7 +107,7 @@ def root(tmp_path, monkeypatch) -> Path:
     (dict(normaliser='per_language'), True, 'normaliser is only for span, and this'),
     (dict(kind='tagging', labels=['O', 'PER'], entities=True), True, "entities: true is for labels such as O, B-PER and I-PER, and 'PER' is no such label"),
     (dict(kind='tagging', labels=['O', 'I-PER'], entities=True), True, "'I-PER' is no such label"),
-    (dict(languages='en, sw'), True, "languages: 'en,' has a comma; write codes with spaces between them"),
+    (dict(languages='en, sw'), True, "languages: 'en,' has a comma; write codes with spaces, or a list such as [en, sw]"),
     (dict(languages='en,sw'), True, "languages: 'en,sw' has a comma"),
     (dict(languages=5), True, 'languages is 5, but it should be a list such as [5]'),
     (dict(labels='pos, neg'), True, "labels: 'pos,' ends with a comma"),
@@ -390,7 +390,11 @@ def test_tasks_are_listed_with_those_of_a_study(root, data, capsys):
     assert main(['tasks']) == 0 and 'topics' not in capsys.readouterr().out
     assert main(['tasks', str(study(root, data))]) == 0
     out = capsys.readouterr().out
-    assert 'topics.yaml' in out and 'topics    en sw yo de' in out and 'xnli      ar bg' in out
+    assert 'topics.yaml' in out
+    _, scored, added, mine = (part.split(':\n')[-1] for part in out.split('\nlanguages '))
+    assert 'xnli      ar bg' in scored and 'xcopa' not in scored and 'lareqa' not in scored
+    assert 'xcopa     et ht' in added and 'lareqa    ar' in added and 'udpos     lt pl ro uk wo\n' in added and 'xnli' not in added
+    assert mine == 'topics    en sw yo de\n'
     assert main(['tasks', str(study(root, data, cards=['nowhere.yaml']))]) == 2
 
 

@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['read_study', 'check_start', 'check_own_data', 'tell_absent_languages', 'resolved', 'check_hardware', 'check_profile',
            'run_command', 'pack_command', 'changed_lines', 'overview', 'study_without_data', 'plan_command',
-           'report_command', 'status_command', 'tasks_command', 'languages_command', 'new_command', 'doctor_command',
-           'score_command', 'replicate_command', 'printed', 'tell', 'replicate_xlmr', 'replicate_packaged',
-           'submission_command', 'pins_command', 'export_command', 'convert_command', 'analyse_command']
+           'report_command', 'status_command', 'print_task_languages', 'tasks_command', 'languages_command',
+           'new_command', 'doctor_command', 'score_command', 'replicate_command', 'printed', 'tell', 'replicate_xlmr',
+           'replicate_packaged', 'submission_command', 'pins_command', 'export_command', 'convert_command',
+           'analyse_command']
 
 # %% ../../nbs/cli/02_commands.ipynb #comimp
 import json, os, shutil, sys, time
@@ -219,6 +220,18 @@ def status_command(args) -> int:
         time.sleep(2)
 
 # %% ../../nbs/cli/02_commands.ipynb #c033
+def print_task_languages(own: dict,  # a study's own cards, by name
+                        ) -> None:
+    "The languages of the target tasks: XTREME's, those that XTREME-R adds, and those of own cards."
+    from xlt.tasks.cards import TARGET, XTREME_R
+    scored = {t.name: t.languages for t in TARGET.values()}
+    more = {t.name: t.further for t in TARGET.values()} | {t.name: t.languages for t in XTREME_R.values()}
+    mine = {t.name: t.languages for t in own.values() if t.role == 'target'}
+    for which, found in (('that XTREME scores', scored), ('that XTREME-R adds', more), ('of your own cards', mine)):
+        if found: print(f'\nlanguages {which}:')
+        for name, codes in found.items():
+            if codes: print(f'{name:9} {" ".join(codes)}')
+
 def tasks_command(args) -> int:
     "list the intermediate and target tasks, and those of a study's own cards"
     import pandas as pd
@@ -235,9 +248,7 @@ def tasks_command(args) -> int:
         if t.own: rows[-1] |= {'card': t.own.file}
     table = pd.DataFrame(rows, dtype=object)  # whole numbers stay whole beside empty cells
     print(table.where(table.notna(), '').to_string(index=False))
-    print('\nlanguages that XTREME scores' + (', and those of your own cards:' if own else ':'))
-    for t in known:
-        if t.role == 'target': print(f'{t.name:9} {" ".join(t.languages)}')
+    print_task_languages(own)
     return 0
 
 # %% ../../nbs/cli/02_commands.ipynb #c034
@@ -246,9 +257,9 @@ def languages_command(args) -> int:
     from xlt.languages.measures import MEASURES, language_table, resource
     facts = language_table(args.all)[['name', 'family', 'script']]
     table = facts.assign(**{m: resource(m, args.all) for m in MEASURES})
-    table = table.sort_values('cc100_gib')
+    table = table.rename_axis('iso').reset_index().sort_values(['cc100_gib', 'iso'])
     if args.all: table = table.astype({m: object for m in MEASURES}).where(table.notna(), '?')
-    print(table.rename_axis('iso').reset_index().to_string(index=False, float_format='{:,.10g}'.format))
+    print(table.to_string(index=False, float_format='{:,.10g}'.format))
     return 0
 
 # %% ../../nbs/cli/02_commands.ipynb #x81897ef

@@ -176,7 +176,7 @@ def odd_languages(card: OwnCard,  # your own
                  ) -> list[str]:  # sentences
     "What is wrong with the languages of a card."
     if commas := [c for c in card.languages if ',' in c]:
-        return [f'languages: {commas[0]!r} has a comma; write codes with spaces between them, or a list such as [en, sw]']
+        return [f'languages: {commas[0]!r} has a comma; write codes with spaces, or a list such as [en, sw]']
     known = set(language_table(every=True).index)
     wrong = [f'languages: {c!r} is unknown{code_hint(c, known)}; xlt languages --all lists those that are'
              for c in card.codes if c not in known]
@@ -194,7 +194,8 @@ def odd_facts(card: OwnCard,  # your own
              ) -> list[str]:  # sentences
     "What is wrong with the facts of a card."
     wrong = odd_languages(card) + odd_labels(card) + odd_options(card) + odd_choices(card)
-    if card.task in RESERVED: wrong.append(f'task is {card.task!r}, a name that xlt uses for an intermediate training; take another')
+    if card.task in RESERVED:
+        wrong.append(f'task is {card.task!r}, a name that xlt uses for an intermediate training; take another')
     metrics = METRICS.get(card.kind, KINDS[card.kind])
     if card.metric not in (None, *metrics):
         hint = did_you_mean(card.metric, metrics)
