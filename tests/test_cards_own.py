@@ -153,6 +153,28 @@ def test_a_card_that_is_missing_or_named_twice_is_refused(root, data, capsys):
     assert not (root / 'runs').exists()
 
 
+def test_all_that_is_misspelt_in_a_study_is_said_at_once(root, data, capsys):
+    card(root)
+    path = put(root / 'own.yaml', study(root, data, targets=['topcs'], tasks=dict(mnly={}), targts=['xnli']).read_text())
+    assert main(['plan', str(path)]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 3 and all(line.startswith('xlt: own.yaml: ') or line.startswith('own.yaml: ') for line in said)
+    for key in ("targts is unknown (did you mean 'targets'?)", "targets: target 'topcs' is unknown (did you mean 'topics'?)", "tasks: task 'mnly' is unknown (did you mean 'mnli'?)"):
+        assert key in ' '.join(said)
+
+
+def test_a_source_without_a_task_or_a_folder_is_named(root, data, capsys):
+    mnli(data), card(root)
+    assert main(['plan', str(study(root, data, targets=['xnli']))]) == 2
+    assert f'own.yaml: targets: xnli: {data} has no data for xnli; expected xnli/test' in capsys.readouterr().err
+    assert main(['plan', str(study(root, root / 'nowhere'))]) == 2
+    assert f"own.yaml: source: no folder '{root}/nowhere'; set source.folder in the study" in capsys.readouterr().err
+    for place in ('yor_Latn', 'deu_Latn'): (data / f'topics/{place}/test.tsv').unlink()
+    for changed, said in ((dict(), 'targets: test data only in sw besides en; two groups of languages by median need at least 2'),
+                          (dict(languages=['en', 'sw']), 'languages: sw besides the pivot en; two groups')):
+        assert main(['plan', str(study(root, data, **changed))]) == 2 and said in capsys.readouterr().err
+
+
 def test_empty_languages_are_said(root):
     path = put(root / 'topics.yaml', card(root).read_text().replace('languages: en sw yo de', 'languages:'))
     with pytest.raises(XltError, match='topics.yaml:3: languages is empty; it needs at least one value'): read_card(path)
