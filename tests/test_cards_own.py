@@ -10,6 +10,8 @@ from xlt.cli.main import main
 from xlt.common.errors import XltError
 from xlt.data.door import load, why_missing
 from xlt.data.files import Files
+from xlt.data.hub_pins import Split
+from xlt.languages.measures import language_code
 from xlt.runs.config import read_card, read_cards
 from xlt.runs.graph import runs
 from xlt.runs.params import Study
@@ -374,6 +376,8 @@ def test_what_decides_a_score_is_in_the_fingerprint_of_the_runs_that_use_it_and_
     assert changed(labels=['travel', 'sports']) == uses
     assert changed(files=CARD['files'] | dict(relabel=dict(sport='sports'))) == uses
     assert changed(recipe=dict(learning_rate=1e-4, batch_size=8, epochs=1)) == uses
+    hub = dict(repository='some/topics', revision='0' * 40, names=dict(en='eng_Latn', sw='swh_Latn'), columns=dict(text='text', label='topic'))
+    assert changed(hub=hub) == set(), 'a repository that a source of files does not read'
     assert changed() == set()
 
 
@@ -481,6 +485,14 @@ def test_the_cards_of_the_project_read_the_real_files(name, languages, language,
         assert len(load(source, name, 'train', 'en')) == 701 and len(load(source, name, 'dev', 'en')) == 99
         ids = [set(load(source, name, 'test', c)['id']) for c in ('en', 'zh', 'wo')]
         assert ids[0] == ids[1] == ids[2] and len(ids[0]) == 204
+
+
+def test_sib200_has_a_configuration_on_the_hub_for_each_of_its_languages():
+    task, = read_cards([REPO / 'params/cards/sib200.yaml']).values()
+    assert task.hub.names.keys() == set(task.languages) and len(set(task.hub.names.values())) == len(task.languages) == 204
+    assert {c for c, name in task.hub.names.items() if language_code(name) != c} == set() and task.hub.names['zh'] == task.own.files.names['zh']
+    if REAL.is_dir(): assert {p.name for p in (REAL / 'sib200').iterdir() if p.is_dir()} <= set(task.hub.names.values())
+    assert Split(*task.hub.test[:1], 'swh_Latn', 'test').place.files == '{split}/{config}.parquet' and task.hub.dev == {('sib200', 'eng_Latn', 'validation'): 0}
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason='the real data are not here')

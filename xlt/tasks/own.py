@@ -205,6 +205,8 @@ def odd_facts(card: OwnCard,  # your own
     if card.role == 'intermediate' and (card.kind == 'retrieval' or card.codes != ('en',) or card.trained != card.task):
         wrong.append('role is \'intermediate\': such a task has a training set of its own, in English alone')
     if not card.files and not card.hub: wrong.append('files is missing: where the data are (or hub, a repository)')
+    unknown = [c for c in (card.hub.names if card.hub else ()) if c not in (*card.codes, 'en')]
+    wrong += [f'hub.names.{c} is not one of the languages' for c in unknown]
     if card.hub and card.kind in ('span', 'retrieval'):
         wrong.append(f'hub: a task of kind {card.kind} is read from files alone')
     on_hub = [f'hub.{w}' for w in odd_columns(card.kind, card.hub.columns, 'jsonl')] if card.hub else []
@@ -241,12 +243,14 @@ def own_task(card: OwnCard,  # your own
 
 # %% ../../nbs/tasks/01_own.ipynb #own10010
 def decides(task: Task,  # with your own card, or of XTREME-R
+            source: str = 'files',  # kind of the source: only what it reads decides
            ) -> dict:
     "Everything in a card that decides a result, except the languages and the recipe, which a run names itself."
     fields = ('name', 'kind', 'metrics', 'labels', 'train_on', 'entities', 'no_answer', 'normaliser', 'choices')
-    files = task.own and task.own.files and task.own.files.model_dump(mode='json', exclude={'folder'})
+    own = task.own and source == 'files' and task.own.files
+    files = own.model_dump(mode='json', exclude={'folder'}) if own else None
     hub = task.hub.model_dump(mode='json', include={'columns', 'test', 'names', 'repositories'})
     hub |= {split: [list(place) for place in getattr(task.hub, split)] for split in ('train', 'dev')}
     more = task.model_dump(mode='json', include={'pooled', 'wording'}, exclude_defaults=True)
-    data = {'files': files, 'hub': hub if task.hub.repositories else None}
+    data = {'files': files, 'hub': hub if task.hub.repositories and (source == 'hub' or not task.own) else None}
     return more | task.model_dump(mode='json', include=set(fields)) | data
