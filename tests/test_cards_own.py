@@ -10,6 +10,8 @@ from xlt.cli.main import main
 from xlt.common.errors import XltError
 from xlt.data.door import load, why_missing
 from xlt.data.files import Files
+from xlt.data.hub_pins import Split
+from xlt.languages.measures import language_code
 from xlt.runs.config import read_card, read_cards
 from xlt.runs.graph import runs
 from xlt.runs.params import Study
@@ -20,6 +22,9 @@ REPO = Path(__file__).resolve().parent.parent
 REAL = REPO.parent / 'shared' / 'xtreme'
 CARD = dict(task='topics', kind='classification', languages='en sw yo de', labels=['sports', 'travel'], licence='CC0', citation='https://example.org/topics',
             files=dict(format='tsv', path='topics/{language}/{split}.tsv', columns=dict(id='n', text='text', label='category')))
+
+
+COPA = dict(kind='multiple_choice', labels=None)
 
 
 @pytest.fixture(autouse=True)
@@ -86,12 +91,35 @@ def root(tmp_path, monkeypatch) -> Path:
     (dict(files=CARD['files'] | dict(columns=dict(txt='text', label='category'))), True, "files.columns.txt is unknown (did you mean 'text'?)"),
     (dict(files=CARD['files'] | dict(columns=dict(text='text'))), True, 'files.columns.label is missing'),
     (dict(files=CARD['files'] | dict(columns=dict(text=1, label='category'))), True, 'names and numbers are mixed'),
-    (dict(files=CARD['files'] | dict(format='conll')), True, "files.format is 'conll', which holds tagging, not classification"),
-    (dict(files=CARD['files'] | dict(path='topics/{lang}/{split}.tsv')), True, 'files.path: {lang} is unknown'),
+    (dict(files=CARD['files'] | dict(format='conll')), True, "files.format is 'conll', but classification is read from format: tsv or csv or jsonl"),
+    (dict(files=CARD['files'] | dict(path='topics/{lang}/{split}.tsv')), True, 'files.path: {lang} is unknown; a path may contain {language} and {split}'),
     (dict(files=CARD['files'] | dict(path='topics/{language}.tsv')), True, 'files.path has no {split}'),
     (dict(files=CARD['files'] | dict(path='topics/{split}.tsv')), True, 'files.path has no {language}'),
     (dict(files=CARD['files'] | dict(relabel=dict(sport='sprots'))), True, "files.relabel.sport is 'sprots' (did you mean 'sports'?)"),
     (dict(files=None), False, 'files is missing'),
+    (dict(kind='tagging', labels=['O', 'B-PER', 'I-PER']), True, "files.format is 'tsv', but tagging is read from format: conll"),
+    (dict(task='multi'), True, "task is 'multi', a name that xlt uses for an intermediate training"),
+    (dict(task='none'), True, "task is 'none', a name that xlt uses"),
+    (dict(task='My-Task'), True, "task is 'My-Task', but a name has a-z, 0-9 and _, at most 40 characters, and begins with a letter"),
+    (dict(citation='Smith 2020'), True, "citation is 'Smith 2020', but the address of a paper (https://…) is needed"),
+    (dict(hub=dict(repository='a/b', revision='main')), True, "hub.revision is 'main', but a commit of 40 hexadecimal digits is needed, not a branch"),
+    (dict(entities=True), True, 'entities is only for tagging, and this task is of kind classification'),
+    (dict(choices=4), True, 'choices is only for multiple_choice, and this'),
+    (dict(no_answer=True), True, 'no_answer is only for span, and this'),
+    (dict(normaliser='per_language'), True, 'normaliser is only for span, and this'),
+    (dict(kind='tagging', labels=['O', 'PER'], entities=True), True, "entities: true is for labels such as O, B-PER and I-PER, and 'PER' is no such label"),
+    (dict(kind='tagging', labels=['O', 'I-PER'], entities=True), True, "'I-PER' is no such label"),
+    (dict(languages='en, sw'), True, "languages: 'en,' has a comma; write codes with spaces, or a list such as [en, sw]"),
+    (dict(languages='en,sw'), True, "languages: 'en,sw' has a comma"),
+    (dict(languages=5), True, 'languages is 5, but it should be a list such as [5]'),
+    (dict(labels='pos, neg'), True, "labels: 'pos,' ends with a comma"),
+    (dict(files=CARD['files'] | dict(names=dict(fr='fra'))), True, 'files.names.fr is not one of the languages'),
+    (dict(files=CARD['files'] | dict(columns=dict(text=0, label=1))), True, 'files.columns.text is 0, but it must be a name or a number from 1'),
+    (dict(files=CARD['files'] | dict(separator=';')), True, 'files.separator is only for format: conll'),
+    (dict(kind='tagging', files=dict(format='conll', path='{language}/{split}', incomplete='skip')), True, 'files.incomplete: skip is only for format: tsv or csv or jsonl'),
+    (COPA | dict(files=dict(format='tsv', path='{language}/{split}', columns=dict(choices=['c1'], label='right'))), True, 'files.columns.choices is a list of one column'),
+    (COPA | dict(choices=2, files=dict(format='tsv', path='{language}/{split}', columns=dict(choices='c1', label='right'))), True, 'files.columns.choices is one column, but each choice has a column'),
+    (COPA | dict(files=dict(format='tsv', path='{language}/{split}', columns=dict(choices=['a', 'b'], label='right'), relabel={1: 0, 2: 2})), True, "files.relabel.2 is '2'; choose from 0, 1"),
     (dict(recipe=dict(learning_rate=2, batch_size=8, epochs=1)), True, 'recipe.learning_rate is 2'),
     (dict(role='intermediate'), True, "role is 'intermediate': such a task has a training set of its own, in English alone"),
 ])
@@ -127,6 +155,48 @@ def test_a_card_that_is_missing_or_named_twice_is_refused(root, data, capsys):
     assert not (root / 'runs').exists()
 
 
+def test_all_that_is_misspelt_in_a_study_is_said_at_once(root, data, capsys):
+    card(root)
+    path = put(root / 'own.yaml', study(root, data, targets=['topcs'], tasks=dict(mnly={}), targts=['xnli']).read_text())
+    assert main(['plan', str(path)]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 3 and all(line.startswith('xlt: own.yaml: ') or line.startswith('own.yaml: ') for line in said)
+    for key in ("targts is unknown (did you mean 'targets'?)", "targets: target 'topcs' is unknown (did you mean 'topics'?)", "tasks: task 'mnly' is unknown (did you mean 'mnli'?)"):
+        assert key in ' '.join(said)
+
+
+def test_a_source_without_a_task_or_a_folder_is_named(root, data, capsys):
+    mnli(data), card(root)
+    assert main(['plan', str(study(root, data, targets=['xnli']))]) == 2
+    assert f'own.yaml: targets: xnli: {data} has no data for xnli; expected xnli/test' in capsys.readouterr().err
+    assert main(['plan', str(study(root, root / 'nowhere'))]) == 2
+    assert f"own.yaml: source: no folder '{root}/nowhere'; set source.folder in the study" in capsys.readouterr().err
+    for place in ('yor_Latn', 'deu_Latn'): (data / f'topics/{place}/test.tsv').unlink()
+    for changed, said in ((dict(), 'targets: test data only in sw besides en; two groups of languages by median need at least 2'),
+                          (dict(languages=['en', 'sw']), 'languages: sw besides the pivot en; two groups')):
+        assert main(['plan', str(study(root, data, **changed))]) == 2 and said in capsys.readouterr().err
+
+
+def test_empty_languages_are_said(root):
+    path = put(root / 'topics.yaml', card(root).read_text().replace('languages: en sw yo de', 'languages:'))
+    with pytest.raises(XltError, match='topics.yaml:3: languages is empty; it needs at least one value'): read_card(path)
+
+
+@pytest.mark.parametrize('changed, said', [
+    (dict(cards=['topics.yaml', './topics.yaml']), 'cards: topics.yaml is listed twice'), (dict(cards='topics.yaml'), "cards is 'topics.yaml', but it should be a list such as [topics.yaml]"),
+    (dict(seeds=0), 'seeds is 0, but it should be a list such as [0]'), (dict(targets={'a': 1}), 'targets is {\'a\': 1}, but it should be a list\n')])
+def test_lists_in_a_study(root, data, capsys, changed, said):
+    card(root)
+    assert main(['plan', str(study(root, data, **changed))]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_an_own_intermediate_task_is_among_the_choices(root, data, capsys):
+    mnli(data), card(root, role='intermediate', languages='en')
+    assert main(['plan', str(study(root, data, intermediates=['topics-mt'], targets=['xnli']))]) == 2
+    assert 'multi, topics, each also with -mt, -mlm or -mt-mlm (but topics only with -mlm)' in capsys.readouterr().err
+
+
 def test_a_study_knows_its_own_cards_alone(root, data):
     mnli(data), card(root)
     assert Study.read(study(root, data)).targets == ['topics']
@@ -148,7 +218,12 @@ def test_the_same_rows_are_read_from_every_format(root, data):
         put(data / f'{form}/sw-test', text)
         assert rows(root, data, files=CARD['files'] | dict(format=form, path=form + '/{language}-{split}')) == wanted
     put(data / 'bare/sw-test', ''.join(f'{r["text"]}\t{i % 2}\t{r["id"]}\n' for i, r in enumerate(wanted)))
-    assert rows(root, data, files=dict(format='tsv', path='bare/{language}-{split}', columns=dict(text=1, label=2, id=3))) == wanted, 'no header, and labels by number'
+    bare = dict(format='tsv', path='bare/{language}-{split}', columns=dict(text=1, label=2, id=3))
+    assert rows(root, data, files=bare | dict(relabel={0: 'sports', 1: 'travel'})) == wanted, 'no header, and labels by number'
+    with pytest.raises(XltError, match="sw-test:1: label '0' is unknown; write in files.relabel which label each number is, such as relabel: {0: sports, 1: travel}"):
+        rows(root, data, files=bare)
+    assert [r['label'] for r in rows(root, data, files=bare, labels=[1, 0])] == ['0', '1', '0', '1'], 'labels that are numbers are no positions'
+    assert rows(root, data, labels='sports travel') == wanted, 'labels in one line'
     put(data / 'one/test', 'lang\tn\tcategory\ttext\n' + ''.join(f'{code}\t{r["id"]}\t{r["label"]}\t{r["text"]}\n' for r in wanted for code in ('deu', 'swa')))
     assert rows(root, data, files=CARD['files'] | dict(path='one/{split}', columns=CARD['files']['columns'] | dict(language='lang'))) == wanted, 'all languages in one file'
 
@@ -157,7 +232,8 @@ def test_languages_are_found_in_any_usual_form(root, data):
     assert Files(folder=str(data)).languages(read_cards([card(root)])['topics'].name) == ['en', 'sw', 'yo', 'de']
     put(data / 'topics/sw/test.tsv', 'n\tcategory\ttext\n')
     with pytest.raises(XltError, match='is of the same language, sw; say which in files.names'): Files(folder=str(data)).languages('topics')
-    read_cards([card(root, files=CARD['files'] | dict(names=dict(sw='swh_Latn')))])
+    for code in ('sw', 'swh', 'swa'):
+        assert read_cards([card(root, files=CARD['files'] | dict(names={code: 'swh_Latn'}))])['topics'].own.files.names == {'sw': 'swh_Latn'}
     assert len(Files(folder=str(data)).load('topics', 'test', 'sw')) == 4
 
 
@@ -165,7 +241,9 @@ def test_languages_are_found_in_any_usual_form(root, data):
     ('n\tcategory\ttext\n0\tsports\n', ':2: 2 columns, not 3'),
     ('n\tcategory\ttext\n0\tspots\tSome text.\n', ":2: label 'spots' is unknown"),
     ('n\tcategory\ttext\n0\tsports\t \n', ':2: no text'),
-    ('n\tkind\ttext\n0\tsports\tSome text.\n', "no column 'category'; there is n, kind, text"),
+    ('n\tkind\ttext\n0\tsports\tSome text.\n', ":2: no column 'category' for files.columns.label; there is n, kind, text"),
+    ('n\tcategroy\ttext\n0\tsports\tSome text.\n', ":2: no column 'category' (did you mean 'categroy'?) for files.columns.label"),
+    ('n,category,text\n0,sports,Some text.\n', 'there is n,category,text, a single column (fields are separated by tabs in format: tsv, by commas in format: csv)'),
     ('n\tcategory\ttext\n0\tsports\tOne.\n0\tsports\tTwo.\n', "two examples have the id '0'")])
 def test_what_is_wrong_in_a_file_is_said_with_its_line(root, data, text, said):
     path = put(data / 'topics/swh_Latn/test.tsv', text)
@@ -197,6 +275,23 @@ def test_columns_of_tags_are_read_and_renamed(root, data):
     assert (one['tokens'], one['tags'], two['tags']) == (['Ayda', ','], ['B-PER', 'O'], ['O'])
 
 
+def test_comments_before_a_sentence_of_columns_are_not_read(root, data):
+    tags = dict(kind='tagging', languages='sw', labels=['NOUN', 'VERB'])
+    put(data / 'pos/sw-test', '# newdoc id = 1\n# text = Kwaya inaimba\nKwaya\tNOUN\n# sasa\tVERB\n\n#Kwaya\tNOUN\n')
+    for separator in ('\t', None):
+        if separator is None: put(data / 'pos/sw-test', (data / 'pos/sw-test').read_text().replace('# sasa', '#'))
+        one, two = rows(root, data, **tags, files=dict(format='conll', path='pos/{language}-{split}', separator=separator))
+        assert one['tags'] == ['NOUN', 'VERB'] and one['tokens'][0] == 'Kwaya' and two['tokens'] == ['#Kwaya']
+    put(data / 'pos/sw-test', '# NUON\nKwaya NOUN\n')
+    with pytest.raises(XltError, match="sw-test:1: label 'NUON' is unknown"): rows(root, data, **tags, files=dict(format='conll', path='pos/{language}-{split}'))
+
+
+def test_a_comma_too_many_is_no_tab(root, data):
+    put(data / 'sw-test', 'text,category\nOne, two,sports\n')
+    with pytest.raises(XltError, match='sw-test:2: 3 columns, not 2 .a comma in a text without quotation marks'):
+        rows(root, data, files=dict(format='csv', path='{language}-{split}', columns=dict(text='text', label='category')))
+
+
 def test_parallel_lines_may_lie_beside_the_folder(root, data):
     put(data / 'par/swh-eng.swh', 'Kuna joto.\n'), put(data / 'par/swh-eng.eng', 'It is hot.\n')
     put(root / 'more/par/yor-eng.yor', 'Ó gbóná.\nÓ tutù.\n'), put(root / 'more/par/yor-eng.eng', 'It is hot.\nIt is cold.\n')
@@ -213,6 +308,49 @@ def test_questions_with_choices_are_read(root, data):
     row, = rows(root, data, kind='multiple_choice', labels=None, files=dict(format='jsonl', path='copa/{language}-{split}.jsonl',
                 columns=dict(context='premise', question='question', choices=['a', 'b'], label='label')))
     assert find_task('topics').choices == 2 and (row['choices'], row['label']) == (['Alikula.', 'Alilala.'], 0)
+    put(data / 'copa/sw-test.csv', 'a,b,label\nAlikula.,Alilala.,2\n')
+    row, = rows(root, data, kind='multiple_choice', labels=None, files=dict(format='csv', path='copa/{language}-{split}.csv', columns=dict(choices=['a', 'b'], label='label'), relabel={1: 0, 2: 1}))
+    assert row['label'] == 1
+
+
+# ---- before a study begins
+
+TAGGING = dict(kind='tagging', labels=['O', 'X'], files=dict(format='conll', path='topics/{language}/{split}.tsv'))
+
+@pytest.mark.parametrize('changed, file, text, said', [
+    ({}, 'swh_Latn/test', 'n\tkind\ttext\n0\tsports\tOne.\n', "no column 'category'"),
+    ({}, 'swh_Latn/test', 'n\tcategory\ttext\n0\tspots\tOne.\n', "label 'spots' is unknown"),
+    ({}, 'swh_Latn/test', 'n,category,text\n0,sports,One.\n', "no column 'n'"),
+    ({}, 'swh_Latn/test', '', 'holds no examples of topics'),
+    ({}, 'swh_Latn/test', 'n\tcategory\ttext\n', 'holds no examples of topics'),
+    ({}, 'eng_Latn/train', 'n\tcategory\ttext\n', 'holds no examples of topics'),
+    ({}, 'eng_Latn/train', 'n\tcategory\ttext\n0\tsports\tOne.\n', 'topics: too few different paragraphs or sentences to train and to check on: 1'),
+    ({}, 'eng_Latn/dev', 'n\tcategory\ttext\n', 'holds no examples of topics'),
+    (TAGGING, 'swh_Latn/test', 'One\tO\nTwo\n', ':2: not a token and a tag'),
+])
+@pytest.mark.parametrize('command', ['plan', 'run'])
+def test_files_of_a_card_that_cannot_be_read_are_refused_before_a_study_begins(root, data, capsys, changed, file, text, said, command):
+    mnli(data), card(root, **changed)
+    if changed:
+        for place in data.glob('topics/*/*.tsv'): put(place, ''.join(f'w{i}\t{"OX"[i % 2]}\n\n' for i in range(20)))
+    path = put(data / f'topics/{file}.tsv', text)
+    assert main([command, str(study(root, data))]) == 2
+    told = capsys.readouterr().err
+    assert f'{path}:' in told and said in told and not list(root.glob('runs/*/encoder'))
+
+
+def test_a_column_of_languages_without_rows_in_one_is_refused(root, data, capsys):
+    mnli(data), card(root, files=CARD['files'] | dict(path='one/{split}', columns=dict(text='text', label='category', language='lang')))
+    for split, codes in (('train', ['en']), ('test', ['en', 'sw', 'yo'])):
+        put(data / 'one' / split, 'lang\tcategory\ttext\n' + ''.join(f'{c}\tsports\tText {i} of {split}.\n' for i in range(20) for c in codes))
+    assert main(['plan', str(study(root, data))]) == 2 and f"{data}/one/test: holds no examples of topics in 'de'" in capsys.readouterr().err
+
+
+def test_a_plan_says_which_languages_of_a_card_have_no_file(root, data, capsys):
+    mnli(data), card(root, languages='en sw yo de fr fi')
+    assert main(['plan', str(study(root, data))]) == 0
+    assert 'xlt: topics is evaluated without 2 of the languages on its card, because no file of theirs is here: fr, fi\n' in capsys.readouterr().err
+    assert main(['plan', str(study(root, data, languages=['en', 'sw', 'yo', 'de']))]) == 0 and 'without' not in capsys.readouterr().err
 
 
 # ---- fingerprints
@@ -238,6 +376,8 @@ def test_what_decides_a_score_is_in_the_fingerprint_of_the_runs_that_use_it_and_
     assert changed(labels=['travel', 'sports']) == uses
     assert changed(files=CARD['files'] | dict(relabel=dict(sport='sports'))) == uses
     assert changed(recipe=dict(learning_rate=1e-4, batch_size=8, epochs=1)) == uses
+    hub = dict(repository='some/topics', revision='0' * 40, names=dict(en='eng_Latn', sw='swh_Latn'), columns=dict(text='text', label='topic'))
+    assert changed(hub=hub) == set(), 'a repository that a source of files does not read'
     assert changed() == set()
 
 
@@ -276,7 +416,11 @@ def test_tasks_are_listed_with_those_of_a_study(root, data, capsys):
     assert main(['tasks']) == 0 and 'topics' not in capsys.readouterr().out
     assert main(['tasks', str(study(root, data))]) == 0
     out = capsys.readouterr().out
-    assert 'topics.yaml' in out and 'topics    en sw yo de' in out and 'xnli      ar bg' in out
+    assert 'topics.yaml' in out
+    _, scored, added, mine = (part.split(':\n')[-1] for part in out.split('\nlanguages '))
+    assert 'xnli      ar bg' in scored and 'xcopa' not in scored and 'lareqa' not in scored
+    assert 'xcopa     et ht' in added and 'lareqa    ar' in added and 'udpos     lt pl ro uk wo\n' in added and 'xnli' not in added
+    assert mine == 'topics    en sw yo de\n'
     assert main(['tasks', str(study(root, data, cards=['nowhere.yaml']))]) == 2
 
 
@@ -284,10 +428,11 @@ def test_a_report_says_which_languages_have_no_file(root, data):
     mnli(data)
     read_cards([card(root, languages='en sw yo de fr', note='Short texts.')])
     said = ' '.join(Files(folder=str(data)).notes('topics'))
-    assert 'in 4 languages: en, sw, yo, de' in said and '1 more, of which no file is here: fr' in said and 'Short texts.' in said and 'trained on 18 English examples' in said
+    assert 'in 4 languages: en, sw, yo, de' in said and 'No file here for one more language on the card: fr.' in said and 'Short texts.' in said and 'trained on 18 English examples' in said
     import shutil
     shutil.rmtree(data / 'topics/swh_Latn')
     assert Files(folder=str(data)).languages('topics') == ['en', 'yo', 'de']
+    assert 'No file here for 2 more languages on the card: sw, fr.' in Files(folder=str(data)).notes('topics')
 
 
 def test_a_lost_language_is_noted(root, data):
@@ -340,6 +485,14 @@ def test_the_cards_of_the_project_read_the_real_files(name, languages, language,
         assert len(load(source, name, 'train', 'en')) == 701 and len(load(source, name, 'dev', 'en')) == 99
         ids = [set(load(source, name, 'test', c)['id']) for c in ('en', 'zh', 'wo')]
         assert ids[0] == ids[1] == ids[2] and len(ids[0]) == 204
+
+
+def test_sib200_has_a_configuration_on_the_hub_for_each_of_its_languages():
+    task, = read_cards([REPO / 'params/cards/sib200.yaml']).values()
+    assert task.hub.names.keys() == set(task.languages) and len(set(task.hub.names.values())) == len(task.languages) == 204
+    assert {c for c, name in task.hub.names.items() if language_code(name) != c} == set() and task.hub.names['zh'] == task.own.files.names['zh']
+    if REAL.is_dir(): assert {p.name for p in (REAL / 'sib200').iterdir() if p.is_dir()} <= set(task.hub.names.values())
+    assert Split(*task.hub.test[:1], 'swh_Latn', 'test').place.files == '{split}/{config}.parquet' and task.hub.dev == {('sib200', 'eng_Latn', 'validation'): 0}
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason='the real data are not here')

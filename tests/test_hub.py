@@ -380,9 +380,9 @@ def test_a_card_of_its_own_is_read_from_a_repository(client, world, tmp_path, mo
     assert [(r['id'], r['label']) for r in load(source, 'topics', 'test', 'sw')] == [('100', 'sports'), ('101', 'travel'), ('102', 'sports'), ('103', 'travel')]
     train, dev = (load(source, 'topics', split, 'en')['id'] for split in ('train', 'dev'))
     assert (len(train), len(dev)) == (8, 2) and not set(train) & set(dev)
-    assert decides(task)['hub']['repositories']['topics'][:2] == ['some/topics', 'b' * 40] and 'some/topics in swh_Latn' not in str(source.identity())
+    assert decides(task, 'hub')['hub']['repositories']['topics'][:2] == ['some/topics', 'b' * 40] and 'some/topics in swh_Latn' not in str(source.identity())
     other = own_task(OwnCard(**asked | {'hub': asked['hub'] | {'revision': 'c' * 40}}), 'topics.yaml')
-    assert decides(other) != decides(task)
+    assert decides(other, 'hub') != decides(task, 'hub')
     nowhere = own_task(OwnCard(**asked | {'hub': None, 'files': dict(format='tsv', path='{language}/{split}', columns=dict(text='a', label='b'))}), 'topics.yaml')
     monkeypatch.setitem(cards.TASKS, 'topics', nowhere)
     assert why_missing(source, 'topics') == 'topics.yaml names no repository of the hub' and source.languages('topics') == []

@@ -242,6 +242,8 @@ def test_the_list_of_languages(capsys):
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert len(rows) == 248 and rows['nn'].split()[-3] == '?' and '?' not in rows['wo']
     assert main(['languages']) == 0 and len(capsys.readouterr().out.splitlines()) == 41
+    none = [code for code, line in rows.items() if line.split()[-3] == '0']
+    assert len(none) > 50 and none == sorted(none), 'languages with as much text are in the order of their codes'
 
 
 def test_the_explorer_shows_them_as_a_group(wide):

@@ -13,6 +13,7 @@ import pytest
 from machine import FILE
 
 from xlt.cli import main as cli
+from xlt.cli.commands import check_start
 from xlt.common.errors import XltError
 from xlt.stats.paired import compare_all_pairs
 from xlt.runs.params import Study
@@ -107,6 +108,14 @@ def test_a_new_run_repeats_only_the_packed_run_whose_checkpoint_it_needs(study, 
     play(more, 'intermediate')
     answer(begin(more, 'pair', 'mnli', 'tatoeba'))
     assert local_result(only) and not needed_again(more)
+
+
+def test_an_encoder_that_is_only_packed_is_checked_when_a_run_starts_from_it(study, elsewhere, monkeypatch):
+    def missing(self): raise XltError('the encoder is not installed')
+    monkeypatch.setattr(type(study.encoder), 'check', missing)
+    check_start(study)  # only the report is left, and it starts from nothing
+    for again, asked in (([], Study.read(FILE, ['seeds=[0, 1]'], data=False)), ([find_run(study, 'pair', 'mnli', 'tatoeba')], study)):
+        with pytest.raises(XltError, match='not installed'): check_start(asked, again)
 
 
 def test_what_is_to_be_made_again_is_not_taken_from_the_pack(study, elsewhere):

@@ -104,3 +104,13 @@ def test_make_real_says_how_to_get_the_data(repo, tmp_path):
     lines = [line for line in said.stdout.splitlines() if not line.startswith('make')] + [line for line in said.stdout.splitlines() if line.startswith('make real')]
     assert said.returncode == 2 and len(lines) == 3 and 'download_data.sh' in said.stdout and 'params/e5-hub.yaml' in said.stdout
     assert (repo / 'params' / 'e5-hub.yaml').is_file() and str(tmp_path / 'none') in said.stdout
+
+
+def test_make_real_runs_on_the_folder_that_it_checks(repo, tmp_path):
+    for name, line in (('python', ':'), ('xlt', 'echo "$XLT_FILES"')):
+        (tmp_path / name).write_text(f'#!/bin/sh\n{line}\n')
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / 'some files').mkdir()
+    bare = {k: v for k, v in os.environ.items() if k != 'XLT_FILES'}
+    said = subprocess.run(['make', '-s', '-o', 'install', 'real', f'BIN={tmp_path}', f'XTREME={tmp_path}/some files'], cwd=repo, capture_output=True, text=True, env=bare)
+    assert said.stdout == f'{tmp_path}/some files\n', said.stderr

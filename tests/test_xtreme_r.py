@@ -350,7 +350,7 @@ def test_lareqa_from_files_to_scores(tmp_path, monkeypatch):
 def test_lareqa_is_refused_where_its_pool_is_not_whole(root, capsys):
     answers(root / 'data', TASKS['lareqa'].languages[:-2])
     csqa(root / 'data')
-    refused = [(dict(kind='files', folder=str(root / 'data')), 'source files has no lareqa data in vi, zh, and its candidates are those of all 11 languages'),
+    refused = [(dict(kind='files', folder=str(root / 'data')), f'{root / "data"} has no data for lareqa in vi, zh, and its candidates are those of all 11 languages'),
                (dict(kind='lab'), 'source lab has no lareqa data'), (dict(kind='hub'), 'the hub has no sentence limits of LAReQA')]
     for source, message in refused:
         hub = dict(encoder=dict(kind='pretrained', name='FacebookAI/xlm-roberta-base', revision='e73636d4f797dec63c3081bb6ed5c7b0bb3f2089')) if source['kind'] == 'hub' else {}

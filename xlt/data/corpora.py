@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['RANKS', 'tagged_sentence', 'without_prefix', 'read_tagged', 'above', 'heads_of', 'fused', 'blocks', 'read_conllu',
            'read_ccg', 'read_sentences', 'read_gold', 'two_sides', 'read_bucc', 'read_plain', 'parallel',
-           'read_tatoeba', 'answer_sentences', 'answered_question', 'read_xquad_r', 'distinct_ids', 'own_columns',
-           'own_pairs', 'read_own']
+           'read_tatoeba', 'answer_sentences', 'answered_question', 'read_xquad_r', 'distinct_ids', 'without_comments',
+           'own_columns', 'own_pairs', 'read_own']
 
 # %% ../../nbs/data/07_corpora.ipynb #corimp
 from collections import Counter
@@ -255,6 +255,17 @@ def distinct_ids(rows: list[dict],  # with `id`
     return rows
 
 # %% ../../nbs/data/07_corpora.ipynb #own21002
+def without_comments(lines: list[tuple[int, list[str]]],  # number and columns of each line of a sentence
+                     tag: int,  # index of the column of tags
+                     task: Task,  # with your own card
+                    ) -> list[tuple[int, list[str]]]:
+    "A sentence without the comments before it: lines that begin with #, have other columns, and have no tag."
+    known = {*task.labels, *task.own.files.relabel}
+    def is_comment(fields):
+        return fields[0].startswith('#') and len(fields) != len(lines[-1][1]) and not known & {*fields[tag:tag + 1]}
+    first = next((i for i, (_, fields) in enumerate(lines) if not is_comment(fields)), len(lines))
+    return lines[first:]
+
 def own_columns(path: Path,  # of the file
                 task: Task,  # with your own card
                ) -> list[dict]:
@@ -264,6 +275,7 @@ def own_columns(path: Path,  # of the file
     for n, line in enumerate([*read_lines(path, crlf=True, bom=True), ''], 1):
         if line.strip(): sentence.append((n, line.split(form.separator)))
         elif sentence:
+            sentence = without_comments(sentence, tag, task)
             for at, fields in sentence:
                 if len(fields) <= max(token, tag) or not fields[token].strip():
                     raise XltError(f'{path}:{at}: not a token and a tag, but {fields}')

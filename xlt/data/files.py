@@ -131,8 +131,7 @@ class Files(DataSource):
     def root(self) -> Path:
         path = expand_path(os.environ.get('XLT_FILES') or self.folder)
         if path.is_dir(): return path
-        raise XltError(f'files source: no folder {str(path)!r}; '
-                       'set `folder` in the study, or XLT_FILES in the environment')
+        raise XltError(f'no folder {str(path)!r}; set source.folder in the study, or XLT_FILES in the environment')
 
     def available(self, task: str) -> str | None: return available(self.root, find_task(task))
     def unread(self) -> list[str]: return unread(self.root)
@@ -189,10 +188,10 @@ def available(root: Path,  # the data folder
     if task.own and not task.own.files: return f'{task.own.file} does not say where its files are'
     lacks = [c for c in task.languages if task.pooled and not evaluation_files(root, task.name, c)]
     if 0 < len(lacks) < len(task.languages):
-        return (f'source files has no {task.name} data in {", ".join(lacks)}, and its candidates are those of all '
+        return (f'{root} has no data for {task.name} in {", ".join(lacks)}, and its candidates are those of all '
                 f'{len(task.languages)} languages; expected {places(task.name)}')
     if task.role == 'target' and not held(root, task):
-        return f'source files has no {task.name} data; expected {own_places(task) if task.own else places(task.name)}'
+        return f'{root} has no data for {task.name}; expected {own_places(task) if task.own else places(task.name)}'
     home = find_task(task.train_on) if task.train_on else None
     if home is None or not home.own: return no_training(root, home.name) if home else None
     if home.own.files and card_files(root, home, 'train'): return None
@@ -277,7 +276,8 @@ def own_notes(root: Path,  # the data folder
     if task.role == 'target':
         said.append(f'{task.name} ({task.own.file}) is tested on {own_places(task)} in '
                     f'{len(codes)} language{"s" * (len(codes) != 1)}: {", ".join(codes)}.')
-    if lacks: said.append(f'The card has {len(lacks)} more, of which no file is here: {", ".join(lacks)}.')
+    more = 'one more language' if len(lacks) == 1 else f'{len(lacks)} more languages'
+    if lacks: said.append(f'No file here for {more} on the card: {", ".join(lacks)}.')
     if n := sum(skipped_rows(path, task.own.files) for path in set(card_files(root, task, 'test').values())):
         said.append(f'Left out because a text or label is empty: {n:,} test item{"s" * (n != 1)}.')
     said += [f'{what}: {text}.' for what, text in (('Source', task.own.source), ('Licence', task.licence)) if text]

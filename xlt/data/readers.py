@@ -21,10 +21,11 @@ from ..tasks.cards import NLI
 def sized(fields: list[str],  # of a row
           n: int,  # how many there must be
           where: str,  # file and line, for the message
+          why: str = 'a tab inside a sentence, or one missing?',  # likely reason of another number
          ) -> list[str]:  # unchanged
     "The fields of a row; an `XltError` if their number is wrong."
     if len(fields) == n: return fields
-    raise XltError(f'{where}: {len(fields)} columns, not {n} (a tab inside a sentence, or one missing?)')
+    raise XltError(f'{where}: {len(fields)} columns, not {n} ({why})')
 
 def columns(line: str,  # of the file
             n: int,  # how many there must be

@@ -34,7 +34,7 @@ def carve(rows: list[dict],  # examples
     place = {t: text_digest(key(t)) for t in {topic(r) for r in rows}}
     order = sorted(set(place.values()))
     if len(order) < 2:
-        raise XltError(f'{len(order)} paragraphs or sentences are too few to split for training and checking')
+        raise XltError(f'too few different paragraphs or sentences to train and to check on: {len(order)}')
     limit = max(order[0], min(f'{round(share * 16 ** 10):010x}', order[-2]))  # at least one on each side
     held = {t for t, hashed in place.items() if hashed <= limit}
     return [r for r in rows if topic(r) not in held], [r for r in rows if topic(r) in held]
@@ -156,7 +156,9 @@ def own_rows(root: Path,  # the data folder
     path = card_files(root, task, split).get(language)
     if path is None:
         raise XltError(f'{root}: no {task.name} {split} data in {language!r}; expected {own_places(task, split)}')
-    return read_own(path, task, language, english_side(root, task, path))
+    if rows := read_own(path, task, language, english_side(root, task, path)): return rows
+    where = f' in {language!r}' if 'language' in task.own.files.columns else ''
+    raise XltError(f'{path}: holds no examples of {task.name}{where}')
 
 def own_places(task: Task,  # with your own card
                split: str = 'test',  # `train`, `dev` or `test`
@@ -174,7 +176,10 @@ def own_training(root: Path,  # the data folder
     "Training and development rows of a task with your own card, in English."
     train, dev, test = (card_files(root, task, split).get('en') for split in ('train', 'dev', 'test'))
     rows = own_rows(root, task, 'train', 'en')
-    parts = (rows, own_rows(root, task, 'dev', 'en')) if dev and dev != test else carve(rows, share)
+    if dev and dev != test: parts = rows, own_rows(root, task, 'dev', 'en')
+    else:
+        try: parts = carve(rows, share)
+        except XltError as e: raise XltError(f'{train}: {task.name}: {e}') from None
     return tuple(sorted(part, key=lambda r: text_digest(r['id'])) for part in parts)
 
 def trained(root: Path,  # the data folder

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['MEASURES', 'GROUPINGS', 'FEW', 'SCRIPTS', 'COUNTRIES', 'AVERAGES', 'SPREADS', 'language_table', 'resource', 'groups',
-           'is_classes', 'without_text', 'set_apart', 'fold_label', 'language_forms', 'usual_scripts', 'language_code',
-           'tagged_code', 'in_other_script', 'near_codes', 'code_hint', 'is_average', 'label_hints', 'without_value']
+           'is_classes', 'without_text', 'set_apart', 'fold_label', 'language_forms', 'usual_scripts', 'xtreme_codes',
+           'language_code', 'tagged_code', 'in_other_script', 'near_codes', 'code_hint', 'is_average', 'label_hints',
+           'without_value']
 
 # %% ../../nbs/languages/00_measures.ipynb #c003
 import re
@@ -105,6 +106,11 @@ def usual_scripts() -> dict[str, list[str]]:  # by code: codes of ISO 15924
     "The scripts in which each language is usually written."
     return {code: SCRIPTS[script].split() for code, script in language_table(every=True).script.items()}
 
+@lru_cache
+def xtreme_codes() -> frozenset[str]:
+    "The codes of XTREME's languages."
+    return frozenset(language_table().index)
+
 # %% ../../nbs/languages/00_measures.ipynb #x09e2c6a
 def language_code(label: str,  # such as `deu_Latn`, `pt-BR`, `iw`, `German`, `Deutsch` or `German (de)`
                  ) -> str | None:  # None: uncertain, or not a language
@@ -116,7 +122,7 @@ def language_code(label: str,  # such as `deu_Latn`, `pt-BR`, `iw`, `German`, `D
         return first if first == second else None
     head, *tail = re.split('[-_]', text)
     if head not in forms or not tail or len(head) > 3: return None
-    pair = len(tail) == 1 and str(label).strip()[-1:].islower() and tail[0] in language_table().index
+    pair = len(tail) == 1 and str(label).strip()[-1:].islower() and tail[0] in xtreme_codes()
     return None if pair and tail[0] != head else tagged_code(head, tail)  # a pair is one such as de-en
 
 # %% ../../nbs/languages/00_measures.ipynb #x09e2c01

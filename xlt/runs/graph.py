@@ -102,7 +102,8 @@ def own_cards(study: Study,  # with its source
              ) -> dict:
     "The part of a run's spec about cards that are not the paper's: what affects results, and a digest of their files."
     own = {n: TASKS[n] for n in dict.fromkeys(names) if n and (TASKS[n].own or n in XTREME_R)}
-    return {'cards': {n: decides(t) | {'digest': study.source.card_digest(n)} for n, t in own.items()}} if own else {}
+    said = {n: decides(t, study.source.kind) | {'digest': study.source.card_digest(n)} for n, t in own.items()}
+    return {'cards': said} if said else {}
 
 # %% ../../nbs/runs/05_graph.ipynb #c016
 def pair_specs(study: Study,  # with its targets

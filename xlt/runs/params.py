@@ -6,7 +6,7 @@
 __all__ = ['Code', 'Seed', 'PROTECTED_BY', 'OWN', 'Study', 'bf16_warning', 'encoder_shape', 'protective', 'Mixture',
            'missing_tasks', 'check_task', 'check_intermediate', 'check_names', 'check_source', 'check_groups',
            'check_resource', 'without_absent', 'trainings', 'set_by', 'check_masked', 'check_encoder', 'check_windows',
-           'read_and_check']
+           'read_fields', 'read_and_check']
 
 # %% ../../nbs/runs/02_params.ipynb #x6ae51c9
 from collections.abc import Iterable
@@ -239,6 +239,8 @@ def check_names(study: Study,  # any
               for name in study.intermediates
               if not error_of(find_variant, name) and find_variant(name).protection == 'wise'
               and (whole := find_variant(name).unprotected) not in study.intermediates]
+    twice = [c for c in dict.fromkeys(study.cards) if study.cards.count(c) > 1]
+    wrong += [f'cards: {short_path(Path(c))} is listed twice' for c in twice]
     for key in ('intermediates', 'targets', 'leave_out', 'languages', 'seeds'):
         values = getattr(study, key) or []
         wrong += [f'{key}: {value!r} is listed twice' for value in dict.fromkeys(values) if values.count(value) > 1]
@@ -294,8 +296,10 @@ def check_resource(study: Study,  # with its source and `analysis`
     others = [c for c in codes if c != pivot and (study.languages is None or c in study.languages)]
     least = 3 if how == 'tertiles' else 2
     if len(others) < least:
-        return [f'languages: {", ".join(others) or "none"} besides the pivot {pivot}; '
-                f'two groups of languages by {how} need at least {least}']
+        found = ', '.join(others)
+        what = f'languages: {found or "none"} besides the pivot {pivot}'
+        if study.languages is None: what = f'targets: test data only in {found or "no language"} besides {pivot}'
+        return [f'{what}; two groups of languages by {how} need at least {least}']
     if how == 'joshi' and (unknown := sorted(set(others) - set(resource('joshi', every=True).dropna().index))):
         return [f"analysis.groups is 'joshi', but Joshi et al. (2020) have no class for {', '.join(unknown[:5])}; "
                 f"choose from {', '.join(g for g in GROUPINGS if g != 'joshi')}"]
@@ -377,17 +381,29 @@ def check_windows(study: Study,  # with its recipes
             for t, r in recipes.items() if r and r.doc_stride >= r.max_length]
 
 # %% ../../nbs/runs/02_params.ipynb #readchk1
+def read_fields(kind: type,  # `Study`
+                data: dict,  # as in its file
+               ) -> tuple[Study | None, list[str]]:  # None: more is wrong than unknown keys; what is wrong
+    "A study from the keys that are known, and what is wrong with the form of its file."
+    data = {str(k): v for k, v in data.items()}
+    try: return kind(**data), oddities(data)
+    except ValidationError as e: wrong = [explain(kind, error) for error in e.errors()]
+    try: return kind(**{k: v for k, v in data.items() if k in kind.model_fields}), wrong
+    except ValidationError: return None, wrong
+
 def read_and_check(kind: type,  # `Study`
                    path: Path,  # a study's file
                    settings: list[str] = (),  # `key=value`
                    with_data: bool = True,  # check the source and the encoder?
                   ) -> Study:
-    "Read a study's file and check its form, then its names, then what it needs of source and encoder."
-    file, data = short_path(path), read_data(path, settings)
-    try: study, wrong = kind(**{str(k): v for k, v in data.items()}), oddities(data)
-    except ValidationError as e: wrong = [explain(kind, error) for error in e.errors()]
-    if not wrong: study._cards = read_cards([Path(c) for c in study.cards])
-    for check in (check_names, check_encoder, check_windows, check_source) if with_data else (check_names,):
+    "Read a study's file and check its form and its names, then what it needs of source and encoder."
+    file = short_path(path)
+    study, wrong = read_fields(kind, read_data(path, settings))
+    if study:
+        try: study._cards = read_cards([Path(c) for c in dict.fromkeys(study.cards)])
+        except XltError as e: raise XltError('\n'.join([*(f'{file}: {w}' for w in wrong), str(e)])) from None
+        wrong += check_names(study)
+    for check in (check_encoder, check_windows, check_source) if with_data else ():
         if wrong: break
         try: wrong = check(study)
         except XltError as e: wrong = [f'source: {e}']

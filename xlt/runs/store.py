@@ -355,10 +355,11 @@ def take_over(run: Run,  # that is not finished
 
 # %% ../../nbs/runs/06_store.ipynb #xac15095
 def needed_again(study: Study,  # with results
+                 repeated: list[Run] = (),  # finished runs that are about to be repeated
                 ) -> list[Run]:  # each before what it starts from
     "Finished runs without a checkpoint from which an unfinished run starts."
     again, every = [], runs(study)
-    wanted = {start.name for r in every if not result(r) for start in r.starts_from}
+    wanted = {start.name for r in every if r in repeated or not result(r) for start in r.starts_from}
     for run in reversed(every):  # parents come after what starts from them
         if run.name in wanted and result(run) and checkpoint_removed(run):
             again.append(run)

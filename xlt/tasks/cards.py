@@ -119,8 +119,10 @@ def find_variant(name: str,  # such as `mnli-mlm-lora`
                 ) -> Variant:
     "A variant by its name; an `XltError` if there is none."
     if name in VARIANTS: return VARIANTS[name]
-    raise XltError(f'intermediate {name!r} is unknown{did_you_mean(name, VARIANTS)}; choose from {", ".join(BASES)}, '
-                   'each also with -mt, -mlm or -mt-mlm, '
+    own = [n for n, v in VARIANTS.items() if v.plain and n not in BASES]  # from cards of a study, without translations
+    more = f' (but {", ".join(own)} only with -mlm)' if own else ''
+    raise XltError(f'intermediate {name!r} is unknown{did_you_mean(name, VARIANTS)}; '
+                   f'choose from {", ".join([*BASES, *own])}, each also with -mt, -mlm or -mt-mlm{more}, '
                    f'and each of these with {", ".join(f"-{p}" for p in PROTECTIONS[:-1])} or -{PROTECTIONS[-1]}')
 
 # %% ../../nbs/tasks/90_cards.ipynb #own00012
