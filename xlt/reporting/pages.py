@@ -122,7 +122,7 @@ def first_screen(analysis: dict, before: str = '',  # from `progress_text`
             f'({interval_text(raw)}; {raw["n_low"]} against {raw["n_high"]} languages)')
     level = ('Among languages of the same level it cannot be estimated.' if fair['estimate'] is None
              else f'Among languages of the same level: {number(fair["estimate"])} points ({interval_text(fair)}).')
-    level = ' '.join(filter(None, [level, where_line(analysis.get('by_target', []))]))
+    level = ' '.join(filter(None, [level, where_line(analysis.get('by_target', []), raw.get('measure'))]))
     lab = ('The languages of this study are made up: it is a controlled experiment in which each has an amount of '
            'text assigned at random, not a result about any real language.' if made_up else '')
     html = [f'<p class="lead">{for_html(lead)}</p>', f'<p class="number"><b>{number(raw["estimate"])}</b> '
