@@ -51,7 +51,8 @@ def study_size(scores: pd.DataFrame,  # a checked tidy table
     names = {k + 's': sorted(tested[k].unique()) for k in ('intermediate', 'target')}
     return dict(study=str(scores.study.iloc[0]), pivot=pivot, **names,
                 languages=int(tested.language[tested.language != pivot].nunique()),
-                cells_run=int(tested.groupby(CELL).ngroups), seeds=sorted(map(int, tested.seed.unique())),
+                cells_run=int(tested.groupby(CELL).ngroups),
+                baselines=int(scores.target[scores.intermediate == 'none'].nunique()), seeds=sorted(map(int, tested.seed.unique())),
                 scores=len(scores), **({} if pivot in set(scores.language) else dict(pivot_tested=False)),
                 pairing=baseline_pairing(scores, pivot), without=missing_scores(scores))
 
@@ -166,7 +167,8 @@ def analyse_scores(scores: pd.DataFrame,  # a checked tidy table
                unseen=compare_unseen(none, others, lost, low, high, share, seed))
     if np.ptp(values[[*low, *high]]) < 1e-9: out |= without_variation(out, lost)
     out |= {f'by_{c}': with_tested(by_task(lost, c, low, high, seed), c, whole, pivot) for c in CELL}
-    out |= {f'by_{k}': [] if facts is None else by_kind(values, facts[k]) for k in ('family', 'script')}
+    every = values if others is None else pd.concat([values, effects_of_others(others, lost, values)])
+    out |= {f'by_{k}': [] if facts is None else by_kind(every, facts[k]) for k in ('family', 'script')}
     curve = specifications(lost, measures_for(list(values.index), measure), facts, share)
     return out | dict(conclusion=conclusion(out),
                       per_language=per_language(lost, measure, low, high, facts, share, others),

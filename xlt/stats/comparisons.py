@@ -197,7 +197,8 @@ def by_kind(values: pd.Series,  # one per language, points
            ) -> list[dict]:  # one per family or script, most languages first; no interval where all have one language
     "Mean language effect of each family or script."
     from scipy.stats import t
-    label = kind.reindex(values.index)
+    label = kind.reindex(values.index).dropna()
+    values = values[label.index]
     groups = values.groupby(label)
     freedom = len(values) - groups.ngroups
     spread = ((values - groups.transform('mean')) ** 2).sum()

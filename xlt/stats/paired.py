@@ -95,7 +95,7 @@ def compare_all_pairs(study: Study,  # the study
 
 # %% ../../nbs/stats/12_paired.ipynb #xbd5e70e
 def count_clear_changes(table: pd.DataFrame,  # from `compare_all_pairs`
-                        group: pd.Series,  # `low`, `middle` or `high`, by language code
+                        group: pd.Series,  # such as `low` or `unseen`, by language code
                         pivot: str,  # left out
                        ) -> pd.DataFrame:  # by group: comparisons, and the share of clear losses and gains, percent
     "In how many comparisons a language clearly lost or gained (false discovery rate 5 %)."
@@ -103,8 +103,9 @@ def count_clear_changes(table: pd.DataFrame,  # from `compare_all_pairs`
     sure = table.p_value_bh < .05
     counts = pd.DataFrame({'comparisons': 1., 'clearly lost, %': 100. * (sure & (table.lost > 0)),
                            'clearly gained, %': 100. * (sure & (table.lost < 0))})
-    by = counts.groupby(table.language.map(group).fillna('middle'))
-    return by.mean().assign(comparisons=by.size()).reindex(['low', 'middle', 'high']).dropna()
+    by = counts.groupby(table.language.map(group).fillna('not compared'))
+    order = ['low', 'middle', 'high', 'unseen', 'unknown', 'not compared']
+    return by.mean().assign(comparisons=by.size()).reindex(order).dropna()
 
 # %% ../../nbs/stats/12_paired.ipynb #pg12g002
 def example_variance(right: dict[str, pd.DataFrame],  # target → from `example_scores`
