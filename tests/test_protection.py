@@ -131,6 +131,14 @@ def test_the_figure_says_n_and_directions():
     assert '-frozen' in fig.alt and not fig.texts  # room for the stamp
 
 
+def test_the_legend_explains_what_is_drawn_and_no_more():
+    legend = lambda effects: {t.get_text() for t in protection_figure(protection_table(scores(effects), SIZE)).legends[0].get_texts()}
+    assert legend({'mnli': (3, -4, 1), 'mnli-frozen': (2, -1, .5)}) == {'95 % intervals', 'Pareto front'}
+    assert legend({'mnli': (3, -4, 1), 'mnli-frozen': (8, 1, 5)}) == {'95 % intervals'}, 'better in everything: the front is a point'
+    both = {'mnli': (3, -4, 1), 'mnli-frozen': (2, -1, .5), 'qqp': (3, -4, 1), 'qqp-frozen': (2, -1, .5)}
+    assert legend(both) == {'one intermediate task', 'all, with 95 % intervals', 'Pareto front'}
+
+
 def test_claim_6_is_not_moved_by_variants_that_protect():
     effects = {'mnli': (3, 2, 2), 'mnli-mlm': (1, 1, 1), 'mnli-mt': (6, 5, 5)}
     found = [{r['part']: r for r in claim_6(Evidence(study_gains(t), t.iloc[:0], draws=200))}

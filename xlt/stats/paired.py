@@ -139,11 +139,12 @@ def seed_variance(scores: pd.DataFrame,  # a checked tidy table
 def half_widths(scores: pd.DataFrame,  # a checked tidy table
                 pivot: str,  # the training language, left out
                 right: dict | None = None,  # target → from `example_scores`; None: there are no predictions
-               ) -> tuple[pd.Series | None, str]:  # points by language code (None: unknown); over what
+               ) -> tuple[pd.Series | None, str]:  # points by language code, named by what they are over; the same in words
     "Half of the 95 % interval of each language's mean loss."
     kinds = {'test examples': None if right is None else example_variance(right), 'seeds': seed_variance(scores, pivot)}
     there = {what: v for what, v in kinds.items() if v is not None and len(v)}
     if not there: return None, 'one seed and no predictions, so no intervals for single languages'
     total = pd.concat(there.values(), axis=1).sum(axis=1, min_count=1)
     lacks = '' if 'seeds' in there else '; with one seed, the noise of training is not in them'
-    return 1.96 * total ** .5, f'95 % intervals over {" and ".join(there)}{lacks}'
+    half = (1.96 * total ** .5).rename(' and '.join(there))
+    return half, f'95 % intervals over {half.name}{lacks}'
