@@ -183,14 +183,26 @@ def test_minimum_detectable_effect_shrinks_with_languages():
 
 
 def test_the_task_that_hurt_most():
-    rows = [dict(intermediate='qqp', mean=2., estimate=1., p_value=.02), dict(intermediate='mnli', mean=-3., estimate=None, p_value=None)]
+    rows = [dict(mean_shared=2., shared=5, tasks=5, intermediate='qqp', estimate=1., p_value=.02), dict(mean_shared=-3., shared=5, tasks=5, intermediate='mnli', estimate=None, p_value=None)]
     assert task_line(rows) == 'The intermediate task that hurt most: qqp, at a cost of 2.00 points on average over targets and languages; low minus high 1.00 points, p = 0.02.'
     assert task_line(rows[1:]) == 'The intermediate task that helped least: mnli, with a gain of 3.00 points on average over targets and languages.'
+    assert task_line([dict(rows[0], tasks=7), rows[1]]) == 'The intermediate task that hurt most: qqp, at a cost of 2.00 points on average over languages in the 5 targets that all intermediate tasks share; in all its targets, low minus high 1.00 points, p = 0.02.'
+    assert 'in the only target that' in task_line([dict(r, shared=1) for r in rows])
+    assert task_line([dict(r, shared=0, mean_shared=None) for r in rows]) == 'No target was tested after all 2 intermediate tasks, so which of them hurt most cannot be told.'
+
+
+def test_tasks_are_ranked_on_what_all_of_them_share():
+    "As in the first seed of the real study: what was also tested in a target where little is lost has the smaller mean, and hurts more where both were tested."
+    rows = [('none', 'panx', 60), ('none', 'tatoeba', 80), ('mnli', 'panx', 60), ('mnli', 'tatoeba', 60), ('qqp', 'tatoeba', 65)]
+    table = pd.DataFrame([dict(study='s', intermediate=i, target=t, language=c, metric='accuracy', seed=0, score=float(v) - k * (i == 'mnli')) for i, t, v in rows for k, c in enumerate('sw af bg de fr ru en'.split())])
+    found = {r['intermediate']: r for r in by_task(degradations(check_scores(table)), 'intermediate', ['sw', 'af'], ['de', 'fr'])}
+    assert found['mnli']['mean'] < found['qqp']['mean'] and found['mnli']['mean'] == pytest.approx((2.5 + 22.5) / 2)
+    assert [(found[i]['mean_shared'], found[i]['shared'], found[i]['tasks']) for i in ('mnli', 'qqp')] == [(pytest.approx(22.5), 1, 2), (pytest.approx(15.), 1, 1)]
 
 
 def test_tasks_that_point_to_opposite_sides_are_both_named():
     "As in the first seed of the real study: nothing overall, and two tasks significant on opposite sides, neither of which is the one that hurt most."
-    rows = [dict(intermediate=i, mean=m, estimate=e, p_value=p, p_value_holm=min(3 * p, 1)) for i, m, e, p in (('squad_v1', 16., 1.1, .4), ('mnli', 12., -3.9, .003), ('qqp', 8., 2.3, .01))]
+    rows = [dict(intermediate=i, mean_shared=m, shared=3, tasks=3, estimate=e, p_value=p, p_value_holm=min(3 * p, 1)) for i, m, e, p in (('squad_v1', 16., 1.1, .4), ('mnli', 12., -3.9, .003), ('qqp', 8., 2.3, .01))]
     assert task_line(rows).endswith("p = 0.4. Low minus high runs from −3.90 points after mnli to 2.30 after qqp; after Holm's correction over 3 intermediate tasks, mnli and qqp are significant.")
     assert task_line([r | dict(p_value_holm=.5) for r in rows]).endswith('none is significant.')
 
@@ -202,7 +214,7 @@ def test_one_target_that_makes_up_the_loss_is_named():
         moved = flat.assign(score=(flat.score + more * ((flat.target == 'tatoeba') & (flat.intermediate == 'none'))).clip(0, 100))
         found = analyse_scores(check_scores(moved), resource())
         mean = {r['target']: r['mean'] for r in found['by_target']}
-        assert f'One target outweighs the others: tatoeba, with an average {word} of {number(abs(mean["tatoeba"]))} points' in found['conclusion']['sentence']
+        assert f'One target outweighs the others: tatoeba, with an average {word} of {number(abs(mean["tatoeba"]))} points over its 36 languages; in' in found['conclusion']['sentence']
         tuned = without_retrieval(check_scores(moved), resource())
         assert tuned['targets'] == ['panx', 'udpos'] and tuned['estimate'] == pytest.approx(primary(moved[moved.target != 'tatoeba'], resource())['estimate'])
         assert fine_tuned_line(tuned).startswith('In the targets that are fine-tuned (panx, udpos), low-resource languages lost ')
@@ -217,6 +229,7 @@ def test_what_the_groups_lost_stands_beside_the_difference(analysis):
     given['primary'] |= dict(mean_low=-5.9, mean_high=-9.1)
     said = conclusion(given)
     assert 'the low-resource languages gained 5.90 points and the high-resource languages gained 9.10 points' in said['sentence']
+    assert said['sentence'].count('Adjusted for which tasks cover which languages, the low-resource languages gained 5.90') == 1
     assert 'lost more, that is, gained less, than' in said['sentence'] and said['verdict'] == 'lost_more'
     given['primary'] |= dict(mean_low=5.9, mean_high=2.7)
     assert 'gained' not in conclusion(given)['sentence'] and 'lost 5.90 points' in conclusion(given)['sentence']
@@ -295,7 +308,7 @@ def full_size():
 def test_a_full_study_in_a_gigabyte():
     found = analyse_scores(full_size(), resource(), facts=language_table())
     peak = system.getrusage(system.RUSAGE_SELF).ru_maxrss / 2 ** 20
-    assert (found['cells_run'], found['languages'], len(found['seeds'])) == (99, 39, 5)
+    assert (found['cells_run'], found['baselines'], found['languages'], len(found['seeds'])) == (99, 9, 39, 5)
     assert peak < 1.5, peak  # the test process holds pytest and other tests' leftovers besides
     assert found['primary']['ci_low'] < found['primary']['estimate'] < found['primary']['ci_high']
 

@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from xlt.reporting import drawing, figures
-from xlt.reporting.comparison_figures import forest_rows
+from xlt.reporting import drawing, figures, language_figures
+from xlt.reporting.comparison_figures import forest_rows, heat_map
 from xlt.stats.analysis import analyse_scores
 from xlt.stats.scores import check_scores
 from xlt.languages.measures import language_table, resource
@@ -51,6 +51,23 @@ def test_every_language_is_labelled_once_and_no_label_hides_another(drawn):
     assert np.count_nonzero(np.array(covered) > 5) <= 2
 
 
+def test_where_languages_without_text_crowd_their_labels_are_left_out():
+    rng = np.random.default_rng(0)
+    size = pd.Series([0.] * 60 + list(np.geomspace(.1, 100, 30)), [f'l{n}' for n in range(90)])
+    languages = pd.DataFrame(dict(resource=size, effect=rng.normal(size=90), group=['unseen'] * 60 + ['low'] * 10 + ['middle'] * 10 + ['high'] * 10))
+    fig = language_figures.against_resource(languages)
+    fig.draw_without_rendering()
+    left = [t for t in fig.axes[0].texts if size[t.get_text()] == 0]
+    boxes = [t.get_window_extent(fig.canvas.get_renderer()).extents for t in fig.axes[0].texts]
+    mine = [t.get_window_extent(fig.canvas.get_renderer()).extents for t in left]
+    assert 5 < len(left) < 60 and max(drawing.overlap_area(a, b) for a in mine for b in boxes if list(a) != list(b)) < 20
+
+
+def test_a_long_name_is_shown_up_to_its_parenthesis():
+    names = pd.DataFrame(dict(name=['Berber (collective, Tatoeba)', 'Swahili', 'A name that has far too many letters']), ['ber', 'sw', 'xx'])
+    assert drawing.language_labels(names) == ['Berber (ber)', 'Swahili (sw)', 'xx']
+
+
 def test_saved_twice_the_same(drawn, tmp_path):
     stamp = drawing.figure_stamp('s', [0, 1], 'abcdef0123456789', True)
     assert stamp == 's · seeds 0, 1 · commit abcdef0123, changed'
@@ -91,6 +108,10 @@ def test_an_axis_that_compares_groups_says_which_way_is_which(drawn):
 
 def test_marks_and_greys_are_explained_where_they_are(drawn):
     assert '•' in drawn['cells'].axes[0].get_xlabel() and 'grey' in drawn['cells'].axes[0].get_xlabel()
+    cells = pd.DataFrame([dict(intermediate=i, target=t, estimate=e, p_value_bh=1.) for i, t, e in [('mnli', 'panx', 1.), ('mnli', 'xquad', None), ('qqp', 'panx', -1.)]])
+    partly, whole = (heat_map(part).axes[0] for part in (cells, cells[cells.target == 'panx']))
+    assert 'n = 2 of 3 cells tested' in partly.get_title('left') and 'not tested' in partly.get_xlabel()
+    assert 'n = 2 cells tested' in whole.get_title('left') and 'grey' not in whole.get_xlabel()
     legend = ' '.join(t.get_text() for t in drawn['resource'].axes[0].get_legend().get_texts())
     assert 'without any text: Yoruba (yo)' in legend
 
@@ -108,7 +129,8 @@ def test_intervals_of_languages_are_drawn_where_they_are_known():
     half = pd.Series({row['language']: 1.5 for row in found['per_language']})
     for name in ('resource', 'dumbbells'):
         legends = [[t.get_text() for t in figures.gallery(found, 'cc100_gib', known)[name].axes[0].get_legend().get_texts()] for known in (half, None)]
-        assert any('interval' in text for text in legends[0]) and not any('interval of' in text for text in legends[1]), name
+        assert any('interval' in text for text in legends[0]) and not any('interval over' in text.replace('\n', ' ') for text in legends[1]), name
+        assert any('interval over seeds' in text.replace('\n', ' ') for text in [t.get_text() for t in figures.gallery(found, 'cc100_gib', half.rename('seeds'))[name].axes[0].get_legend().get_texts()]), name
 
 
 def test_alternative_texts_say_what_is_seen(drawn):

@@ -125,8 +125,11 @@ def test_the_committed_answer_of_the_lab_is_unchanged():
 def test_low_against_high_is_what_it_would_be_without_them(wide):
     size, scores, found = wide
     fewer = analyse_scores(scores[scores.language.map(size) > 0], size, facts=language_table(every=True))
-    for key in ('primary', 'level_adjusted', 'equivalence', 'minimum_detectable_effect', 'false_alarms', 'by_target', 'by_family', 'cells', 'baseline_dependence', 'specification_curve'):
+    for key in ('primary', 'level_adjusted', 'equivalence', 'minimum_detectable_effect', 'false_alarms', 'cells', 'baseline_dependence', 'specification_curve'):
         assert found[key] == fewer[key], key
+    for whole, part in zip(found['by_target'], fewer['by_target'], strict=True):
+        assert (whole['n'], whole['tested'], part['tested']) == (45, 60, 45) and whole | dict(tested=45) == part
+    assert sum(r['n'] for r in found['by_family']) == 60 and sum(r['n'] for r in fewer['by_family']) == 45, 'families have languages without text, too'
     assert not set(without_text(size)) & {c for g in found['primary']['groups'].values() for c in g}
     assert found['languages'] == 60 and fewer['languages'] == 45 and fewer['unseen'] is None
 

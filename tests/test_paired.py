@@ -48,3 +48,9 @@ def test_the_tally_counts_by_group_and_leaves_out_the_pivot():
                           [('sw', 5, .01), ('sw', -5, .01), ('de', 5, .2), ('en', 50, .001)]])
     found = count_clear_changes(table, pd.Series(dict(sw='low', de='high')), 'en')
     assert found.loc['low'].tolist() == [2, 50, 50] and found.loc['high'].tolist() == [1, 0, 0]
+
+
+def test_the_tally_shows_languages_that_are_neither_low_nor_high():
+    table = pd.DataFrame([dict(language=code, lost=lost, p_value_bh=.01) for code, lost in [('sw', 5), ('yo', 5), ('yo', -5), ('wuu', 5), ('xx', -5)]])
+    found = count_clear_changes(table, pd.Series(dict(sw='low', yo='unseen', wuu='unknown')), 'en')
+    assert found.comparisons.to_dict() == {'low': 1, 'unseen': 2, 'unknown': 1, 'not compared': 1} and found.loc['unseen', 'clearly lost, %'] == 50

@@ -16,7 +16,7 @@ from ..stats.headline import headline
 from ..stats.degradation import check_measure, resource_measure
 from ..common.errors import XltError
 from ..languages.measures import code_hint, in_other_script, language_code, language_table
-from .pages import on_site, to_html
+from .pages import on_site, size_text, to_html
 from ..runs.project import project_file
 from ..common.io import write
 from ..stats.scores import open_scores
@@ -159,7 +159,7 @@ def what_was_read(scores: pd.DataFrame, measure: pd.Series, analysis: dict,  # a
     "The list at the start of a report on a table: what was read."
     said = lambda names: f'{len(names)} ({", ".join(map(for_markdown, names))})'
     lines = [f'**Table** {for_markdown(analysis["study"])}: {len(scores):,} scores, '
-             f'{analysis["cells_run"]} pairs of an intermediate and a target task, '
+             f'{size_text(analysis)}, '
              f'seed{"s" * (len(analysis["seeds"]) > 1)} {", ".join(map(str, analysis["seeds"]))}.',
              f'**Intermediate tasks**, besides the baseline without one: {said(analysis["intermediates"])}.',
              f'**Target tasks**: {said(analysis["targets"])}.',

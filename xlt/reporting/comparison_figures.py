@@ -115,6 +115,7 @@ def heat_map(cells: pd.DataFrame,  # `cells` of an analysis
     table = cells.pivot(index='intermediate', columns='target', values='estimate').astype(float)
     sure = cells.pivot(index='intermediate', columns='target', values='p_value_bh').astype(float) < .05
     text = table.map(lambda v: '' if np.isnan(v) else number(v, 1)) + sure.map({True: ' •', False: ''}.get)
+    n, grey = int(table.notna().to_numpy().sum()), table.isna().to_numpy().any()
     fig, ax = canvas(max(5.6, 1.6 + .66 * table.shape[1]), 1.7 + .32 * table.shape[0])
     span = max(np.nanmax(np.abs(table.to_numpy()), initial=0), .1)
     sns.heatmap(table, ax=ax, annot=text, fmt='', cmap='vlag', vmin=-span, vmax=span, linewidths=1,
@@ -122,10 +123,10 @@ def heat_map(cells: pd.DataFrame,  # `cells` of an analysis
     # on the cell's own colour, also on a dark screen
     for note in ax.texts: note.set_color('#fdfdfd' if note.get_color() == 'w' else '#1a1a1a')
     ax.set_facecolor('#ececec')
-    ax.set(xlabel='target task\n• p < 0.05 after Benjamini and Hochberg over all cells; grey: '
-                  'no language of one of the groups', ylabel='intermediate task',
-           title=f'Low minus high by cell (points; n = {len(cells)} cells)\nred, positive: '
-                 'low-resource languages lost more; blue, negative: lost less')
+    ax.set(xlabel='target task\n• p < 0.05 after Benjamini and Hochberg over all cells' +
+                  '\ngrey: not tested, or in no language of one of the groups' * bool(grey), ylabel='intermediate task',
+           title=f'Low minus high by cell (points; n = {n}{f" of {len(cells)}" * (n < len(cells))} cells tested)\n'
+                 'red, positive: low-resource languages lost more; blue, negative: lost less')
     ax.tick_params(axis='x', rotation=30); ax.tick_params(axis='y', rotation=0, length=0)
     fig.alt = heat_map_text(table, sure)
     return fig

@@ -129,6 +129,7 @@ def label_points(ax,  # axes with their final limits
                  x, y, labels,  # data coordinates and texts
                  line: tuple = ((), ()),  # x and y of points to keep clear of, data coordinates
                  readable: float = .8,  # a label of which less than this share would be free is left out
+                 alone=(),  # labels that are left out if they touch anything else
                 ) -> int:  # how many were left out
     "Write a label beside every point, where it overlaps least."
     renderer, scale, size = ax.figure.canvas.get_renderer(), ax.figure.dpi / 72, 7.5
@@ -142,9 +143,10 @@ def label_points(ax,  # axes with their final limits
             text = ax.annotate(label, (a, b), (dx, dy), textcoords='offset points', ha=ha, va=va, size=size, color=INK)
             box = text.get_window_extent(renderer).extents
             covered, on_line = (sum(overlap_area(box, other) for other in others) for others in (taken, crossed))
-            tries.append((covered + on_line / 4, len(tries), text, box, covered / overlap_area(box, box)))
+            hidden = (covered + on_line if label in alone else covered) / overlap_area(box, box)
+            tries.append((covered + on_line / 4, len(tries), text, box, hidden))
         best = min(tries, key=lambda t: t[:2])
-        unreadable = best[4] > 1 - readable
+        unreadable = best[4] > (.02 if label in alone else 1 - readable)
         for t in tries: t is best and not unreadable or t[2].remove()
         if unreadable: left_out += 1
         else: taken.append(tuple(best[3]))
@@ -165,7 +167,8 @@ def fit_band(x: np.ndarray, y: np.ndarray,  # one per language
 def language_labels(languages: pd.DataFrame,  # indexed by code; `name`, if it is known
                     longest: int = 24,  # characters; of a longer name only the code is shown
                    ) -> list[str]:
-    "A label for each language: `Swahili (sw)`, or its code."
+    "A label for each language: `Swahili (sw)`, or its code; a long name is shown up to its parenthesis."
     names = languages['name'] if 'name' in languages else pd.Series(languages.index, languages.index)
-    return [f'{name} ({code})' if isinstance(name, str) and name != code and len(name) <= longest else str(code)
-            for code, name in zip(languages.index, names)]
+    def short(name): return name if len(name) <= longest else name.partition(' (')[0]
+    return [f'{short(name)} ({code})' if isinstance(name, str) and name != code and len(short(name)) <= longest
+            else str(code) for code, name in zip(languages.index, names)]

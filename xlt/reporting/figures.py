@@ -105,17 +105,18 @@ def unit_of(measure: str,  # a resource measure's name
 # %% ../../nbs/reporting/03_figures.ipynb #x6c7a048
 def gallery(analysis: dict,  # from `xlt.stats.analysis.analyse_scores`
             measure: str,  # the name of the resource measure
-            half: pd.Series | None = None,  # half of each language's 95 % interval, points, by code
+            half: pd.Series | None = None,  # from `xlt.stats.paired.half_widths`, points by code
             made_by: str | None = None,  # the stamp
            ) -> dict:  # name: Figure
     "Every figure of a study."
     languages, found, rows = (pd.DataFrame(analysis['per_language']).set_index('language'), analysis['primary'],
                               forest_rows(analysis))
+    over = {} if half is None else dict(over=half.name or 'test examples')
     if half is not None: languages['half'] = half
     null = permutation_null(*(languages.effect[found['groups'][g]] for g in ('low', 'high')))
     part = lambda *names: rows[rows.part.isin(names)]
-    drawn = dict(targets=forest(part('all', 'target task')), resource=against_resource(languages, unit_of(measure)),
-                 permutation=permutation(null, found), dumbbells=dumbbells(languages),
+    drawn = dict(targets=forest(part('all', 'target task')), resource=against_resource(languages, unit_of(measure), **over),
+                 permutation=permutation(null, found), dumbbells=dumbbells(languages, **over),
                  intermediates=forest(part('all', 'intermediate task')),
                  cells=heat_map(pd.DataFrame(analysis['cells'])))
     kinds = part('family', 'script')

@@ -87,6 +87,7 @@ def draw_groups(ax,  # of the figure
 @styled
 def against_resource(languages: pd.DataFrame,  # `per_language` of an analysis, indexed by code
                      unit: str = 'CC-100 text, GiB',  # of the resource axis
+                     over: str = 'test examples',  # what the intervals are over
                     ) -> Figure:
     "Every language's degradation against how much pretraining text it had."
     fig, ax = canvas(7.2, 5.6)
@@ -99,7 +100,7 @@ def against_resource(languages: pd.DataFrame,  # `per_language` of an analysis, 
            title=f'Degradation against pretraining resource, one point per language (n = {len(languages)})')
     if 'half' in languages:
         ax.errorbar(x, y, languages.half, fmt='none', ecolor=GREY, elinewidth=.8, zorder=1,
-                    label='95 % interval of a language')
+                    label=f'95 % interval over {over}')
     without = ', without languages that have no text' * bool(none.any())
     at, fit = draw_fit(ax, x[~none], y[~none], classes, f'least squares, 95 % band{without}')
     draw_groups(ax, x, y, languages.group, none)
@@ -119,7 +120,9 @@ def against_resource(languages: pd.DataFrame,  # `per_language` of an analysis, 
     if none.any(): mark_unread(ax, x[none].median(), edge)
     ax.legend(loc='upper left', bbox_to_anchor=(0, -.16), ncols=2)
     fig.draw_without_rendering()
-    if left_out := label_points(ax, x, y, languages.index, (at, fit)):
+    heights = np.linspace(*ax.get_ylim(), 100)[:100 * bool(none.any())]
+    lines = np.r_[at, [edge] * len(heights)] if none.any() else at, np.r_[fit, heights]
+    if left_out := label_points(ax, x, y, languages.index, lines, alone=set(languages.index[none])):
         ax.set_title(f'{ax.get_title("left")[:-1]}, {len(languages) - left_out} labelled)')
     fig.alt = resource_text(languages, np.asarray(fit))
     return fig
@@ -161,6 +164,7 @@ def dumbbells_text(languages: pd.DataFrame,  # as in `dumbbells`
 # %% ../../nbs/reporting/01_language_figures.ipynb #c024
 @styled
 def dumbbells(languages: pd.DataFrame,  # `per_language` of an analysis, indexed by code
+              over: str = 'test examples',  # what the intervals are over
              ) -> Figure:
     "Every language's mean score without and with an intermediate task."
     fig, ax = canvas(6.2, 1.4 + .17 * len(languages))
@@ -180,7 +184,7 @@ def dumbbells(languages: pd.DataFrame,  # `per_language` of an analysis, indexed
             ax.scatter([], [], marker=marker, color=colour, s=28, label=label)
     if 'half' in languages:
         ax.errorbar([], [], xerr=[], fmt='none', ecolor=GREY, elinewidth=.8, capsize=2,
-                    label='95 % interval of the change')
+                    label=f'95 % interval\nover {over}')
     ax.legend(loc='upper left', bbox_to_anchor=(1, 1))
     fig.alt = dumbbells_text(languages)
     return fig

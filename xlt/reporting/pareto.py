@@ -29,7 +29,7 @@ def half_bars(row,  # of a protection table
 def front_steps(table: pd.DataFrame,  # the pooled rows of a protection table
                 by: str,  # `pivot` or `high`
                ) -> tuple[list, list]:  # x and y, from upper left to lower right
-    "The line that joins the variants and the plain form that nothing beats in both."
+    "The Pareto front: the variants, and the plain form, that nothing beats in both."
     if not len(table): return [], []
     beaten = ((table.low >= 0) & (table[by] >= 0)).any()  # the plain form, at (0, 0)
     points = sorted([*([] if beaten else [(0., 0.)]), *zip(table.low, table[by])])
@@ -94,15 +94,18 @@ def protection_figure(table: pd.DataFrame,  # from `xlt.stats.protection.protect
     what = {'pivot': pivot, 'high': 'high-resource languages'}
     for ax, (by, name) in zip(axes, what.items()):
         draw_forms(ax, table, by)
+        ax.margins(x=.12, y=.12)  # room for labels
         ax.set(xlabel=f'low-resource languages (mean over {pooled.low_n.max()}), variant minus plain (points)\n'
                       '← worse off than after plain training · better off →',
                ylabel='variant minus plain (points)\n← pays · gains →',
                title=f'{name[:1].upper()}{name[1:]}\nmean over {(n := pooled[f"{by}_n"].max())} '
                      f'{"pair" if by == "pivot" else "language"}{"" if n == 1 else "s"}'
                      f'{" of tasks" if by == "pivot" else ""}, {seeds}')
-    axes[0].plot([], [], 'o', ms=3.5, color=GREY, label='one intermediate task')
-    axes[0].errorbar([], [], [], [], fmt='o', color=GREY, label='all, with 95 % intervals')
-    axes[0].plot([], [], color=GREY, lw=5, alpha=.35, label='what no other beats in both')
+    single = len(table) > len(pooled)
+    if single: axes[0].plot([], [], 'o', ms=3.5, color=GREY, label='one intermediate task')
+    axes[0].errorbar([], [], [], [], fmt='o', color=GREY, label=f'{"all, with " * single}95 % intervals')
+    if any(len(front_steps(pooled, by)[0]) > 1 for by in what):
+        axes[0].plot([], [], color=GREY, lw=5, alpha=.35, label='Pareto front')
     fig.legend(*axes[0].get_legend_handles_labels(), loc='outside lower left', ncols=3)
     fig.draw_without_rendering()
     for ax, by in zip(axes, what):

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['baseline_pairing', 'missing_scores', 'study_size', 'per_language', 'losses_of_others', 'compare_unseen',
-           'measures_for', 'without_variation', 'analyse_scores', 'to_builtin', 'to_json', 'parse_analysis']
+           'with_tested', 'measures_for', 'without_variation', 'analyse_scores', 'to_builtin', 'to_json',
+           'parse_analysis']
 
 # %% ../../nbs/stats/08_analysis.ipynb #c003
 import json
@@ -50,7 +51,8 @@ def study_size(scores: pd.DataFrame,  # a checked tidy table
     names = {k + 's': sorted(tested[k].unique()) for k in ('intermediate', 'target')}
     return dict(study=str(scores.study.iloc[0]), pivot=pivot, **names,
                 languages=int(tested.language[tested.language != pivot].nunique()),
-                cells_run=int(tested.groupby(CELL).ngroups), seeds=sorted(map(int, tested.seed.unique())),
+                cells_run=int(tested.groupby(CELL).ngroups),
+                baselines=int(scores.target[scores.intermediate == 'none'].nunique()), seeds=sorted(map(int, tested.seed.unique())),
                 scores=len(scores), **({} if pivot in set(scores.language) else dict(pivot_tested=False)),
                 pairing=baseline_pairing(scores, pivot), without=missing_scores(scores))
 
@@ -110,6 +112,15 @@ def compare_unseen(none: list[str],  # codes, from `xlt.stats.degradation.compar
     return out | dict(mean=float(both[theirs.index].mean()),
                       **{k: {c: v[c] for c in keep} | dict(n=v['n_high']) for k, v in found.items()}, same_level=fair)
 
+# %% ../../nbs/stats/08_analysis.ipynb #anatest0
+def with_tested(rows: list[dict], column: str,  # from `by_task`, and its column
+                scores: pd.DataFrame,  # a checked tidy table, of all languages
+                pivot: str,  # the training language
+               ) -> list[dict]:  # with `tested`: languages with a score, compared or not
+    "Count the languages that each task was tested in."
+    tested = scores[(scores.intermediate != 'none') & (scores.language != pivot)].groupby(column).language.nunique()
+    return [row | dict(tested=int(tested[row[column]])) for row in rows]
+
 # %% ../../nbs/stats/08_analysis.ipynb #c043
 def measures_for(languages: list[str],  # codes
                  measure: pd.Series,  # the study's own
@@ -155,8 +166,9 @@ def analyse_scores(scores: pd.DataFrame,  # a checked tidy table
                mixed_model=dose(lost if others is None else pd.concat([lost, others]), measure, family),
                unseen=compare_unseen(none, others, lost, low, high, share, seed))
     if np.ptp(values[[*low, *high]]) < 1e-9: out |= without_variation(out, lost)
-    out |= {f'by_{c}': by_task(lost, c, low, high, seed) for c in CELL}
-    out |= {f'by_{k}': [] if facts is None else by_kind(values, facts[k]) for k in ('family', 'script')}
+    out |= {f'by_{c}': with_tested(by_task(lost, c, low, high, seed), c, whole, pivot) for c in CELL}
+    every = values if others is None else pd.concat([values, effects_of_others(others, lost, values)])
+    out |= {f'by_{k}': [] if facts is None else by_kind(every, facts[k]) for k in ('family', 'script')}
     curve = specifications(lost, measures_for(list(values.index), measure), facts, share)
     return out | dict(conclusion=conclusion(out),
                       per_language=per_language(lost, measure, low, high, facts, share, others),

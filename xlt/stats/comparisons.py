@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MARGIN', 'FAMILY_CORRELATION', 'equivalence', 'effect_size', 'minimum_detectable_effect', 'holm', 'adjust_p_values',
-           'by_task', 'rank_test', 'rank_correlation', 'cell_tests', 'rate_with_interval', 'family_alarms', 'by_kind',
-           'half_width', 'compare_variants']
+           'shared_means', 'by_task', 'rank_test', 'rank_correlation', 'cell_tests', 'rate_with_interval',
+           'family_alarms', 'by_kind', 'half_width', 'compare_variants']
 
 # %% ../../nbs/stats/06_comparisons.ipynb #cmpimp
 from functools import lru_cache
@@ -86,13 +86,21 @@ def adjust_p_values(rows: list[dict], column: str,  # of raw p-values; None is s
     return rows
 
 # %% ../../nbs/stats/06_comparisons.ipynb #c016
+def shared_means(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
+                 column: str,  # `intermediate` or `target`
+                ) -> tuple[pd.Series, int]:  # points by task; over how many tasks of the other kind
+    "Mean degradation of each task over those tasks of the other kind that all of them share."
+    other, = (c for c in CELL if c != column)
+    shared = lost.pivot_table(index=column, columns=other, values='degradation').dropna(axis=1)
+    return shared.mean(axis=1), shared.shape[1]
+
 def by_task(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
             column: str,  # `intermediate` or `target`
             low: list[str], high: list[str],  # codes of the two groups
             seed: int = 0,  # of the random assignments
-           ) -> list[dict]:  # `mean` degradation and low minus high, points; `baseline_low`, percent; adjusted p-values
+           ) -> list[dict]:  # `mean`, `mean_shared`, low minus high: points; `baseline_low`, percent; adjusted p-values
     "Compare the groups within the cells of each task."
-    rows = []
+    rows, (alike, shared) = [], shared_means(lost, column)
     for task, part in lost.groupby(column):
         values = language_effects(part)
         here = [[c for c in g if c in values] for g in (low, high)]
@@ -100,7 +108,8 @@ def by_task(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
         found = compare_groups(values, *here, seed) if all(here) else dict.fromkeys(keep)
         start = part.baseline[part.language.isin(here[0])].mean() if here[0] else None
         rows.append({column: task, 'mean': float(part.groupby(CELL).degradation.mean().mean()), 'n': len(values),
-                     'baseline_low': start,
+                     'mean_shared': float(alike[task]) if shared else None, 'shared': shared,
+                     'tasks': part.groupby(CELL).ngroups, 'baseline_low': start,
                      **{k: found[k] for k in keep}, 'n_low': len(here[0]), 'n_high': len(here[1])})
     return adjust_p_values(rows, 'p_value')
 
@@ -188,7 +197,8 @@ def by_kind(values: pd.Series,  # one per language, points
            ) -> list[dict]:  # one per family or script, most languages first; no interval where all have one language
     "Mean language effect of each family or script."
     from scipy.stats import t
-    label = kind.reindex(values.index)
+    label = kind.reindex(values.index).dropna()
+    values = values[label.index]
     groups = values.groupby(label)
     freedom = len(values) - groups.ngroups
     spread = ((values - groups.transform('mean')) ** 2).sum()

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['NEAR_FLOOR', 'slope_text', 'slope_line', 'range_sentence', 'spread_line', 'without_each', 'rests_line',
-           'without_retrieval', 'fine_tuned_line', 'standardised', 'standardised_line', 'task_line', 'left_out_text',
-           'languages_with_any', 'headline']
+           'without_retrieval', 'fine_tuned_line', 'standardised', 'standardised_line', 'worst_text', 'task_line',
+           'left_out_text', 'languages_with_any', 'headline']
 
 # %% ../../nbs/stats/09_headline.ipynb #heaimp
 import pandas as pd
@@ -174,16 +174,28 @@ def standardised_line(found: dict | None,  # from `standardised`
     return f'{text} There, {range_sentence(there, "intermediate", "after", lead="low", unit=unit)}'
 
 # %% ../../nbs/stats/09_headline.ipynb #c052
+def worst_text(tasks: list[dict],  # `by_intermediate` of an analysis
+              ) -> str:
+    "The intermediate task that hurt most on the targets that all of them share."
+    if not (n := tasks[0]['shared']):
+        return (f'No target was tested after all {len(tasks)} intermediate tasks, '
+                'so which of them hurt most cannot be told.')
+    worst, whole = max(tasks, key=lambda t: t['mean_shared']), all(t['tasks'] == n for t in tasks)
+    lost = worst['mean_shared']
+    verb, noun = ('hurt most', 'at a cost of') if lost > 0 else ('helped least', 'with a gain of')
+    where = ('over targets and languages' if whole else
+             f'over languages in the {f"{n} targets" if n > 1 else "only target"} that all intermediate tasks share')
+    if abs(lost) < .005: return f'Intermediate training on {worst["intermediate"]} changed nothing on average {where}.'
+    gap = ('' if worst['estimate'] is None else f'; {"" if whole else "in all its targets, "}low minus high '
+                                                f'{number(worst["estimate"])} points, {p_text(worst["p_value"])}')
+    return (f'The intermediate task that {verb}: {worst["intermediate"]}, {noun} {number(abs(lost))} points '
+            f'on average {where}{gap}.')
+
 def task_line(tasks: list[dict],  # `by_intermediate` of an analysis
              ) -> str:
-    "The intermediate task that hurt most, in a sentence."
-    worst = max(tasks, key=lambda t: t['mean'])
-    verb, noun = ('hurt most', 'at a cost of') if worst['mean'] > 0 else ('helped least', 'with a gain of')
-    if abs(worst['mean']) < .005: return f'Intermediate training on {worst["intermediate"]} changed nothing on average.'
-    gap = ('' if worst['estimate'] is None else f'; low minus high {number(worst["estimate"])} '
-                                                f'points, {p_text(worst["p_value"])}')
-    text = (f'The intermediate task that {verb}: {worst["intermediate"]}, {noun} {number(abs(worst["mean"]))} points '
-            f'on average over targets and languages{gap}.')
+    "The intermediate task that hurt most, and how the comparison differs between intermediate tasks."
+
+    text = worst_text(tasks)
     there = sorted((t for t in tasks if t['estimate'] is not None), key=lambda t: t['estimate'])
     return text if len(there) < 2 else f'{text} {range_sentence(there, "intermediate", "after")}'
 

@@ -95,7 +95,7 @@ def compare_all_pairs(study: Study,  # the study
 
 # %% ../../nbs/stats/12_paired.ipynb #xbd5e70e
 def count_clear_changes(table: pd.DataFrame,  # from `compare_all_pairs`
-                        group: pd.Series,  # `low`, `middle` or `high`, by language code
+                        group: pd.Series,  # such as `low` or `unseen`, by language code
                         pivot: str,  # left out
                        ) -> pd.DataFrame:  # by group: comparisons, and the share of clear losses and gains, percent
     "In how many comparisons a language clearly lost or gained (false discovery rate 5 %)."
@@ -103,8 +103,9 @@ def count_clear_changes(table: pd.DataFrame,  # from `compare_all_pairs`
     sure = table.p_value_bh < .05
     counts = pd.DataFrame({'comparisons': 1., 'clearly lost, %': 100. * (sure & (table.lost > 0)),
                            'clearly gained, %': 100. * (sure & (table.lost < 0))})
-    by = counts.groupby(table.language.map(group).fillna('middle'))
-    return by.mean().assign(comparisons=by.size()).reindex(['low', 'middle', 'high']).dropna()
+    by = counts.groupby(table.language.map(group).fillna('not compared'))
+    order = ['low', 'middle', 'high', 'unseen', 'unknown', 'not compared']
+    return by.mean().assign(comparisons=by.size()).reindex(order).dropna()
 
 # %% ../../nbs/stats/12_paired.ipynb #pg12g002
 def example_variance(right: dict[str, pd.DataFrame],  # target → from `example_scores`
@@ -138,11 +139,12 @@ def seed_variance(scores: pd.DataFrame,  # a checked tidy table
 def half_widths(scores: pd.DataFrame,  # a checked tidy table
                 pivot: str,  # the training language, left out
                 right: dict | None = None,  # target → from `example_scores`; None: there are no predictions
-               ) -> tuple[pd.Series | None, str]:  # points by language code (None: unknown); over what
+               ) -> tuple[pd.Series | None, str]:  # points by language code, named by what they are over; the same in words
     "Half of the 95 % interval of each language's mean loss."
     kinds = {'test examples': None if right is None else example_variance(right), 'seeds': seed_variance(scores, pivot)}
     there = {what: v for what, v in kinds.items() if v is not None and len(v)}
     if not there: return None, 'one seed and no predictions, so no intervals for single languages'
     total = pd.concat(there.values(), axis=1).sum(axis=1, min_count=1)
     lacks = '' if 'seeds' in there else '; with one seed, the noise of training is not in them'
-    return 1.96 * total ** .5, f'95 % intervals over {" and ".join(there)}{lacks}'
+    half = (1.96 * total ** .5).rename(' and '.join(there))
+    return half, f'95 % intervals over {half.name}{lacks}'
