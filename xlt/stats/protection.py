@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['GAINERS', 'suffix_of', 'variants_in', 'matched_forms', 'gains_by_language', 'gains_in_pivot', 'spread_of',
            'gains_of_forms', 'protection_table', 'sign_of', 'interval_of', 'non_dominated', 'need_sentence',
-           'variant_sentence', 'price_of', 'remains_sentence', 'rests_on', 'advice', 'protection_by_target']
+           'variant_sentence', 'price_of', 'remains_sentence', 'rests_on', 'what_to_use', 'not_known', 'advice',
+           'protection_by_target']
 
 # %% ../../nbs/stats/13_protection.ipynb #s12c0001
 import pandas as pd
@@ -125,8 +126,8 @@ def non_dominated(table: pd.DataFrame,  # rows of `protection_table`
 def need_sentence(row,  # a row of `protection_table`
                  ) -> str:
     "Whether the plain form leaves anything to protect."
-    said = {1: 'gain from plain intermediate training', -1: 'lose by plain intermediate training',
-            0: 'neither clearly gain nor clearly lose by plain intermediate training'}[sign_of(row, 'low_plain')]
+    said = {1: 'gain from plain intermediate training', -1: 'lose from plain intermediate training',
+            0: 'neither clearly gain nor clearly lose from plain intermediate training'}[sign_of(row, 'low_plain')]
     return f'The low-resource languages {said} ({interval_of(row, "low_plain")} points).'
 
 def variant_sentence(row,  # a row of `protection_table`
@@ -136,6 +137,7 @@ def variant_sentence(row,  # a row of `protection_table`
     said = {1: 'leaves the low-resource languages better off', -1: 'leaves the low-resource languages worse off',
             0: 'is undecided for the low-resource languages'}[low]
     cost = {1: f'{pivot} gains', -1: f'{pivot} pays', 0: f'for {pivot} it is undecided'}[home]
+    if home == 0 and price_of(row) == 'none': cost = f'{pivot} loses less than {MARGIN:g} point'
     none = f'; {interval_of(row, "low_none")} against no intermediate training' if 'low_none' in row else ''
     return (f'{row["suffix"]} {said} ({interval_of(row, "low")} points against the plain form{none}); '
             f'high-resource languages {"gain" if row["high"] >= 0 else "lose"} {number(abs(row["high"]))} points; '
@@ -168,25 +170,44 @@ def rests_on(rows: list,  # of `protection_table`, pooled over tasks
     where = f'; targets: {", ".join(targets)}' if 0 < len(targets) < 5 else ''
     return f'All this rests on {", and ".join(few)}{where}.' if few else ''
 
+def what_to_use(rows: list, pivot: str,  # as in `not_known`
+               ) -> str:
+    "Which variants to take, and which to avoid, if the low-resource languages matter."
+    helps = [r for r in rows if sign_of(r, 'low') > 0]
+    free, paid, unsure = ([r['suffix'] for r in helps if price_of(r) == kind] for kind in ('none', 'some', 'unknown'))
+    harms = [r['suffix'] for r in rows if sign_of(r, 'low') < 0]
+    def protect(names): return f'{" and ".join(names)} protect{"s" * (len(names) == 1)} the low-resource languages'
+    told = []
+    if free: told.append(f'Take {" or ".join(free)}: the low-resource languages are clearly better off, '
+                         f'and {pivot} loses less than {MARGIN:g} point.')
+    if unsure: told.append(f'{protect(unsure)}.')
+    if paid: told.append(f'{protect(paid)} at a price in {pivot}.')
+    if harms: told.append(f'Avoid {" and ".join(harms)}: the low-resource languages are clearly worse off.')
+    if not helps: told.append('No variant is shown to protect the low-resource languages: '
+                              'that is undecided here, not refuted.')
+    return ' '.join(told)
+
+def not_known(rows: list,  # of `protection_table`, pooled over tasks
+              pivot: str,  # what the training language is called
+             ) -> str:  # empty: everything is decided
+    "What the intervals leave open about the variants."
+    price = [r['suffix'] for r in rows if sign_of(r, 'low') > 0 and price_of(r) == 'unknown']
+    effect = [r['suffix'] for r in rows if sign_of(r, 'low') == 0]
+    said = [f'whether {pivot} pays for {" and ".join(price)}'] * bool(price)
+    if effect: said.append(f'whether {" and ".join(effect)} protect{"s" * (len(effect) == 1)} '
+                           'the low-resource languages')
+    return f'Not known: {", and ".join(said)}.' if said else ''
+
 def advice(table: pd.DataFrame,  # from `protection_table`
-           pivot: str = 'English') -> str:  # empty: there are no variants
+           pivot: str = 'English') -> str:  # two paragraphs: the advice, the numbers; empty: there are no variants
     "What someone who must fine-tune an encoder, and cares about its low-resource languages, can take from the numbers."
     if not len(table): return ''
     rows = [r for _, r in table[table.task == 'all'].sort_values('low', ascending=False).iterrows()]
     helps = [r for r in rows if sign_of(r, 'low') > 0]
-    priced = {r['suffix']: price_of(r) for r in helps}
-    free, paid, unsure = ([s for s, price in priced.items() if price == kind] for kind in ('none', 'some', 'unknown'))
-    harms = [r['suffix'] for r in rows if sign_of(r, 'low') < 0]
-    def protect(names): return f'{" and ".join(names)} protect{"s" * (len(names) == 1)} the low-resource languages'
-    told = []
-    if free: told.append(f'Take {" or ".join(free)}: the low-resource languages are clearly better off, and {pivot} loses '
-                         f'less than {MARGIN:g} point.')
-    if unsure: told.append(f'{protect(unsure)}; whether {pivot} pays for it is undecided.')
-    if paid: told.append(f'{protect(paid)} at a price in {pivot}.')
-    if harms: told.append(f'Avoid {" and ".join(harms)}: the low-resource languages are clearly worse off.')
-    if not helps: told.append('No variant is shown to protect the low-resource languages: that is undecided here, not refuted.')
-    told += filter(None, [remains_sentence(helps), rests_on(rows)])
-    return ' '.join([need_sentence(rows[0]), *told, *(variant_sentence(r, pivot) for r in rows)])
+    first = filter(None, [what_to_use(rows, pivot), not_known(rows, pivot)])
+    numbers = [need_sentence(rows[0]), *filter(None, [remains_sentence(helps), rests_on(rows)]),
+               *(variant_sentence(r, pivot) for r in rows)]
+    return ' '.join(first) + '\n\n' + ' '.join(numbers)
 
 # %% ../../nbs/stats/13_protection.ipynb #s12c004b
 def protection_by_target(scores: pd.DataFrame,  # a checked tidy table
