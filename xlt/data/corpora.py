@@ -6,17 +6,18 @@
 __all__ = ['RANKS', 'tagged_sentence', 'without_prefix', 'read_tagged', 'above', 'heads_of', 'fused', 'blocks', 'read_conllu',
            'read_ccg', 'read_sentences', 'read_gold', 'two_sides', 'read_bucc', 'read_plain', 'parallel',
            'read_tatoeba', 'answer_sentences', 'answered_question', 'read_xquad_r', 'distinct_ids', 'without_comments',
-           'own_columns', 'own_pairs', 'read_own']
+           'own_columns', 'own_mentions', 'own_pairs', 'read_own']
 
 # %% ../../nbs/data/07_corpora.ipynb #corimp
 from collections import Counter
 from pathlib import Path
+from ..common.digests import file_stamp
 from ..common.errors import XltError
 from ..common.io import read_json, read_lines
 from ..tasks.card import Task
 from ..tasks.cards import UPOS
 from .readers import columns, full, known, origin, read_squad
-from .own_readers import own_label, own_table
+from .own_readers import candidate_ids, own_label, own_table
 
 # %% ../../nbs/data/07_corpora.ipynb #c052
 def tagged_sentence(lines: list[list[str]],  # tokens and tags, split at the separator
@@ -285,6 +286,17 @@ def own_columns(path: Path,  # of the file
     return rows
 
 # %% ../../nbs/data/07_corpora.ipynb #own21003
+def own_mentions(rows: list[dict],  # `id`, `text`, `answer` and `where`
+                 task: Task,  # with your own card
+                 language: str,  # of the rows
+                 pool: Path,  # file of the candidates
+                ) -> list[dict]:  # of a retrieval set
+    "The questions of pooled retrieval; an `XltError` if the answer to one is no candidate."
+    ids = candidate_ids(pool, task.own.files.model_dump_json(), file_stamp(pool.stat()))
+    if odd := next((r for r in rows if r['answer'] not in ids), None):
+        raise XltError(f'{odd["where"]}: the answer of {odd["id"]!r} is {odd["answer"]!r}, which is no id of {pool}')
+    return [dict(id=f'{language}:{r["id"]}', side='question', text=r['text'], matches=[r['answer']]) for r in rows]
+
 def own_pairs(pairs: list[dict],  # `id`, `foreign` and `english`
               where: str,  # file, for the message
              ) -> list[dict]:
@@ -298,6 +310,7 @@ def read_own(path: Path,  # of the file
              task: Task,  # with your own card
              language: str,  # of the rows to read
              english: Path | None = None,  # the other side of parallel lines
+             pool: Path | None = None,  # candidates of pooled retrieval
             ) -> list[dict]:
     "The examples in a file of your own card."
     form = task.own.files.format
@@ -308,4 +321,5 @@ def read_own(path: Path,  # of the file
     if len({r['id'] for r in rows}) < len(rows):
         twice = next(id for id in (r['id'] for r in rows) if sum(r['id'] == id for r in rows) > 1)
         raise XltError(f'{path}: two examples have the id {twice!r}')
+    if task.pooled: return own_mentions(rows, task, language, pool)
     return own_pairs(rows, str(path)) if task.kind == 'retrieval' else rows

@@ -22,12 +22,13 @@ from ..tasks.cards import NER, TARGET, TASKS, find_task
 from .corpora import read_tagged
 from .examples import dataset, text_digest
 from .layout import (
-    ISO3, READERS, TRAINING, card_files, describe, english_side, evaluation_files, find, no_training, place, places,
-    read_file, shown, state, training_files, training_files_of)
+    ISO3, READERS, TRAINING, candidates_file, card_files, describe, english_side, evaluation_files, find, no_training,
+    place, places, read_file, shown, state, training_files, training_files_of)
 from .readers import destroyed, disagreed, incomplete, known, split_rows
 from .own_readers import skipped_rows
 from .source import DataSource
-from .splits import SIBLINGS, corpus_of, evaluation_rows, own_places, own_training, trained, training, training_rows
+from .splits import (
+    SIBLINGS, candidate_rows, corpus_of, evaluation_rows, own_places, own_training, trained, training, training_rows)
 
 # %% ../../nbs/data/10_files.ipynb #c130
 OPTIMISTIC = 'The mining threshold is tuned on the very file that is tested: BUCC scores are optimistic.'
@@ -186,7 +187,10 @@ def available(root: Path,  # the data folder
              ) -> str | None:
     "Why a task cannot be trained or evaluated with this folder; None if it can."
     if task.own and not task.own.files: return f'{task.own.file} does not say where its files are'
-    lacks = [c for c in task.languages if task.pooled and not evaluation_files(root, task.name, c)]
+    if task.candidates:
+        try: candidates_file(root, task)
+        except XltError as e: return str(e)
+    lacks = [c for c in task.languages if task.pooled and not task.own and not evaluation_files(root, task.name, c)]
     if 0 < len(lacks) < len(task.languages):
         return (f'{root} has no data for {task.name} in {", ".join(lacks)}, and its candidates are those of all '
                 f'{len(task.languages)} languages; expected {places(task.name)}')
@@ -205,13 +209,14 @@ def unread(root: Path,  # the data folder
 # %% ../../nbs/data/10_files.ipynb #c139
 def load_files(source: Files,  # the folder
                task,  # its card
-               split: str,  # `train`, `dev` or `test`
-               language: str,  # code
+               split: str,  # `train`, `dev` or `test`; `candidates` if the card names them
+               language: str,  # code; candidates have any
               ):  # a `datasets.Dataset`
     "One split of one task in one language."
     root = source.root
-    known(split, ('train', 'dev', 'test'), f'{task.name}, {language}: split')
-    if split == 'test' and task.role == 'target': rows = evaluation_rows(root, task.name, language)
+    known(split, ('train', 'dev', 'test', *['candidates'] * bool(task.candidates)), f'{task.name}, {language}: split')
+    if split == 'candidates': rows = candidate_rows(root, task)
+    elif split == 'test' and task.role == 'target': rows = evaluation_rows(root, task.name, language)
     elif split == 'dev' and task.mined: rows = READERS[task.files.both_sides](tuning_file(root, task, language))
     elif split == 'test' or not task.train_on: raise XltError(f'{task.name} has no {split} split')
     elif language != 'en': raise XltError(f'{task.name}: training and development data are English, not {language!r}')
@@ -276,6 +281,7 @@ def own_notes(root: Path,  # the data folder
     if task.role == 'target':
         said.append(f'{task.name} ({task.own.file}) is tested on {own_places(task)} in '
                     f'{len(codes)} language{"s" * (len(codes) != 1)}: {", ".join(codes)}.')
+    if task.candidates: said.append(f'In every language the candidates are those of {task.candidates.path}.')
     more = 'one more language' if len(lacks) == 1 else f'{len(lacks)} more languages'
     if lacks: said.append(f'No file here for {more} on the card: {", ".join(lacks)}.')
     if n := sum(skipped_rows(path, task.own.files) for path in set(card_files(root, task, 'test').values())):
@@ -305,4 +311,5 @@ def own_digest(root: Path,  # the data folder
     files = [(split, code, path) for split in ('train', 'dev', 'test')
              for code, path in card_files(root, task, split).items()]
     files += [('english', code, english_side(root, task, path)) for _, code, path in files if task.own.files.english]
+    files += [('candidates', '', candidates_file(root, task))] if task.candidates else []
     return text_digest(json.dumps([(split, code, file_digest(path)[1]) for split, code, path in files]))[:10]

@@ -6,7 +6,7 @@
 __all__ = ['ISO3', 'FURTHER_ISO3', 'ISO2', 'DATED', 'READERS', 'ALL_FORMS', 'FORMATS', 'ENGLISH', 'TESTS', 'TRAINING',
            'three_letters', 'read_genre', 'read_text_lines', 'read_form', 'describe', 'read_file', 'labelled', 'state',
            'find', 'place', 'evaluation_files', 'places', 'shown', 'training_files_of', 'training_files', 'no_training',
-           'beside', 'path_form', 'languages_at', 'card_files', 'english_side']
+           'beside', 'path_form', 'languages_at', 'card_files', 'candidates_file', 'english_side']
 
 # %% ../../nbs/data/08_layout.ipynb #layimp
 import hashlib, os, re
@@ -240,6 +240,15 @@ def card_files(root: Path,  # the data folder
     return {code: found[code] for code in wanted if code in found}
 
 # %% ../../nbs/data/08_layout.ipynb #own30004
+def candidates_file(root: Path,  # the data folder
+                    task: Task,  # with your own card
+                   ) -> Path | None:  # None: the card has no candidates
+    "The candidates of pooled retrieval, one file for all languages."
+    if not task.candidates: return None
+    base, inside = beside(root, task, task.candidates.path)
+    if there := find(base, [inside]): return there[0]
+    raise XltError(f'{base} has no candidates for {task.name}; expected {inside}')
+
 def english_side(root: Path,  # the data folder
                  task: Task,  # with your own card
                  path: Path,  # of the file

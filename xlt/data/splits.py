@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SIBLINGS', 'topic', 'carve', 'unseen', 'distinct', 'content', 'merged', 'training_rows', 'split', 'without', 'apart',
-           'training_of', 'training', 'own_rows', 'own_places', 'own_training', 'trained', 'evaluation_rows',
-           'tested_in', 'evaluated_keys', 'corpus_of']
+           'training_of', 'training', 'own_rows', 'candidate_rows', 'own_places', 'own_training', 'trained',
+           'evaluation_rows', 'tested_in', 'evaluated_keys', 'corpus_of']
 
 # %% ../../nbs/data/09_splits.ipynb #spltimp
 from pathlib import Path
@@ -16,8 +16,9 @@ from ..tasks.cards import TASKS, find_task
 from .corpora import read_own
 from .examples import key, sentences, text_digest, texts
 from .layout import (
-    ISO3, READERS, TESTS, card_files, describe, english_side, evaluation_files, find, labelled, no_training, places,
-    read_file, state, training_files)
+    ISO3, READERS, TESTS, candidates_file, card_files, describe, english_side, evaluation_files, find, labelled,
+    no_training, places, read_file, state, training_files)
+from .own_readers import own_candidates
 
 # %% ../../nbs/data/09_splits.ipynb #c100
 def topic(row: dict,  # an example
@@ -156,9 +157,16 @@ def own_rows(root: Path,  # the data folder
     path = card_files(root, task, split).get(language)
     if path is None:
         raise XltError(f'{root}: no {task.name} {split} data in {language!r}; expected {own_places(task, split)}')
-    if rows := read_own(path, task, language, english_side(root, task, path)): return rows
+    sides = english_side(root, task, path), candidates_file(root, task)
+    if rows := read_own(path, task, language, *sides): return rows
     where = f' in {language!r}' if 'language' in task.own.files.columns else ''
     raise XltError(f'{path}: holds no examples of {task.name}{where}')
+
+def candidate_rows(root: Path,  # the data folder
+                   task: Task,  # with your own card, which names candidates
+                  ) -> list[dict]:  # of a retrieval set
+    "The candidates of pooled retrieval, for all languages."
+    return own_candidates(candidates_file(root, task), task.own.files)
 
 def own_places(task: Task,  # with your own card
                split: str = 'test',  # `train`, `dev` or `test`

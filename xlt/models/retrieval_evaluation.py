@@ -85,7 +85,7 @@ class AnswerPool(NamedTuple):
     vectors: np.ndarray  # [candidates, hidden size] float32
     right: dict[str, list[str]]  # question → ids of correct candidates
 
-def embed_pool(sets: list[Dataset],  # one for each language
+def embed_pool(sets: list[Dataset],  # one for each language, or for all candidates
                embed_texts: Callable[[list[str]], np.ndarray],  # texts → embeddings, [texts, hidden size]
               ) -> AnswerPool:
     "The sentences of several languages, and which of them answer each question."
@@ -94,18 +94,18 @@ def embed_pool(sets: list[Dataset],  # one for each language
     for id, matches in zip(questions.id, questions.matches): right.setdefault(id, []).extend(matches)
     return AnswerPool(answers.id.to_numpy(), embed_texts(list(answers.text)), right)
 
-def nearest_answers(data: Dataset,  # questions and candidates of one language
+def nearest_answers(data: Dataset,  # questions of one language, perhaps with candidates
                     pool: AnswerPool,  # from `embed_pool`
                     embed_texts: Callable[[list[str]], np.ndarray],  # texts → embeddings, [texts, hidden size]
                    ) -> tuple[list[str], list[list[str]], list[list[str]]]:  # ids of questions; correct; ranked
-    "LAReQA: the sentences of the pool that are nearest to each question."
+    "LAReQA and its like: the candidates of the pool that are nearest to each question."
     questions = data.select([i for i, side in enumerate(data['side']) if side == 'question'])
     found = neighbours(embed_texts(list(questions['text'])), pool.vectors, MAP_DEPTH)[1]
     return list(questions['id']), [pool.right[id] for id in questions['id']], pool.ids[found].tolist()
 
 # %% ../../nbs/models/14_retrieval_evaluation.ipynb #xr40002
 def pooled_language(source,  # files or hub
-                    task: Task,  # LAReQA
+                    task: Task,  # a pooled task
                     embed_texts: Callable[[list[str]], np.ndarray],  # texts → embeddings, [texts, hidden size]
                     how: list,  # whatever else decides the scores
                     examples: int | None,  # questions in each language; None: all
@@ -113,8 +113,10 @@ def pooled_language(source,  # files or hub
                    ) -> Callable[[str], tuple[list, Callable]]:  # for `evaluate_languages`
     "A function that evaluates one language of a pooled task; the sentences of all languages are embedded once."
     tests = {code: load(source, task.name, 'test', code) for code in source.languages(task.name)}
-    digests = [content_digest(t) for t in tests.values()] if keep else []
-    pool = cache(lambda: embed_pool(list(tests.values()), embed_texts))
+    sets = [*tests.values()]
+    if task.candidates: sets.append(load(source, task.name, 'candidates', source.pivot))
+    digests = [content_digest(s) for s in sets] if keep else []
+    pool = cache(lambda: embed_pool(sets, embed_texts))
     def one(language):
         def make():
             ids, golds, found = nearest_answers(sample_queries(tests[language], examples), pool(), embed_texts)

@@ -94,7 +94,7 @@ def example_size(row: dict,  # an example
 # %% ../../nbs/runs/11_planning.ipynb #i1pla012
 def data_size(study: Study,  # with its source
               task: str,  # any
-              split: str,  # `train`, `dev` or `test`
+              split: str,  # `train`, `dev`, `test` or `candidates`
               language: str,  # code
              ) -> tuple[int, float]:  # examples; sub-words of one
     "The size of a data set; counted once and cached."
@@ -136,11 +136,14 @@ def to_test(study: Study,  # with its source
             target: str,  # one of the target tasks
            ) -> float:  # sub-words
     "How much an evaluation on the test sets reads."
-    kind, how, limit = TASKS[target].kind, study.recipe('target', target), study.tested(target)
-    retrieval, total = kind == 'retrieval', 0.
+    card, how, limit, total = TASKS[target], study.recipe('target', target), study.tested(target), 0.
+    retrieval, apart = card.kind == 'retrieval', card.candidates is not None
+    def each(size): return min(size, study.retrieval.max_length) if retrieval else read_at_once(size, card.kind, how)
     for n, size in (data_size(study, target, 'test', c) for c in study.evaluated(target)):
-        each = min(size, study.retrieval.max_length) if retrieval else read_at_once(size, kind, how)
-        total += each * ((n / 2 + min(n / 2, limit or n)) if retrieval else min(n, limit or n))
+        total += each(size) * ((n / 2 + min(n / 2, limit or n)) if retrieval and not apart else min(n, limit or n))
+    if apart:
+        n, size = data_size(study, target, 'candidates', study.source.pivot)
+        total += n * each(size)
     return total
 
 # %% ../../nbs/runs/11_planning.ipynb #x11bm006

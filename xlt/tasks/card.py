@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['KINDS', 'XTREME', 'GLUE', 'NLI_COLUMNS', 'SQUAD_COLUMNS', 'Place', 'OneOrMore', 'Labels', 'Renamed', 'Names', 'NLI',
            'UPOS', 'NER', 'Phase', 'Encoder', 'Recipe', 'Pretrained', 'MaskedText', 'Protection', 'FileForm', 'InFiles',
-           'Repository', 'OnHub', 'InLab', 'words', 'as_text', 'as_code', 'renamed', 'OwnFiles', 'Own', 'Task',
-           'intermediate', 'target']
+           'Repository', 'OnHub', 'InLab', 'words', 'as_text', 'as_code', 'renamed', 'Candidates', 'OwnFiles', 'Own',
+           'Task', 'intermediate', 'target']
 
 # %% ../../nbs/tasks/00_card.ipynb #k0000004
 from collections.abc import Callable
@@ -194,6 +194,11 @@ Renamed = Annotated[dict[str, str], renamed(as_text, as_text)]
 Names = Annotated[dict[str, str], renamed(as_code, as_text)]
 
 # %% ../../nbs/tasks/00_card.ipynb #i1car001
+class Candidates(Strict):
+    "Where the candidates of a pooled retrieval task are: one file for all languages, in the format of the others."
+    path: str
+    columns: dict[str, Any] = {}  # `id` and `text` → name, or number from 1
+
 class OwnFiles(Strict):
     "Where the files of your own card are, and how they are read."
     format: Literal['tsv', 'csv', 'jsonl', 'conll', 'squad', 'lines']
@@ -206,6 +211,7 @@ class OwnFiles(Strict):
     separator: str | None = None  # conll: between columns; None: any spaces
     incomplete: Literal['refuse', 'skip'] = 'refuse'  # tables: rows with an empty column
     relabel: Renamed = {}  # label in the file → label of the card, or number of the right choice from 0
+    candidates: Candidates | None = None  # pooled retrieval
 
 # %% ../../nbs/tasks/00_card.ipynb #i1car002
 class Own(Strict):
@@ -247,6 +253,10 @@ class Task(Strict):
     own: Own | None = None  # None: a card of the library
     note: str = ''  # for reports
     elsewhere: dict[str, tuple[str, ...]] = {}  # toolkit or benchmark → the task's names there
+
+    @property
+    def candidates(self) -> Candidates | None:  # retrieval; None: they are in the test sets
+        return self.own.files.candidates if self.own and self.own.files else None
 
 # %% ../../nbs/tasks/00_card.ipynb #c014
 NLI = ('entailment', 'neutral', 'contradiction')

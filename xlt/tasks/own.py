@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['Words', 'REQUIRED_COLUMNS', 'OPTIONAL', 'TABLES', 'FORMATS_OF', 'LABELLED', 'ONLY_FOR', 'METRICS', 'RESERVED',
-           'OwnHub', 'OwnCard', 'odd_columns', 'odd_files', 'choice_columns', 'number_of_choices', 'odd_choices',
-           'odd_labels', 'odd_relabel', 'odd_languages', 'odd_options', 'odd_facts', 'on_hub', 'own_task', 'decides']
+           'OwnHub', 'OwnCard', 'odd_columns', 'odd_files', 'odd_candidates', 'choice_columns', 'number_of_choices',
+           'odd_choices', 'odd_labels', 'odd_relabel', 'odd_languages', 'odd_options', 'odd_facts', 'on_hub',
+           'own_task', 'decides']
 
 # %% ../../nbs/tasks/01_own.ipynb #own10004
 import re
@@ -41,6 +42,7 @@ class OwnCard(Strict):
     train_on: str | None = None  # task whose English training set is used; None: its own
     entities: bool = False  # tagging: BIO tags scored as entities
     choices: int | None = Field(None, ge=2)  # multiple choice: how many
+    pooled: bool = False  # retrieval: one set of candidates for all languages
     no_answer: bool = False  # span: a question may have no answer
     normaliser: Literal['english', 'per_language'] = 'english'  # span: SQuAD's or MLQA's rules
     recipe: Phase | None = None  # hyper-parameters; overridden by a study's `phases` and `tasks`
@@ -54,28 +56,34 @@ class OwnCard(Strict):
     @property
     def codes(self) -> tuple[str, ...]: return tuple(language_code(c) or c for c in self.languages)
     @property
+    def kind_name(self) -> str: return 'pooled retrieval' if self.kind == 'retrieval' and self.pooled else self.kind
+    @property
     def trained(self) -> str | None: return None if self.kind == 'retrieval' else self.train_on or self.task
 
 # %% ../../nbs/tasks/01_own.ipynb #own10009
 REQUIRED_COLUMNS = {'classification': ('text', 'label'), 'sentence_pair': ('sentence1', 'sentence2', 'label'),
                     'multiple_choice': ('choices', 'label'), 'tagging': ('tokens', 'tags'), 'span': (),
-                    'retrieval': ('foreign', 'english')}
+                    'retrieval': ('foreign', 'english'), 'pooled retrieval': ('text', 'answer'),
+                    'a candidate': ('id', 'text')}
 OPTIONAL = {'multiple_choice': ('context', 'question')}
 TABLES = ('tsv', 'csv', 'jsonl')
 FORMATS_OF = {'tagging': ('conll',), 'span': ('squad',), 'retrieval': ('lines', *TABLES)}  # other kinds: `TABLES`
 LABELLED = ('classification', 'sentence_pair', 'tagging')
 ONLY_FOR = {'labels': LABELLED, 'entities': ('tagging',), 'choices': ('multiple_choice',),
-            'no_answer': ('span',), 'normaliser': ('span',)}  # keys of a card, and the kinds that use them
-METRICS = {'retrieval': ('accuracy',), 'tagging': ('f1', 'accuracy', 'precision', 'recall')}  # if not those of `KINDS`
+            'pooled': ('retrieval',), 'no_answer': ('span',),
+            'normaliser': ('span',)}  # keys of a card, and the kinds that use them
+METRICS = {'retrieval': ('accuracy',), 'pooled retrieval': ('map_at_20',),
+           'tagging': ('f1', 'accuracy', 'precision', 'recall')}  # if not those of `KINDS`
 
 # %% ../../nbs/tasks/01_own.ipynb #own1000a
-def odd_columns(kind: str,  # of the task
+def odd_columns(kind: str,  # a key of `REQUIRED_COLUMNS`
                 columns: dict,  # as on the card
                 form: str,  # format of the files
                ) -> list[str]:  # sentences
     "What is wrong with the columns of a card."
     needed = () if form in ('squad', 'lines', 'conll') else REQUIRED_COLUMNS[kind]
-    allowed = (*REQUIRED_COLUMNS[kind], *OPTIONAL.get(kind, ()), *(('id', 'language') if form != 'conll' else ()))
+    optional = form != 'conll' and kind != 'a candidate'
+    allowed = (*REQUIRED_COLUMNS[kind], *OPTIONAL.get(kind, ()), *(('id', 'language') if optional else ()))
     if form in ('squad', 'lines'): allowed = ()
     choice = ', '.join(allowed) or 'none: the format has its own'
     unknown = [c for c in columns if c not in allowed]
@@ -100,9 +108,9 @@ def odd_files(card: OwnCard,  # your own
     "What is wrong with the files of a card."
     form, own = card.files, card.trained == card.task
     if form is None: return []
-    formats = FORMATS_OF.get(card.kind, TABLES)
+    formats = FORMATS_OF.get(card.kind_name, TABLES)
     if form.format not in formats:
-        return [f'files.format is {form.format!r}, but {card.kind} is read from format: {" or ".join(formats)}']
+        return [f'files.format is {form.format!r}, but {card.kind_name} is read from format: {" or ".join(formats)}']
     names = [b for p in (*form.path, form.english) for b in re.findall(r'{(.*?)}', p) if b not in ('language', 'split')]
     wrong = [f'files.path: {{{b}}} is unknown; a path may contain {{language}} and {{split}}' for b in names]
     if own and not all('{split}' in p for p in form.path):
@@ -118,7 +126,18 @@ def odd_files(card: OwnCard,  # your own
     if form.incomplete == 'skip' and form.format not in TABLES:
         wrong.append(f'files.incomplete: skip is only for format: {" or ".join(TABLES)}')
     wrong += [f'files.names.{c} is not one of the languages' for c in form.names if c not in (*card.codes, 'en')]
-    return wrong + odd_relabel(card) + [f'files.{w}' for w in odd_columns(card.kind, form.columns, form.format)]
+    wrong += odd_relabel(card) + odd_candidates(card)
+    return wrong + [f'files.{w}' for w in odd_columns(card.kind_name, form.columns, form.format)]
+
+def odd_candidates(card: OwnCard,  # your own, with files
+                  ) -> list[str]:  # sentences
+    "What is wrong with the candidates of a card."
+    pool = card.files.candidates
+    if card.kind_name != 'pooled retrieval': return ['files.candidates is only for pooled retrieval'] if pool else []
+    if not pool: return ['files.candidates is missing: the path and columns of the texts to choose from']
+    wrong = [f'files.candidates.path: {b} is not allowed; all languages have the same candidates'
+             for b in re.findall('{.*?}', pool.path)]
+    return wrong + [f'files.candidates.{w}' for w in odd_columns('a candidate', pool.columns, card.files.format)]
 
 # %% ../../nbs/tasks/01_own.ipynb #own1000g
 def choice_columns(card: OwnCard,  # your own
@@ -196,10 +215,10 @@ def odd_facts(card: OwnCard,  # your own
     wrong = odd_languages(card) + odd_labels(card) + odd_options(card) + odd_choices(card)
     if card.task in RESERVED:
         wrong.append(f'task is {card.task!r}, a name that xlt uses for an intermediate training; take another')
-    metrics = METRICS.get(card.kind, KINDS[card.kind])
+    metrics = METRICS.get(card.kind_name, KINDS[card.kind])
     if card.metric not in (None, *metrics):
         hint = did_you_mean(card.metric, metrics)
-        wrong.append(f'metric is {card.metric!r}{hint}; {card.kind} has {", ".join(metrics)}')
+        wrong.append(f'metric is {card.metric!r}{hint}; {card.kind_name} has {", ".join(metrics)}')
     if card.kind == 'retrieval' and (card.train_on or card.recipe):
         wrong.append(f'{"train_on" if card.train_on else "recipe"}: retrieval is not trained')
     if card.role == 'intermediate' and (card.kind == 'retrieval' or card.codes != ('en',) or card.trained != card.task):
@@ -232,13 +251,13 @@ def own_task(card: OwnCard,  # your own
             ) -> Task:
     "The card of a task, from its file."
     default = Phase(learning_rate=1e-5 if card.role == 'intermediate' else 3e-6, batch_size=32, epochs=3)
-    metrics = METRICS.get(card.kind, KINDS[card.kind])
+    metrics = METRICS.get(card.kind_name, KINDS[card.kind])
     first = card.metric or metrics[0]
     others = (m for m in KINDS[card.kind] if m != first and m in metrics)
     return Task(name=card.task, role=card.role, kind=card.kind, metrics=(first, *others), labels=card.labels,
                 train_on=card.trained, languages=card.codes, recipe=(card.recipe or default) if card.trained else None,
                 licence=card.licence, citation=card.citation, entities=card.entities, no_answer=card.no_answer,
-                normaliser=card.normaliser, choices=number_of_choices(card), hub=on_hub(card),
+                normaliser=card.normaliser, choices=number_of_choices(card), pooled=card.pooled, hub=on_hub(card),
                 own=Own(file=file, source=card.source, note=card.note, files=card.files))
 
 # %% ../../nbs/tasks/01_own.ipynb #own10010
@@ -248,7 +267,8 @@ def decides(task: Task,  # with your own card, or of XTREME-R
     "Everything in a card that decides a result, except the languages and the recipe, which a run names itself."
     fields = ('name', 'kind', 'metrics', 'labels', 'train_on', 'entities', 'no_answer', 'normaliser', 'choices')
     own = task.own and source == 'files' and task.own.files
-    files = own.model_dump(mode='json', exclude={'folder'}) if own else None
+    without = {'folder'} if task.candidates else {'folder', 'candidates'}  # a card without them is dumped as ever
+    files = own.model_dump(mode='json', exclude=without) if own else None
     hub = task.hub.model_dump(mode='json', include={'columns', 'test', 'names', 'repositories'})
     hub |= {split: [list(place) for place in getattr(task.hub, split)] for split in ('train', 'dev')}
     more = task.model_dump(mode='json', include={'pooled', 'wording'}, exclude_defaults=True)
