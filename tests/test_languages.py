@@ -204,7 +204,9 @@ def test_the_figures_draw_them_apart(wide):
     none = without_text(size)
     assert x[none].max() < x.drop(none).min() / 1.5 and x[none].nunique() == 15 and x.drop(none).equals(rows.resource.drop(none))
     fig = figures.against_resource(rows)
-    assert sorted(t.get_text() for t in fig.axes[0].texts) == sorted(size.index)
+    drawn = [t.get_text() for t in fig.axes[0].texts]
+    assert len(set(drawn)) == len(drawn) >= .9 * len(size) and set(drawn) <= set(size.index)  # crowded labels are left out,
+    assert len(drawn) == len(size) or f'{len(drawn)} labelled' in fig.axes[0].get_title(loc='left')  # and counted
     ticks = dict(zip((t.get_text() for t in fig.axes[0].get_xticklabels()), fig.axes[0].get_xticks()))
     assert ticks['none'] < x.drop(none).min() and all(v >= x.drop(none).min() / 2 for k, v in ticks.items() if k != 'none')
     labels = [t.get_text() for t in fig.axes[0].get_legend().get_texts()]
