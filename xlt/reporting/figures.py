@@ -115,7 +115,8 @@ def gallery(analysis: dict,  # from `xlt.stats.analysis.analyse_scores`
     if half is not None: languages['half'] = half
     null = permutation_null(*(languages.effect[found['groups'][g]] for g in ('low', 'high')))
     part = lambda *names: rows[rows.part.isin(names)]
-    drawn = dict(targets=forest(part('all', 'target task')), resource=against_resource(languages, unit_of(measure), **over),
+    drawn = dict(targets=forest(part('all', 'target task')),
+                 resource=against_resource(languages, unit_of(measure), **over),
                  permutation=permutation(null, found), dumbbells=dumbbells(languages, **over),
                  intermediates=forest(part('all', 'intermediate task')),
                  cells=heat_map(pd.DataFrame(analysis['cells'])))

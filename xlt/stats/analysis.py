@@ -52,7 +52,8 @@ def study_size(scores: pd.DataFrame,  # a checked tidy table
     return dict(study=str(scores.study.iloc[0]), pivot=pivot, **names,
                 languages=int(tested.language[tested.language != pivot].nunique()),
                 cells_run=int(tested.groupby(CELL).ngroups),
-                baselines=int(scores.target[scores.intermediate == 'none'].nunique()), seeds=sorted(map(int, tested.seed.unique())),
+                baselines=int(scores.target[scores.intermediate == 'none'].nunique()),
+                seeds=sorted(map(int, tested.seed.unique())),
                 scores=len(scores), **({} if pivot in set(scores.language) else dict(pivot_tested=False)),
                 pairing=baseline_pairing(scores, pivot), without=missing_scores(scores))
 

@@ -18,7 +18,7 @@ def targets_by_group(scores: pd.DataFrame,  # a checked tidy table
                      measure: pd.Series,  # resource of each language, indexed by code
                      how: str = 'tertiles',  # one of `xlt.languages.measures.GROUPINGS`
                      pivot: str = 'en',  # the training language
-                    ) -> pd.DataFrame:  # index low, high: `languages`, `targets` (a language's mean), `fewer` (without all)
+                    ) -> pd.DataFrame:  # by group: `languages`, `targets` (their mean), `fewer` (without all)
     "On how many targets the languages of each group are tested."
     lost = connected(degradations(comparable_scores(scores, measure, pivot)[0], pivot))[0]
     groups, has = split_groups(language_effects(lost).index, measure, how), lost.groupby('language').target.nunique()
@@ -51,7 +51,8 @@ def tested_alike(scores: pd.DataFrame,  # a checked tidy table
     kept = scores[scores.target.isin(targets) & scores.language.isin([*whole, pivot])]
     lost = lost[lost.target.isin(targets) & lost.language.isin(whole)]
     fair = level_adjusted(lost, low, high, baseline_noise_share(kept, lost, low, high))
-    return {'targets': targets, 'languages': whole, 'primary': primary(kept, measure, how, pivot), 'level_adjusted': fair}
+    raw = primary(kept, measure, how, pivot)
+    return {'targets': targets, 'languages': whole, 'primary': raw, 'level_adjusted': fair}
 
 # %% ../../nbs/stats/14_coverage.ipynb #cov00007
 def coverage_text(table: pd.DataFrame,  # from `targets_by_group`
@@ -66,8 +67,8 @@ def coverage_text(table: pd.DataFrame,  # from `targets_by_group`
     *first, last = alike['targets']
     named = f'{", ".join(first)} and {last}' if first else last
     return (f'{text} Among the {len(alike["languages"])} languages that have {named}, on '
-            f'{"these targets" if first else "this target"} alone, low-resource languages lost {loss_text(alike["primary"])}, among languages of '
-            f'the same level {loss_text(alike["level_adjusted"])}.')
+            f'{"these targets" if first else "this target"} alone, low-resource languages lost '
+            f'{loss_text(alike["primary"])}, among languages of the same level {loss_text(alike["level_adjusted"])}.')
 
 # %% ../../nbs/stats/14_coverage.ipynb #cov0000d
 def alike_line(analysis: dict,  # from `xlt.stats.analysis.analyse_scores`

@@ -194,7 +194,6 @@ def worst_text(tasks: list[dict],  # `by_intermediate` of an analysis
 def task_line(tasks: list[dict],  # `by_intermediate` of an analysis
              ) -> str:
     "The intermediate task that hurt most, and how the comparison differs between intermediate tasks."
-
     text = worst_text(tasks)
     there = sorted((t for t in tasks if t['estimate'] is not None), key=lambda t: t['estimate'])
     return text if len(there) < 2 else f'{text} {range_sentence(there, "intermediate", "after")}'

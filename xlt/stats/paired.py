@@ -139,7 +139,7 @@ def seed_variance(scores: pd.DataFrame,  # a checked tidy table
 def half_widths(scores: pd.DataFrame,  # a checked tidy table
                 pivot: str,  # the training language, left out
                 right: dict | None = None,  # target → from `example_scores`; None: there are no predictions
-               ) -> tuple[pd.Series | None, str]:  # points by language code, named by what they are over; the same in words
+               ) -> tuple[pd.Series | None, str]:  # points by language, named by what they are over; in words
     "Half of the 95 % interval of each language's mean loss."
     kinds = {'test examples': None if right is None else example_variance(right), 'seeds': seed_variance(scores, pivot)}
     there = {what: v for what, v in kinds.items() if v is not None and len(v)}

@@ -170,6 +170,7 @@ def rests_on(rows: list,  # of `protection_table`, pooled over tasks
     where = f'; targets: {", ".join(targets)}' if 0 < len(targets) < 5 else ''
     return f'All this rests on {", and ".join(few)}{where}.' if few else ''
 
+# %% ../../nbs/stats/13_protection.ipynb #s12c00a2
 def what_to_use(rows: list, pivot: str,  # as in `not_known`
                ) -> str:
     "Which variants to take, and which to avoid, if the low-resource languages matter."
@@ -198,6 +199,7 @@ def not_known(rows: list,  # of `protection_table`, pooled over tasks
                            'the low-resource languages')
     return f'Not known: {", and ".join(said)}.' if said else ''
 
+# %% ../../nbs/stats/13_protection.ipynb #s12c00a4
 def advice(table: pd.DataFrame,  # from `protection_table`
            pivot: str = 'English') -> str:  # two paragraphs: the advice, the numbers; empty: there are no variants
     "What someone who must fine-tune an encoder, and cares about its low-resource languages, can take from the numbers."
