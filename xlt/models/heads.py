@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['HEAD_NAMES', 'HEADS', 'encoder_config', 'new_model', 'save_encoder', 'masked_head_names', 'masked_head',
            'load_tokenizer', 'some_names', 'in_encoder', 'check_finite', 'check_weights', 'load_checked', 'device',
-           'load_encoder', 'autocast', 'with_head', 'MaskedHead', 'MaskedModel', 'first_position', 'read_masked_head',
-           'load_masked', 'open_encoder', 'with_masked_head', 'save_tuned', 'load_tuned']
+           'load_encoder', 'prepare_precision', 'autocast', 'with_head', 'MaskedHead', 'MaskedModel', 'first_position',
+           'read_masked_head', 'load_masked', 'open_encoder', 'with_masked_head', 'save_tuned', 'load_tuned']
 
 # %% ../../nbs/models/04_heads.ipynb #51723fba
 from pathlib import Path
@@ -20,6 +20,8 @@ from transformers import (
 from transformers import logging as transformers_logging
 from transformers.activations import ACT2FN
 from transformers.modeling_outputs import MaskedLMOutput
+from ..common.arithmetic import use_rounded
+from ..common.devices import bf16_on_cpu
 from .encoders import MASKED_HEAD, AnyEncoder
 from ..common.errors import XltError
 from .packaged import load_packaged
@@ -150,9 +152,15 @@ def load_encoder(folder: Path | str,  # of the checkpoint, or its name on the hu
     return load_checked(AutoModel, folder, revision, add_pooling_layer=pooler is not None)[0].to(device()).eval()
 
 # %% ../../nbs/models/04_heads.ipynb #x6autocast
+def prepare_precision(precision: str,  # `fp32` or `bf16`
+                     ) -> None:
+    "Where the processor has no instructions for bf16, multiply with those that it has (`xlt.common.arithmetic`)."
+    if precision == 'bf16' and device() == 'cpu' and not bf16_on_cpu(): use_rounded()
+
 def autocast(precision: str,  # `fp32` or `bf16`
             ) -> torch.autocast:
     "Multiply matrices in this precision; weights and the results of layers stay in single precision."
+    prepare_precision(precision)
     return torch.autocast(device(), torch.bfloat16, enabled=precision == 'bf16')
 
 # %% ../../nbs/models/04_heads.ipynb #c013

@@ -20,6 +20,7 @@ from transformers import (DataCollatorForLanguageModeling, DataCollatorForMultip
                           PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments)
 from .checkpoints import SAVE_EVERY, ResumableTrainer, checkpoint_folder
 from .features import sampling_shares
+from .heads import prepare_precision
 from ..tasks.cards import Phase, Recipe
 from .word_embeddings import only_used, subwords_of
 
@@ -55,6 +56,7 @@ def training_arguments(folder: str | Path,  # for checkpoints
     if tracker: kwargs |= dict(report_to=[tracker], logging_strategy='steps', logging_steps=20)
     else: kwargs |= dict(report_to=[], logging_strategy='no')
     gpu = torch.cuda.is_available()
+    prepare_precision(precision)
     return TrainingArguments(
         output_dir=str(folder), seed=seed, data_seed=seed, per_device_train_batch_size=batch_size,
         learning_rate=learning_rate, disable_tqdm=True, save_only_model=True, remove_unused_columns=False,

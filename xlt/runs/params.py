@@ -103,11 +103,11 @@ def execution(self: Study) -> dict:  # device, precision, compile; `arithmetic` 
 # %% ../../nbs/runs/02_params.ipynb #x7bf16slow
 def bf16_warning(study: Study,  # about to run
                 ) -> str | None:  # None: there is nothing to warn of
-    "A warning that a study will compute in bf16 on a processor that only emulates it."
+    "A warning that bf16 will not make a study faster on this processor."
     how = study.execution()
     if (how['device'], how['precision']) != ('cpu', 'bf16') or bf16_on_cpu(): return None
-    return (f'{study.file}: precision is bf16, but this processor has no bf16 instructions and will be many times '
-            'slower than with precision: fp32 (a GPU, or a processor with avx512_bf16 or amx_bf16, is faster in bf16)')
+    return (f'{study.file}: precision is bf16, but this processor has no bf16 instructions (avx512_bf16 or amx_bf16): '
+            'it will compute with those for single precision, the same within rounding and no faster than precision: fp32')
 
 # %% ../../nbs/runs/02_params.ipynb #e1000001
 def encoder_shape(study: Study,  # with any encoder
