@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from xlt.common.arithmetic import AVX2_SETTINGS, has_avx2
+from xlt.common.arithmetic import AVX2_SETTINGS, TANH, has_avx2
 
 if not has_avx2(): pytest.skip('needs an x86-64 processor with AVX2', allow_module_level=True)
 
@@ -79,6 +79,18 @@ def test_a_process_that_has_chosen_already_is_refused():
     assert late.returncode and 'NumPy multiplies by openblas for Nehalem: too late to compute as on every processor' in late.stderr
     late = process('import torch\nprint(torch.backends.cpu.get_cpu_capability())\n' + PORTABLE, ATEN_CPU_CAPABILITY='default')
     assert late.returncode and 'PyTorch uses DEFAULT' in late.stderr
+
+
+def test_a_process_whose_mkl_has_chosen_already_is_refused():
+    first = 'import torch\nprint(float(torch.tensor([.63]).tanh()))\n'
+    late = process(PREPARED + first + "use_portable({'arithmetic': 'portable'})\nprint(torch.tensor([.63]).tanh())", ATEN_CPU_CAPABILITY='avx2')
+    other = float(late.stdout.split()[0]) != TANH
+    assert bool(late.returncode) == other == ('MKL computes tanh for AVX-512: too late' in late.stderr), late.stderr
+
+
+def test_tanh_is_that_of_every_processor():
+    told = process(PORTABLE + 'import torch\nprint(float(torch.tensor([.63]).tanh()))', MKL_CBWR='AVX512')
+    assert float(told.stdout) == TANH, told.stderr
 
 
 def test_a_study_that_does_not_ask_keeps_its_processors_own_arithmetic():
