@@ -114,6 +114,7 @@ def root(tmp_path, monkeypatch) -> Path:
     (dict(languages=5), True, 'languages is 5, but it should be a list such as [5]'),
     (dict(labels='pos, neg'), True, "labels: 'pos,' ends with a comma"),
     (dict(files=CARD['files'] | dict(names=dict(fr='fra'))), True, 'files.names.fr is not one of the languages'),
+    (dict(files=CARD['files'] | dict(names=dict(swh='swh_Latn', sw='swa_Latn'))), True, "files.names is {'swh': 'swh_Latn', 'sw': 'swa_Latn'}, but swh and sw are the same"),
     (dict(files=CARD['files'] | dict(columns=dict(text=0, label=1))), True, 'files.columns.text is 0, but it must be a name or a number from 1'),
     (dict(files=CARD['files'] | dict(separator=';')), True, 'files.separator is only for format: conll'),
     (dict(kind='tagging', files=dict(format='conll', path='{language}/{split}', incomplete='skip')), True, 'files.incomplete: skip is only for format: tsv or csv or jsonl'),

@@ -320,7 +320,7 @@ def explain(kind,  # the type of the whole, such as `Study`
     if what in ('model_attributes_type', 'model_type', 'dict_type'):
         among = f'; choose its kind from {", ".join(found)}' if (found := kinds(kind, key)) else ''
         return f'{key} is {brief(given)}, but it should be a mapping of keys to values{among}'
-    message = re.sub('^(Input|String) should', 'it should', error['msg'])
+    message = re.sub('^(Input|String) should', 'it should', error['msg'].removeprefix('Value error, '))
     return f'{key} is {brief(given)}, but {message}'
 
 # %% ../../nbs/runs/01_config.ipynb #c038

@@ -185,8 +185,14 @@ def as_code(value):  # of a card
 def renamed(old: Callable,  # of keys
             new: Callable,  # of values
            ) -> BeforeValidator:
-    "A validator that changes the keys and values of a mapping."
-    return BeforeValidator(lambda v: {old(k): new(x) for k, x in v.items()} if isinstance(v, dict) else v)
+    "A validator that changes the keys and values of a mapping, and refuses two keys that become one."
+    def change(value):
+        if not isinstance(value, dict): return value
+        first = {}
+        for key in value:
+            if (same := first.setdefault(old(key), key)) != key: raise ValueError(f'{same} and {key} are the same')
+        return {old(k): new(x) for k, x in value.items()}
+    return BeforeValidator(change)
 
 Labels = Annotated[tuple[str, ...], BeforeValidator(
     lambda v: tuple(map(as_text, words(v))) if isinstance(v, (str, list, tuple)) else v)]
