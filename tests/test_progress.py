@@ -37,6 +37,8 @@ analysis: {resource: corpus_sentences}
 # a study notebook's cells in a process of their own, killed when it has kept so many languages; it says which languages it computed
 CHILD = """\
 import json, os, signal, sys
+from xlt.common.arithmetic import prepare
+prepare()  # before anything imports numpy, as the notebooks do
 import xlt.models.evaluation as e
 target, after, *notebooks = sys.argv[1], int(sys.argv[2]), *sys.argv[3:]
 kept, write = [], e.write_without_sync

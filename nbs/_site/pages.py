@@ -349,7 +349,7 @@ LANDING = {
     'tutorials/index': ('Tutorials', 'Step by step, each ending with a result.', [
         f'tutorials/{n}' for n in ('laptop', 'real_languages', 'own_model', 'own_results', 'one_gpu', 'cluster', 'add_a_task', 'add_a_measure')]),
     'explanations/index': ('Explanations', 'How the study works, and why.', [
-        'explanations/glossary', 'data/lab', 'explanations/lab_and_paper', 'explanations/wide', 'explanations/protection', 'models/metrics', 'stats/degradation', 'stats/dose',
+        'explanations/glossary', 'data/lab', 'explanations/lab_and_paper', 'explanations/wide', 'explanations/repetition', 'explanations/protection', 'models/metrics', 'stats/degradation', 'stats/dose',
         'stats/robustness', 'explanations/validation', 'data/leakage', 'explanations/e5_settings', 'explanations/performance',
         'explanations/performance_real', 'explanations/gpu', 'explanations/architecture'])}
 
