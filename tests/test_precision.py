@@ -108,6 +108,18 @@ def test_values_are_close(lab, encoder, tokenizer):
     assert (plain * fast).sum(1).min() > .999 and not np.array_equal(plain, fast)
 
 
+@pytest.mark.parametrize('known', [True, False])
+def test_products_are_rounded_only_where_a_processor_has_no_bf16(monkeypatch, known):
+    from xlt.models import heads
+    chosen = []
+    monkeypatch.setattr(heads, 'bf16_on_cpu', lambda: known)
+    monkeypatch.setattr(heads, 'use_rounded', lambda: chosen.append(True))
+    monkeypatch.setattr(heads, 'device', lambda: 'cpu')
+    for precision, expected in (('fp32', 0), ('bf16', 0 if known else 1)):
+        heads.autocast(precision)
+        assert len(chosen) == expected
+
+
 def test_a_processor_without_bf16_is_warned_about_once(project, monkeypatch, capsys):
     from xlt.cli.commands import check_hardware
     from xlt.common import devices
