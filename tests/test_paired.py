@@ -44,13 +44,15 @@ def test_runs_on_different_examples_are_refused():
 
 
 def test_the_tally_counts_by_group_and_leaves_out_the_pivot():
-    table = pd.DataFrame([dict(language=code, lost=lost, p_value_bh=p) for code, lost, p in
-                          [('sw', 5, .01), ('sw', -5, .01), ('de', 5, .2), ('en', 50, .001)]])
+    table = pd.DataFrame([dict(language=code, lost=lost, p_value_bh=p, target=target) for code, lost, p, target in
+                          [('sw', 5, .01, 'xnli'), ('sw', -5, .01, 'panx'), ('de', 5, .2, 'xnli'), ('en', 50, .001, 'xnli'), ('sw', 50, .001, 'tatoeba')]])
     found = count_clear_changes(table, pd.Series(dict(sw='low', de='high')), 'en')
-    assert found.loc['low'].tolist() == [2, 50, 50] and found.loc['high'].tolist() == [1, 0, 0]
+    assert found.loc[('fine-tuned', 'low')].tolist() == [2, 50, 50] and found.loc[('fine-tuned', 'high')].tolist() == [1, 0, 0]
+    assert found.loc[('retrieval', 'low')].tolist() == [1, 100, 0] and len(found) == 3, 'retrieval, where nearly everything is lost, is counted apart'
 
 
 def test_the_tally_shows_languages_that_are_neither_low_nor_high():
-    table = pd.DataFrame([dict(language=code, lost=lost, p_value_bh=.01) for code, lost in [('sw', 5), ('yo', 5), ('yo', -5), ('wuu', 5), ('xx', -5)]])
+    table = pd.DataFrame([dict(language=code, lost=lost, p_value_bh=.01, target='udpos') for code, lost in [('sw', 5), ('yo', 5), ('yo', -5), ('wuu', 5), ('xx', -5)]])
     found = count_clear_changes(table, pd.Series(dict(sw='low', yo='unseen', wuu='unknown')), 'en')
+    found = found.loc['fine-tuned']
     assert found.comparisons.to_dict() == {'low': 1, 'unseen': 2, 'unknown': 1, 'not compared': 1} and found.loc['unseen', 'clearly lost, %'] == 50

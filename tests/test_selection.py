@@ -51,7 +51,12 @@ def test_the_choice_goes_by_development_scores_alone():
     assert table.dev['udpos'] == 95 and np.isnan(table.dev['tatoeba'])
     assert chosen_by_dev(dev(values), TARGETS, ['none', *TASKS], fallback='ccg').intermediate['tatoeba'] == 'ccg'
     del values['xnli']['ccg']
-    assert chosen_by_dev(dev(values), ['xnli'], ['none', *TASKS], fallback='none').intermediate['xnli'] == 'none', 'one candidate has no score'
+    assert chosen_by_dev(dev(values), ['xnli'], ['none', *TASKS]).intermediate['xnli'] == 'mnli', 'an unfinished study is judged by what there is'
+    values['udpos']['ccg'], values['xquad']['ccg'] = 99, 99
+    unfinished = chosen_by_dev(dev(values), TARGETS, ['none', *TASKS])
+    assert list(unfinished.intermediate) == ['mnli', 'ccg', 'ccg', 'mnli'], 'what was not tried on every target is no choice for retrieval'
+    del values['xnli']['none']
+    assert chosen_by_dev(dev(values), ['xnli'], ['none', *TASKS], fallback='none').intermediate['xnli'] == 'none', 'nothing to gain over'
     assert list(chosen_by_dev(dev({}), TARGETS, ['none', *TASKS]).intermediate) == ['none'] * 4
 
 

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['FAMILIES', 'MASKED_HEAD', 'TOKENIZER_FILES', 'PACKAGED_ENCODERS', 'AnyEncoder', 'TRAINING_HISTORIES',
-           'KNOWN_TRAINING_DATA', 'parse_json_file', 'read_config', 'weight_files', 'tensor_names', 'checkpoint_digest',
-           'Folder', 'checkpoint_shape', 'has_masked_head', 'check_folder', 'PackagedFile', 'PackagedEncoder',
-           'installed_file', 'Packaged', 'training_history', 'unsearchable_training']
+           'TRAINED_BEFORE', 'KNOWN_TRAINING_DATA', 'parse_json_file', 'read_config', 'weight_files', 'tensor_names',
+           'checkpoint_digest', 'Folder', 'checkpoint_shape', 'has_masked_head', 'check_folder', 'PackagedFile',
+           'PackagedEncoder', 'installed_file', 'Packaged', 'trained_before', 'training_history',
+           'unsearchable_training']
 
 # %% ../../nbs/models/02_encoders.ipynb #e5c00004
 import hashlib, json, sys
@@ -203,6 +204,16 @@ TRAINING_HISTORIES = {
         'answering (SQuAD among them) and Quora\'s duplicate questions (Wang et al. 2024, arXiv 2402.05672). '
         'Its baseline has seen tasks like some of the intermediate ones, so they can add less to it, and have more '
         'to undo, than in an encoder that has only read text.'}
+
+TRAINED_BEFORE = {
+    PACKAGED_ENCODERS['e5-small-q4'].origin:
+        'The encoder, a sentence encoder, had been trained before for retrieval and on English inference, question '
+        'answering and duplicate questions, which bears on what intermediate training can add or undo.'}
+
+def trained_before(encoder: Encoder,  # a study's
+                  ) -> str:  # empty: on text alone, or unknown
+    "What must stand beside every answer about an encoder that has been trained on tasks."
+    return TRAINED_BEFORE.get(encoder.origin, '')
 
 def training_history(encoder: Encoder,  # a study's
                     ) -> str:  # empty: only text, or unknown

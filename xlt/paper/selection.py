@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['DEV_COLUMNS', 'RULES', 'pair_dev_score', 'dev_scores', 'chosen_by_dev', 'Gains', 'study_gains', 'resamples',
            'weighted_means', 'dev_choices', 'choice_of_others', 'gains_by_rule', 'task_scores', 'best_of',
-           'selection_luck', 'optimism', 'regression_to_mean']
+           'choice_line', 'selection_luck', 'optimism', 'regression_to_mean']
 
 # %% ../../nbs/paper/00_selection.ipynb #x35be25e
 from typing import NamedTuple
 import numpy as np
 import pandas as pd
+from ..common.text import number
 from ..stats.degradation import pair_with_baseline
 from ..runs.params import Study
 from ..runs.graph import Run, runs
@@ -49,8 +50,9 @@ def chosen_by_dev(dev: pd.DataFrame,  # columns `DEV_COLUMNS`
     "Choose an intermediate task for each target by development scores."
     means = dev.groupby(['target', 'intermediate']).score.mean().unstack()
     table = means.reindex(columns=list(candidates)).astype(float)
-    judged = table.dropna()
-    rest = fallback or (judged.sub(judged['none'], axis=0).mean().idxmax() if len(judged) else 'none')
+    judged = table[table['none'].notna() & (table.notna().sum(axis=1) > 1)]
+    whole = judged.dropna(axis=1)  # candidates with a score for each of these targets
+    rest = fallback or (whole.sub(whole['none'], axis=0).mean().idxmax() if len(judged) else 'none')
     picks = judged.idxmax(axis=1).reindex(list(targets)).fillna(rest) if len(judged) else pd.Series(rest, list(targets))
     known = [table.at[t, i] if t in table.index else np.nan for t, i in picks.items()]
     return pd.DataFrame(dict(intermediate=picks, dev=known)).rename_axis('target')
@@ -173,6 +175,24 @@ def best_of(scores: pd.DataFrame,  # a checked tidy table
                           average=np.mean([at.at[i, t] for i, t in zip(picked, held.targets)]) if picked else np.nan,
                           by_target=dict(zip(held.targets, picked)) if picked else {})
     return pd.DataFrame.from_dict(rows, orient='index')
+
+# %% ../../nbs/paper/00_selection.ipynb #x1bf8c01
+def choice_line(scores: pd.DataFrame,  # a checked tidy table
+                dev: pd.DataFrame,  # columns `DEV_COLUMNS`
+                pivot: str = 'en',  # the training language
+               ) -> str:  # empty: there are no development scores
+    "What development scores in the pivot choose for each target, and what that gains on the test."
+    held = study_gains(scores, pivot)
+    if not (names := dev_choices(held, dev).get(RULES[1])): return ''
+    means = weighted_means(held, np.ones((1, len(held.languages))))[0]
+    gains = {t: means[held.intermediates.index(i), k] for k, (t, i) in enumerate(zip(held.targets, names))}
+    said = {t: f'{t} takes {i} ({number(gains[t])})' for t, i in zip(held.targets, names)}
+    judged = [t for t in held.targets if t in set(dev[dev.language == pivot].target)]
+    rest = [said[t] for t in held.targets if t not in judged]
+    alone = (f' Without development scores of their own, and so with what gained most for the others: {"; ".join(rest)}.'
+             if rest else '')
+    return (f'Chosen by development scores, with the points gained on the test: {"; ".join(said[t] for t in judged)}; '
+            f'on average over these targets {number(float(np.mean([gains[t] for t in judged])))}.{alone}')
 
 # %% ../../nbs/paper/00_selection.ipynb #xeb90d66
 def selection_luck(held: Gains, weights: np.ndarray,  # (languages,), how often each counts; 0 for the pivot

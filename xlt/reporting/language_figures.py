@@ -97,7 +97,7 @@ def against_resource(languages: pd.DataFrame,  # `per_language` of an analysis, 
     if not classes: ax.set_xscale('log')
     ax.set(xlabel=f'pretraining resource ({unit}{"" if classes else "; log scale"})',
            ylabel='language effect (points)\n← lost less than the average language · lost more →',
-           title=f'Degradation against pretraining resource, one point per language (n = {len(languages)})')
+           title=f'Points lost beyond the average language, against pretraining resource (n = {len(languages)} languages)')
     if 'half' in languages:
         ax.errorbar(x, y, languages.half, fmt='none', ecolor=GREY, elinewidth=.8, zorder=1,
                     label=f'95 % interval over {over}')

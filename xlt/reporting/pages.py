@@ -88,7 +88,9 @@ def progress_text(analysis: dict,  # with `intermediates`, `targets` and `seeds`
                          analysis['intermediates']),
                 count_of(len(analysis['targets']), len(targets), 'target task', analysis['targets']),
                 count_of(len(analysis['seeds']), len(seeds), 'seed')]
-        return f'Only {count_of(done, wanted, "pair")} are finished: {", ".join(part)}. So far,'
+        gaps = (len(analysis['intermediates']) + 1) * len(analysis['targets']) * len(analysis['seeds']) - done
+        return (f'Only {count_of(done, wanted, "pair")}, baselines counted, are finished: {", ".join(part)}'
+                f'{f"; {gaps} pairs of these are missing" if gaps > 1 else "; one pair of these is missing" * gaps}. So far,')
     return 'With one seed,' if len(analysis['seeds']) == 1 else ''
 
 # %% ../../nbs/reporting/07_pages.ipynb #pg14a013
@@ -152,19 +154,24 @@ def barely_learnt_line(table: pd.DataFrame,  # from `xlt.runs.status.learnt`
             'its effects say little about what the task teaches.') if said else ''
 
 def same_data_line(intermediates, targets,  # names
+                   made_up: bool = False,  # in the lab, every task has data of its own
                   ) -> str:  # empty where there is none
     "The pairs whose intermediate task trains on the data of the target task."
-    twice = {i: [t for t in targets if TASKS[t].train_on in find_variant(i).tasks]
+    def read(i):  # siblings have paragraphs or premises in common
+        tasks = find_variant(i).tasks
+        return {*tasks, *(TASKS[t].sibling for t in tasks if t in TASKS and not made_up)} - {None}
+    twice = {i: [t for t in targets if TASKS[t].train_on in read(i)]
              for i in intermediates if i != 'none' and not find_variant(i).translated}
     said = [f'{i} before {", ".join(names)}' for i, names in twice.items() if names]
-    return (f'The target task is trained on data of the intermediate task: {"; ".join(said)}. '
-            'The models of such pairs train twice on the same examples.') if said else ''
+    return (f'The target task is trained on data that the intermediate task has, too: {"; ".join(said)}. '
+            'The models of such pairs train twice on some of the same examples.') if said else ''
 
 # %% ../../nbs/reporting/07_pages.ipynb #pg14a018
 FILE_DESCRIPTIONS = {'scores.csv': 'every score, 0 to 100: the table that `xlt analyse` reads',
                      'metrics.csv': 'the other metrics of the same runs',
                      'dev.csv': 'development scores',
                      'paired.csv': 'every language in every pair, tested on the same examples',
+                     'repeated.csv': 'both scores of the runs that were done twice',
                      'leakage.csv': 'what training had in common with the tests',
                      'summary.json': 'the main numbers', 'analysis.json': 'the main numbers',
                      'by_task.csv': 'the comparison by task', 'language_effects.csv': 'the values of each language',

@@ -134,13 +134,18 @@ def without_retrieval(scores: pd.DataFrame,  # a checked tidy table
                 by_intermediate=by_task(lost, 'intermediate', *found['groups'].values()))
 
 def fine_tuned_line(found: dict | None,  # from `without_retrieval`
+                    tasks: list[dict] = (),  # `by_intermediate` of the whole analysis
                    ) -> str:  # empty: None
-    "What the fine-tuned targets alone say."
+    "What the fine-tuned targets alone say, about the intermediate tasks that are significant in the whole as well."
     if found is None: return ''
     text = (f'In the targets that are fine-tuned ({", ".join(found["targets"])}), '
             f'low-resource languages lost {loss_text(found)}.')
     there = sorted((t for t in found['by_intermediate'] if t['estimate'] is not None), key=lambda t: t['estimate'])
-    return text if len(there) < 2 else f'{text} There, {range_sentence(there, "intermediate", "after", lead="low")}'
+    if len(there) < 2: return text
+    clear = {t['intermediate'] for t in tasks if t['p_value_holm'] is not None and t['p_value_holm'] < .05}
+    apart = '; '.join(f'after {t["intermediate"]} {loss_text(t)}' for t in there if t['intermediate'] in clear)
+    return (f'{text} There, {range_sentence(there, "intermediate", "after", lead="low")}' +
+            (f' What is significant with retrieval is without it: {apart}.' if apart else ''))
 
 # %% ../../nbs/stats/09_headline.ipynb #hea0std2
 def standardised(scores: pd.DataFrame,  # a checked tidy table

@@ -16,6 +16,7 @@ from ..common.errors import XltError
 from ..runs.params import Study
 from ..runs.store import graded, result
 from ..runs.graph import runs
+from ..tasks.cards import find_task
 
 # %% ../../nbs/stats/12_paired.ipynb #x87bbf40
 def example_scores(study: Study,  # the study
@@ -97,15 +98,17 @@ def compare_all_pairs(study: Study,  # the study
 def count_clear_changes(table: pd.DataFrame,  # from `compare_all_pairs`
                         group: pd.Series,  # such as `low` or `unseen`, by language code
                         pivot: str,  # left out
-                       ) -> pd.DataFrame:  # by group: comparisons, and the share of clear losses and gains, percent
+                       ) -> pd.DataFrame:  # by kind of target and group: comparisons, share of clear losses and gains, percent
     "In how many comparisons a language clearly lost or gained (false discovery rate 5 %)."
     table = table[table.language != pivot]
     sure = table.p_value_bh < .05
     counts = pd.DataFrame({'comparisons': 1., 'clearly lost, %': 100. * (sure & (table.lost > 0)),
                            'clearly gained, %': 100. * (sure & (table.lost < 0))})
-    by = counts.groupby(table.language.map(group).fillna('not compared'))
+    kind = table.target.map(lambda t: 'retrieval' if find_task(t).kind == 'retrieval' else 'fine-tuned')
+    by = counts.groupby([kind.rename('targets'), table.language.map(group).fillna('not compared').rename('languages')])
     order = ['low', 'middle', 'high', 'unseen', 'unknown', 'not compared']
-    return by.mean().assign(comparisons=by.size()).reindex(order).dropna()
+    return by.mean().assign(comparisons=by.size()).reindex(pd.MultiIndex.from_product(
+        [['fine-tuned', 'retrieval'], order], names=['targets', 'languages'])).dropna()
 
 # %% ../../nbs/stats/12_paired.ipynb #pg12g002
 def example_variance(right: dict[str, pd.DataFrame],  # target → from `example_scores`

@@ -6,7 +6,7 @@
 __all__ = ['GAINERS', 'suffix_of', 'variants_in', 'matched_forms', 'by_suffix', 'shared_rows', 'unshared_pairs',
            'gains_by_language', 'gains_in_pivot', 'spread_of', 'gains_of_forms', 'protection_table', 'sign_of',
            'interval_of', 'non_dominated', 'need_sentence', 'variant_sentence', 'price_of', 'remains_sentence',
-           'rests_on', 'what_to_use', 'not_known', 'advice', 'protection_by_target']
+           'rests_on', 'what_to_use', 'not_known', 'seen_once', 'advice', 'protection_by_target']
 
 # %% ../../nbs/stats/13_protection.ipynb #s12c0001
 import pandas as pd
@@ -206,8 +206,8 @@ def what_to_use(rows: list, pivot: str,  # as in `not_known`
     harms = [r['suffix'] for r in rows if sign_of(r, 'low') < 0]
     def protect(names): return f'{" and ".join(names)} protect{"s" * (len(names) == 1)} the low-resource languages'
     told = []
-    if free: told.append(f'Take {" or ".join(free)}: the low-resource languages are clearly better off, '
-                         f'and {pivot} loses less than {MARGIN:g} point.')
+    if free: told.append(f'Take {" or ".join(free)} if the task is to be trained: the low-resource languages are clearly '
+                         f'better off than after plain training, and {pivot} loses less than {MARGIN:g} point.')
     if unsure: told.append(f'{protect(unsure)}.')
     if paid: told.append(f'{protect(paid)} at a price in {pivot}.')
     if harms: told.append(f'Avoid {" and ".join(harms)}: the low-resource languages are clearly worse off.')
@@ -227,14 +227,25 @@ def not_known(rows: list,  # of `protection_table`, pooled over tasks
     return f'Not known: {", and ".join(said)}.' if said else ''
 
 # %% ../../nbs/stats/13_protection.ipynb #s12c00a4
+def seen_once(rows: list,  # of `protection_table`, pooled over tasks
+             ) -> str:
+    "What one training of each variant shows; another could differ, so it advises nothing."
+    better, worse = ([r['suffix'] for r in rows if sign_of(r, 'low') == side] for side in (1, -1))
+    told = [f'{how} than after plain training with {" and ".join(names)}'
+            for how, names in (('better off', better), ('worse off', worse)) if names]
+    return ('One seed is too little for advice. In this one training of each, ' +
+            (f'the low-resource languages were {", and ".join(told)}.' if told
+             else 'no variant was clearly better or worse for the low-resource languages.'))
+
 def advice(table: pd.DataFrame,  # from `protection_table`
            pivot: str = 'English') -> str:  # two paragraphs: the advice, the numbers; empty: there are no variants
     "What someone who must fine-tune an encoder, and cares about its low-resource languages, can take from the numbers."
     if not len(table): return ''
     rows = [r for _, r in table[table.task == 'all'].sort_values('low', ascending=False).iterrows()]
     helps = [r for r in rows if sign_of(r, 'low') > 0]
-    first = filter(None, [what_to_use(rows, pivot), not_known(rows, pivot)])
-    numbers = [need_sentence(rows[0]), *filter(None, [remains_sentence(helps), rests_on(rows)]),
+    once = max(r.get('seeds', 2) for r in rows) == 1
+    first = [seen_once(rows)] if once else filter(None, [what_to_use(rows, pivot), not_known(rows, pivot)])
+    numbers = ['Differences are gains, and a negative one is a loss.', need_sentence(rows[0]), *filter(None, [remains_sentence(helps), rests_on(rows)]),
                *(variant_sentence(r, pivot) for r in rows)]
     return ' '.join(first) + '\n\n' + ' '.join(numbers)
 
