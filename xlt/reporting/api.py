@@ -122,7 +122,7 @@ OPEN = """from xlt.reporting.api import reopen_report
 scores, measure, facts, pivot, analysis = reopen_report(folder)
 lines, paired, right, made_up = headline(analysis, 'report.html'), None, None, False
 before, unlearnt, trained = 'With one seed,' if len(analysis['seeds']) == 1 else '', '', []
-candidates = pd.Series(dtype=float)"""
+candidates, second = pd.Series(dtype=float), None"""
 WHAT = """from xlt.reporting.api import what_was_read
 Shown(what_was_read(scores, measure, analysis))"""
 
