@@ -50,7 +50,8 @@ def chosen_by_dev(dev: pd.DataFrame,  # columns `DEV_COLUMNS`
     "Choose an intermediate task for each target by development scores."
     means = dev.groupby(['target', 'intermediate']).score.mean().unstack()
     table = means.reindex(columns=list(candidates)).astype(float)
-    judged = table[table['none'].notna() & (table.notna().sum(axis=1) > 1)]
+    judged = table[table.notna().sum(axis=1) >= min(2, len(table.columns))]
+    if 'none' in table: judged = judged[judged['none'].notna()]
     whole = judged.dropna(axis=1)  # candidates with a score for each of these targets
     rest = fallback or (whole.sub(whole['none'], axis=0).mean().idxmax() if len(judged) else 'none')
     picks = judged.idxmax(axis=1).reindex(list(targets)).fillna(rest) if len(judged) else pd.Series(rest, list(targets))
