@@ -40,6 +40,7 @@ def matched_forms(scores: pd.DataFrame,  # a checked tidy table
                                          target=plain + ': ' + three.target))
     return pd.concat(parts)
 
+# %% ../../nbs/stats/13_protection.ipynb #s12c00e4
 def by_suffix(scores: pd.DataFrame,  # a checked tidy table
              ) -> dict[str, pd.DataFrame]:  # suffix → from `matched_forms`; without those that have nothing to compare
     "What there is to compare of each variant."
@@ -55,6 +56,7 @@ def shared_rows(found: dict[str, pd.DataFrame],  # from `by_suffix`
     if not pairs or not (common := set.intersection(*pairs)): return found
     return {s: rows[[pair in common for pair in zip(rows.target, rows.seed)]] for s, rows in found.items()}
 
+# %% ../../nbs/stats/13_protection.ipynb #s12c00e5
 def unshared_pairs(scores: pd.DataFrame,  # a checked tidy table
                   ) -> str:  # empty: none
     "The finished pairs of tasks that the comparison leaves out, in words."
