@@ -60,7 +60,7 @@ HELD = 'depends on whether the level at which a language starts is held constant
     (made_up(0, .1, 0, .1, .001), 'equivalent', ['lost 0.00 points more']),
     (made_up(.8, 1.2, .9, 1., seeds=[0]), 'undecided', ['With a single seed each pair of tasks is one training run']),
     (made_up(2.3, 1.2, 1.9, 1., false_alarms=dict(correlation=.3, primary=dict(rate=.09, mc_low=.08), level_adjusted=dict(rate=.05, mc_low=.04))), 'lost_more',
-     ['the comparison in points would raise a false alarm in 9 % of studies rather than 5 %.'])])
+     ['the comparison in points would raise a false alarm in 9.0 % of studies rather than 5 %.'])])
 def test_conclusions(given, which, words):
     said = conclusion(given)
     assert said['verdict'] == which == verdict(given)

@@ -36,9 +36,9 @@ def test_every_module_is_in_a_package_and_has_a_notebook_of_its_name(page):
 
 
 def test_every_environment_variable_is_in_the_table():
-    "Of the library, the Snakefile, the Makefile, the profiles and the study notebooks; and the table has no other."
+    "Of the library, the Snakefile, the Makefile, the profiles, the study notebooks and the explanations; and the table has no other."
     folders = [*(REPO / 'xlt').rglob('*.py'), *(REPO / 'profiles').rglob('*'), *(REPO / 'nbs' / 'study').glob('*.ipynb'),
-               REPO / 'Snakefile', REPO / 'Makefile', REPO / '.ci' / 'run']
+               *({*(REPO / 'nbs' / 'explanations').glob('*.ipynb')} - {PAGE}), REPO / 'Snakefile', REPO / 'Makefile', REPO / '.ci' / 'run']
     read = {name for p in folders if p.is_file() for name in re.findall(r'\bXLT_[A-Z_]+', p.read_text())}
     cells = [''.join(c['source']) for c in json.loads(PAGE.read_text())['cells'] if c['cell_type'] == 'markdown']
     assert set(re.findall(r'`(XLT_[A-Z_]+)`', ''.join(cells))) == read

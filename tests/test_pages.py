@@ -170,7 +170,7 @@ HALF = dict(intermediates=['mnli'], targets=['panx', 'tatoeba'], seeds=[0])
 
 @pytest.mark.parametrize('done, wanted, seeds, said', [
     (4, 27, [0, 1, 2], 'Only 4 of 27 pairs, baselines counted, are finished: 1 of 2 intermediate tasks (mnli), 2 of 3 target tasks (panx, tatoeba), 1 of 3 seeds. So far, '),
-    (3, 27, [0, 1, 2], 'Only 3 of 27 pairs, baselines counted, are finished: 1 of 2 intermediate tasks (mnli), 2 of 3 target tasks (panx, tatoeba), 1 of 3 seeds; one pair of these is missing. So far, '),
+    (3, 27, [0, 1, 2], 'Only 3 of 27 pairs, baselines counted, are finished: 1 of 2 intermediate tasks (mnli), 2 of 3 target tasks (panx, tatoeba), 1 of 3 seeds; among these, one pair is missing. So far, '),
     (9, 9, [0], 'With one seed, '), (9, 9, [0, 1], '')])
 def test_what_is_not_finished_is_said_first(done, wanted, seeds, said):
     part = HALF | dict(seeds=[0] if done < wanted else seeds)

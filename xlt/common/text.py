@@ -53,8 +53,9 @@ def number(x: float,  # points, or another unit
 def percent(share: float,  # 0 to 1
             digits: int = 0,  # after the point
            ) -> str:
-    "A share in percent."
-    return f'{number(100 * share, digits)} %'
+    "A share in percent; one that would be rounded to 0 is said to be under the last digit."
+    least = 10. ** -digits
+    return f'{f"under {number(least, digits)}" if 0 < 100 * share < least / 2 else number(100 * share, digits)} %'
 
 def p_text(p: float,  # 0 to 1
           ) -> str:  # such as `p = 0.03`

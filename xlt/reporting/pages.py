@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 from ..common.text import number, for_html, p_text
 from ..stats.conclusion import side_of_zero, verdict, where_line
+from ..stats.coverage import covered_line
 from ..common.io import write
 from ..tasks.cards import TASKS, find_variant
 
@@ -90,7 +91,7 @@ def progress_text(analysis: dict,  # with `intermediates`, `targets` and `seeds`
                 count_of(len(analysis['seeds']), len(seeds), 'seed')]
         gaps = (len(analysis['intermediates']) + 1) * len(analysis['targets']) * len(analysis['seeds']) - done
         return (f'Only {count_of(done, wanted, "pair")}, baselines counted, are finished: {", ".join(part)}'
-                f'{f"; {gaps} pairs of these are missing" if gaps > 1 else "; one pair of these is missing" * gaps}. So far,')
+                f'{f"; among these, {gaps} pairs are missing" if gaps > 1 else "; among these, one pair is missing" * gaps}. So far,')
     return 'With one seed,' if len(analysis['seeds']) == 1 else ''
 
 # %% ../../nbs/reporting/07_pages.ipynb #pg14a013
@@ -132,7 +133,8 @@ def first_screen(analysis: dict, before: str = '',  # from `progress_text`
             f'({interval_text(raw)}; {raw["n_low"]} against {raw["n_high"]} languages)')
     level = ('Among languages of the same level it cannot be estimated.' if fair['estimate'] is None
              else f'Among languages of the same level: {number(fair["estimate"])} points ({interval_text(fair)}).')
-    level = ' '.join(filter(None, [level, where_line(analysis.get('by_target', []), raw.get('measure'))]))
+    by_target = analysis.get('by_target', [])
+    level = ' '.join(filter(None, [level, covered_line(by_target), where_line(by_target, raw.get('measure'))]))
     lab = ('The languages of this study are made up: it is a controlled experiment in which each has an amount of '
            'text assigned at random, not a result about any real language.' if made_up else '')
     html = [f'<p class="lead">{for_html(lead)}</p>', f'<p class="number"><b>{number(raw["estimate"])}</b> '

@@ -98,19 +98,20 @@ def by_task(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
             column: str,  # `intermediate` or `target`
             low: list[str], high: list[str],  # codes of the two groups
             seed: int = 0,  # of the random assignments
-           ) -> list[dict]:  # `mean`, `mean_shared`, low minus high: points; `baseline_low`, percent; adjusted p-values
+           ) -> list[dict]:  # means and low minus high: points; `baseline_low`, percent; adjusted p-values
     "Compare the groups within the cells of each task."
     rows, (alike, shared) = [], shared_means(lost, column)
     for task, part in lost.groupby(column):
         values = language_effects(part)
         here = [[c for c in g if c in values] for g in (low, high)]
-        keep = ('estimate', 'ci_low', 'ci_high', 'p_value')
+        keep, level = ('estimate', 'ci_low', 'ci_high', 'p_value'), average_loss(part, values)
         found = compare_groups(values, *here, seed) if all(here) else dict.fromkeys(keep)
         start = part.baseline[part.language.isin(here[0])].mean() if here[0] else None
         rows.append({column: task, 'mean': float(part.groupby(CELL).degradation.mean().mean()), 'n': len(values),
                      'mean_shared': float(alike[task]) if shared else None, 'shared': shared,
                      'tasks': part.groupby(CELL).ngroups, 'baseline_low': start,
-                     **{k: found[k] for k in keep}, 'n_low': len(here[0]), 'n_high': len(here[1])})
+                     **{f'mean_{g}': float(values[codes].mean() + level) if codes else None
+                        for g, codes in zip(('low', 'high'), here)}, **{k: found[k] for k in keep}, 'n_low': len(here[0]), 'n_high': len(here[1])})
     return adjust_p_values(rows, 'p_value')
 
 # %% ../../nbs/stats/06_comparisons.ipynb #c020

@@ -79,7 +79,8 @@ def power_line(smallest: float | None,  # from `minimum_detectable_effect`, poin
     if smallest is None:
         return ('With so few languages, or where nothing varies, no difference, however large, '
                 'could have been significant.')
-    return f'A study of this size had 80 % power to detect a difference of {number(smallest)} points.'
+    return ('With these languages, scattering as they do, the comparison in points had 80 % power to detect '
+            f'a difference of {number(smallest)} points; the power of a verdict, which needs both comparisons, is lower.')
 
 # %% ../../nbs/stats/07_conclusion.ipynb #c033
 def means_line(found: dict,  # `primary`
@@ -95,7 +96,7 @@ def seed_line(analysis: dict,  # with `seeds`
     "What a single seed leaves open."
     if len(analysis.get('seeds', [0, 1])) > 1: return ''
     return ('With a single seed each pair of tasks is one training run, and the intervals, which are over languages, '
-            'do not say what another run would give. Nor is the noise of the baselines known; where it is large, '
+            'do not say what another run would give. Nor can the noise of the baselines be estimated; where it is large, '
             'the comparison at the same level raises a false alarm in more than 5 % of studies.')
 
 # %% ../../nbs/stats/07_conclusion.ipynb #con0noun
@@ -160,7 +161,7 @@ def alarm_line(found: dict | None,  # from `family_alarms`
     names = {'primary': 'the comparison in points', 'level_adjusted': 'the comparison at the same level'}
     over = {k: found[k]['rate'] for k in names if found and found[k] and found[k]['mc_low'] > .05}
     if not over: return ''
-    said = ' and '.join(f'{names[k]} would raise a false alarm in {percent(v)}' for k, v in over.items())
+    said = ' and '.join(f'{names[k]} would raise a false alarm in {percent(v, 1)}' for k, v in over.items())
     return (f'If languages of one family resembled each other (correlation {found["correlation"]:g}), '
             f'{said} of studies rather than 5 %.')
 

@@ -143,9 +143,9 @@ def fine_tuned_line(found: dict | None,  # from `without_retrieval`
     there = sorted((t for t in found['by_intermediate'] if t['estimate'] is not None), key=lambda t: t['estimate'])
     if len(there) < 2: return text
     clear = {t['intermediate'] for t in tasks if t['p_value_holm'] is not None and t['p_value_holm'] < .05}
-    apart = '; '.join(f'after {t["intermediate"]} {loss_text(t)}' for t in there if t['intermediate'] in clear)
+    apart = '; '.join(f'{loss_text(t)} after {t["intermediate"]}' for t in there if t['intermediate'] in clear)
     return (f'{text} There, {range_sentence(there, "intermediate", "after", lead="low")}' +
-            (f' What is significant with retrieval is without it: {apart}.' if apart else ''))
+            (f' Among the tasks that are significant with retrieval, low-resource languages lost {apart}.' if apart else ''))
 
 # %% ../../nbs/stats/09_headline.ipynb #hea0std2
 def standardised(scores: pd.DataFrame,  # a checked tidy table
@@ -183,27 +183,34 @@ SCORE_KEYS = ['intermediate', 'target', 'seed', 'language']
 
 def second_scores(scores: pd.DataFrame,  # a checked tidy table
                   repeated: pd.DataFrame,  # columns `SCORE_KEYS`, and `second`, percent
+                  weight: float = 1.,  # of the second score; .5: the mean of both
                  ) -> pd.DataFrame:  # a tidy table
-    "The scores of a study with those of repeated runs in the place of the first."
+    "The scores of a study with those of repeated runs in the place of the first, or averaged with them."
     table = scores.set_index(SCORE_KEYS)
-    table.loc[pd.MultiIndex.from_frame(repeated[SCORE_KEYS]), 'score'] = repeated['second'].to_numpy(float)
+    places = pd.MultiIndex.from_frame(repeated[SCORE_KEYS])
+    first, second = table.loc[places, 'score'].to_numpy(), repeated['second'].to_numpy(float)
+    table.loc[places, 'score'] = (1 - weight) * first + weight * second
     return table.reset_index()
 
 def repeated_line(scores: pd.DataFrame, repeated: pd.DataFrame,  # as in `second_scores`
-                  tasks: list[dict],  # `by_intermediate` of the analysis of the first scores
                   measure: pd.Series, how: str = 'tertiles', pivot: str = 'en',  # as in `without_retrieval`
                  ) -> str:
-    "What the second scores of repeated runs say, about the intermediate tasks that are significant with the first as well."
-    table = second_scores(scores, repeated)
-    found = primary(table, measure, how, pivot)
-    lost = connected(degradations(comparable_scores(table, measure, pivot)[0], pivot))[0]
-    again = {t['intermediate']: t for t in by_task(lost, 'intermediate', *found['groups'].values())}
-    clear = [t['intermediate'] for t in tasks if t['p_value_holm'] is not None and t['p_value_holm'] < .05]
+    "What the study says with the second scores of repeated runs, or with the mean of both, and of which intermediate tasks."
+    found, tasks = {}, {}
+    for called, weight in {'the first': 0., 'the second': 1., 'the mean of both': .5}.items():
+        table = second_scores(scores, repeated, weight)
+        found[called] = primary(table, measure, how, pivot)
+        lost = connected(degradations(comparable_scores(table, measure, pivot)[0], pivot))[0]
+        rows = by_task(lost, 'intermediate', *found[called]['groups'].values())
+        tasks[called] = {t['intermediate']: t for t in rows if t['p_value_holm'] is not None}
     runs = repeated.groupby(['intermediate', 'target', 'seed']).ngroups
-    text = (f'With the second scores of the {runs} runs on a target that were done twice in the place of the first, '
-            f'low-resource languages lost {loss_text(found)}.')
-    said = [f'after {i} {loss_text(again[i])}, Holm {p_text(again[i]["p_value_holm"])}' for i in clear if i in again]
-    return f'{text} What is significant with the first scores is with the second: {"; ".join(said)}.' if said else text
+    text = (f'{runs} run{"s" * (runs != 1)} on a target {"were" if runs != 1 else "was"} done twice. '
+            f'With the second scores, low-resource languages lost {loss_text(found["the second"])}; '
+            f'with the mean of both, {loss_text(found["the mean of both"])}.')
+    clear = dict.fromkeys(i for rows in tasks.values() for i, t in rows.items() if t['p_value_holm'] < .05)
+    said = ['after {} {}'.format(i, ', '.join(f'{number(rows[i]["estimate"])} with {called} (Holm {p_text(rows[i]["p_value_holm"])})'
+                                              for called, rows in tasks.items())) for i in clear]
+    return f'{text} Low minus high, where one of the three is significant: {"; ".join(said)}.' if said else text
 
 # %% ../../nbs/stats/09_headline.ipynb #c052
 def worst_text(tasks: list[dict],  # `by_intermediate` of an analysis

@@ -167,10 +167,12 @@ def variant_sentence(row,  # a row of `protection_table`
             0: 'is undecided for the low-resource languages'}[low]
     cost = {1: f'{pivot} gains', -1: f'{pivot} pays', 0: f'for {pivot} it is undecided'}[home]
     if home == 0 and price_of(row) == 'none': cost = f'{pivot} loses less than {MARGIN:g} point'
+    n = row.get('pivot_n', 0)
+    over = f'; {n} pair{"s" * (n > 1)} of tasks' if n else ''  # some targets are not tested in it
     none = f'; {interval_of(row, "low_none")} against no intermediate training' if 'low_none' in row else ''
     return (f'{row["suffix"]} {said} ({interval_of(row, "low")} points against the plain form{none}); '
             f'high-resource languages {"gain" if row["high"] >= 0 else "lose"} {number(abs(row["high"]))} points; '
-            f'{cost} ({interval_of(row, "pivot")}).')
+            f'{cost} ({interval_of(row, "pivot")}{over}).')
 
 # %% ../../nbs/stats/13_protection.ipynb #s12c0009
 def price_of(row,  # a row of `protection_table`
