@@ -48,7 +48,7 @@ PUBLISH = f"{PYTHON} -c 'import sys; from xlt.runs.store import publish; publish
 PAPERMILL = f"{PYTHON} -c 'from xlt.runs.kernel_pool import execute; execute()'"
 SMALL = STUDY.encoder.kind == 'scratch'  # else a published encoder, of 0.1 to 0.6 billion parameters
 LOOKS = {'-n', '--dry-run', '--dryrun', '--mode'} & set(sys.argv)  # only looks, or is one of the jobs
-if not {'--mode'} & set(sys.argv): put_aside_outdated(STUDY)
+if not LOOKS: put_aside_outdated(STUDY)
 AGAIN = {run.name for run in (needed_again if LOOKS else reopen)(STUDY)}  # done, but a checkpoint is missing and needed
 # `result` moves damaged results aside, so that their runs are repeated
 FOUND = {name: done for name, run in RUNS.items() if (done := result(run)) and name not in AGAIN}

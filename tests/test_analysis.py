@@ -10,6 +10,7 @@ from xlt.stats.comparisons import (adjust_p_values, compare_variants, by_kind, b
     minimum_detectable_effect, rate_with_interval)
 from xlt.stats.analysis import analyse_scores, baseline_pairing, to_json
 from xlt.stats.conclusion import conclusion, verdict, variant_line
+from xlt.stats import coverage
 from xlt.stats.headline import fine_tuned_line, headline, slope_line, spread_line, task_line, without_retrieval
 from xlt.common.text import number, p_text
 from xlt.stats.degradation import average_loss, degradations, language_effects, permutation_p, primary, split_groups
@@ -357,3 +358,10 @@ def test_a_language_that_no_cell_connects_is_named_in_the_headline():
     found = analyse_scores(check_scores(pd.concat([scores, odd])), measure)
     assert 'el2 left out' in headline(found, '')[1] and 'el2' not in {r['language'] for r in found['per_language']}
     json.loads(to_json(found))
+
+
+def test_too_few_languages_tested_alike_are_not_compared():
+    "Half of the languages have a second target, but these do not form two groups."
+    table = check_scores(simulate(slope=1, tasks=1).query('target in ["xnli", "tydiqa"] and language in ["en", "de", "ru", "sw", "ur"]'))
+    table = table[(table.target == 'xnli') | table.language.isin(['en', 'ru', 'sw'])]
+    assert analyse_scores(table, resource())['primary']['n_low'] and coverage.tested_alike(table, resource()) is None

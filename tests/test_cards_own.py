@@ -366,11 +366,12 @@ def wide(root: Path, data: Path, **changed) -> Path:
 
 def test_what_decides_a_score_is_in_the_fingerprint_of_the_runs_that_use_it_and_of_no_other(root, data):
     mnli(data), card(root)
-    before = prints(wide(root, data))
+    published = dict(encoder=dict(kind='pretrained', name='some/encoder', revision='0' * 40))
+    before = prints(wide(root, data, **published))
     uses, others = {n for n in before if '--topics--' in n}, {n for n in before if '--topics--' not in n and n != 'report'}
     def changed(**what):
         card(root, **what)
-        now = prints(wide(root, data))
+        now = prints(wide(root, data, **published))
         return {n for n in now if now[n] != before[n]} - {'report'}
     assert uses and others
     assert changed(licence='CC BY 4.0', note='News.', source='elsewhere') == set(), 'what is only for people'
@@ -385,10 +386,22 @@ def test_what_decides_a_score_is_in_the_fingerprint_of_the_runs_that_use_it_and_
 def test_a_file_beside_the_folder_changes_only_the_runs_that_read_it(root, data):
     (data / 'topics').rename(root / 'elsewhere')
     mnli(data), card(root, files=CARD['files'] | dict(path='../elsewhere/{language}/{split}.tsv'))
-    before = prints(wide(root, data))
+    published = dict(encoder=dict(kind='pretrained', name='some/encoder', revision='0' * 40))
+    before = prints(wide(root, data, **published))
     put(root / 'elsewhere/swh_Latn/test.tsv', 'n\tcategory\ttext\n7\tsports\tA new text.\n')
-    now = prints(wide(root, data))
+    now = prints(wide(root, data, **published))
     assert {n for n in now if now[n] != before[n]} - {'report'} == {n for n in now if '--topics--' in n}
+
+
+def test_the_test_of_a_card_decides_what_is_removed_from_other_training_data(root, data):
+    asked = dict(leakage='remove', encoder=dict(kind='pretrained', name='some/encoder', revision='0' * 40))
+    (data / 'topics').rename(root / 'elsewhere')
+    mnli(data), card(root, files=CARD['files'] | dict(path='../elsewhere/{language}/{split}.tsv'))
+    before = prints(wide(root, data, **asked))
+    put(root / 'elsewhere/swh_Latn/test.tsv', 'n\tcategory\ttext\n7\tsports\tA new text.\n')
+    now = prints(wide(root, data, **asked))
+    assert now['mnli--s0'] != before['mnli--s0'] and now['encoder'] == before['encoder']
+    assert now['none--xnli--s0'] == before['none--xnli--s0'], 'from its training data its own test is removed'
 
 
 def test_a_card_leaves_the_fingerprints_of_other_studies_alone(root, data):

@@ -226,6 +226,21 @@ def test_a_loss_that_is_no_number_is_noticed(encoder, tokenizer, monkeypatch, tm
     assert weights(model).isfinite().all() and json.loads(json.dumps(history, allow_nan=False)) == history
 
 
+def test_a_mixture_that_diverges_before_its_first_evaluation_is_noticed_too(encoder, tokenizer, monkeypatch, tmp_path):
+    monkeypatch.setattr(checkpoints, 'CHECK_LOSS_EVERY', 5)
+    step = checkpoints.ResumableTrainer.training_step
+
+    def broken(self, *args, **kwargs):
+        if self.state.global_step == 2:
+            with torch.no_grad():
+                next(self.model.parameters()).fill_(float('nan'))
+        return step(self, *args, **kwargs)
+    monkeypatch.setattr(checkpoints.ResumableTrainer, 'training_step', broken)
+    _, history = mixed(encoder, tokenizer, tmp_path)
+    assert (history['loss'], history['steps'], history['dev'], history['best']) == (None, 5, [], 0.)
+    assert describe_training(history) == 'Training ended at step 5, before the first evaluation.'
+
+
 def test_both_attempts_at_chance_keep_the_first(tmp_path):
     outcome = {'loss': 1., 'best': 33., 'steps': 3}
     model, history = train_with_retry(lambda seed, folder: ((seed, folder.name), outcome), 5, tmp_path, 33.)

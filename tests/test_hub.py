@@ -378,6 +378,10 @@ def test_a_card_of_its_own_is_read_from_a_repository(client, world, tmp_path, mo
     source = Hub(dev_share=.2)
     assert why_missing(source, 'topics') is None and source.languages('topics') == ['en', 'sw']
     assert [(r['id'], r['label']) for r in load(source, 'topics', 'test', 'sw')] == [('100', 'sports'), ('101', 'travel'), ('102', 'sports'), ('103', 'travel')]
+    turned = own_task(OwnCard(**asked | {'labels': ('travel', 'sports')}), 'topics.yaml')
+    with monkeypatch.context() as corrected:
+        corrected.setitem(cards.TASKS, 'topics', turned)
+        assert [r['label'] for r in load(source, 'topics', 'test', 'sw')] == ['travel', 'sports', 'travel', 'sports'], 'nothing of the earlier card is kept'
     train, dev = (load(source, 'topics', split, 'en')['id'] for split in ('train', 'dev'))
     assert (len(train), len(dev)) == (8, 2) and not set(train) & set(dev)
     assert decides(task, 'hub')['hub']['repositories']['topics'][:2] == ['some/topics', 'b' * 40] and 'some/topics in swh_Latn' not in str(source.identity())

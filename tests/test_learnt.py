@@ -27,6 +27,8 @@ def test_fewer_development_examples_leave_more_to_luck(monkeypatch):
     assert found(monkeypatch, results).learnt.all()
     study = Study.read(REPO / 'params' / 'lab-quick.yaml', ['phases.target.dev_examples=100'])
     assert not status.learnt(study).learnt.any()
+    results['mnli--xnli--s0']['history']['dev_examples'] = 60  # as many as there were, whatever was asked for
+    assert not found(monkeypatch, results).learnt.any()
 
 
 def test_what_is_not_finished_is_not_judged(monkeypatch): assert found(monkeypatch, {}).empty

@@ -318,3 +318,11 @@ def test_every_name_in_the_report_is_made_in_it():
     made = {n.id for n in nodes if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)} | {n.arg for n in nodes if isinstance(n, ast.arg)}
     made |= {n.name for n in nodes if isinstance(n, ast.FunctionDef)} | {(a.asname or a.name).split('.')[0] for n in nodes if isinstance(n, (ast.Import, ast.ImportFrom)) for a in n.names}
     assert {n.id for n in nodes if isinstance(n, ast.Name)} - made - set(dir(builtins)) <= {'In'}
+
+
+def test_a_name_in_the_first_screen_is_not_executed():
+    image = '<img src=x onerror=alert(1)>'
+    row = dict(n=9, tested=9, shared=2, tasks=2, n_low=2, n_high=3)
+    rows = [dict(row, target=image, mean=30., mean_shared=30.), dict(row, target='xnli', mean=1., mean_shared=1.)]
+    shown = first_screen(analyse_scores(simulate(slope=2.), resource()) | {'by_target': rows})
+    assert image in shown.text and image not in shown.html and '&lt;img' in shown.html

@@ -121,6 +121,17 @@ def test_a_finished_model_is_trained_once_and_a_damaged_one_again(tmp_path):
     assert len(calls) == 2
 
 
+def test_checkpoints_stay_until_the_model_is_saved(tmp_path):
+    checkpoint = tmp_path / 'training' / 'attempt-1' / 'checkpoint-7'
+    def train(): checkpoint.mkdir(parents=True, exist_ok=True); return torch.ones(1), {}
+    def full(model, folder): raise OSError('No space left on device')
+    def save(model, folder): folder.mkdir(parents=True); torch.save(model, folder / 'model')
+    with pytest.raises(OSError): load_or_train(tmp_path / 'training', train, full, None)
+    assert checkpoint.exists()
+    load_or_train(tmp_path / 'training', train, save, None)
+    assert [p.name for p in (tmp_path / 'training').iterdir()] == ['finished']
+
+
 def test_time_left_counts_from_where_a_run_went_on(monkeypatch):
     clock = iter([100., 200.])
     monkeypatch.setattr(progress.time, 'time', lambda: next(clock))

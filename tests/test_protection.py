@@ -103,6 +103,13 @@ def test_each_target_by_itself():
     assert protection_by_target(rows[rows.intermediate != 'mnli-wise'], SIZE).empty
 
 
+def test_a_target_with_few_languages_is_left_out():
+    rows = scores({'mnli': (0, -4, 0), 'mnli-wise': (0, -1, 0)})
+    few = rows[(rows.target != 'xquad') | rows.language.isin(['en', 'l1', 'l9'])]
+    assert list(protection_by_target(few, SIZE)) == ['xnli', 'panx', 'tatoeba'] and len(pooled(protection_table(few, SIZE))) == 1
+    assert protection_table(few[few.target == 'xquad'], SIZE).empty
+
+
 def test_targets_that_are_not_tested_in_english():
     "Tatoeba has no English side of its own: a study of which only that is finished has a table, a figure and words."
     rows = scores({'mnli': (3, -4, 1), 'mnli-wise': (3, -1, 2)})

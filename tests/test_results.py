@@ -14,16 +14,18 @@ import pandas as pd
 import pytest
 
 from xlt.cli import commands, main as cli
+from xlt.common import devices
 from xlt.data import layout
 from xlt.reporting.export import write_tables
 from xlt.common.errors import XltError
 from xlt.stats.paired import compare_all_pairs
+from xlt.runs import provenance
 from xlt.runs.params import Study
 from xlt.runs.project import root
 from xlt.runs.worker import FINISHED, begin, check_history, fail, is_alive, take_device, this_process, track
 from xlt.common.digests import checksum
-from xlt.runs.store import (runs_to_remake, forget, graded, is_published, lost_languages, mixed_makers, note_languages,
-    predictions, publish, put_aside_outdated, result, take_over, to_pack)
+from xlt.runs.store import (runs_to_remake, forget, graded, is_published, lost_languages, mixed_makers, needed_again, note_languages,
+    other_trainings, predictions, publish, put_aside_outdated, reopen, result, take_over, to_pack)
 from xlt.common.io import write
 from xlt.runs.status import collect_scores, study_status
 from xlt.runs.graph import find_run, runs
@@ -50,7 +52,15 @@ def play(study, phase, *args, **kwargs):
     active = begin(study, phase, *args, **kwargs)
     rows = [{'language': c, 'metric': m, 'score': 50., 'n': 10} for c in study.evaluated(active.run.target)
             for m in (('f1', 'exact_match') if active.run.target in ('xquad', 'mlqa') else ('accuracy',))] if phase == 'pair' else []
-    return active.finish(rows)
+    return active.finish(rows, shared_model(study, active))
+
+
+def shared_model(study, active):
+    "The file of a model that other runs start from, if this run is a pair whose model is shared."
+    if not any(r.parent == active.run for r in runs(study)) or active.run.phase != 'pair': return []
+    (place := active.folder / 'checkpoint').mkdir(exist_ok=True)
+    (place / 'model.safetensors').write_bytes(b'tuned')
+    return [place / 'model.safetensors']
 
 
 def play_all(study):
@@ -332,6 +342,16 @@ def test_a_gpu_that_is_not_there_is_missed_only_by_what_runs(project, monkeypatc
     assert not (find_run(study, 'encoder').folder).exists(), 'nothing is written'
 
 
+@pytest.mark.parametrize('asked, seen', [('-1', []), ('1,-1,2', ['1']), ('', []), ('2, 3', ['2', '3']), (None, ['0', '1', '2', '3'])])
+def test_gpus_are_hidden_as_cuda_hides_them(monkeypatch, asked, seen):
+    monkeypatch.delenv('XLT_DEVICES', raising=False)
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False) if asked is None else monkeypatch.setenv('CUDA_VISIBLE_DEVICES', asked)
+    monkeypatch.setattr(devices, 'present_gpus', lambda: ['0', '1', '2', '3'])
+    assert devices.visible_gpus() == seen
+    monkeypatch.setattr(devices, 'present_gpus', list)
+    assert devices.visible_gpus() == [], 'a number makes no GPU'
+
+
 @pytest.fixture
 def filed(project, sample):
     "A study of files that may be changed, and their folder."
@@ -602,6 +622,68 @@ def test_what_is_not_the_same_finished_run_is_not_taken_over(study, twin, harm):
     assert take_over(mine) is None
     if harm == 'another process runs it': holder.communicate('\n')
     assert bool(result(mine)) == (harm == 'already done') and 'taken_over_from' not in (result(mine) or {})
+
+
+def test_a_run_that_was_taken_over_is_repeated_without_harm_to_the_other_study(study, twin):
+    made = with_checkpoint(study, 'encoder')
+    mine = find_run(twin, 'encoder')
+    assert take_over(mine) == 'tiny'
+    forget(mine)
+    weights = begin(twin, 'encoder').folder / 'checkpoint/model.safetensors'
+    weights.write_bytes(b'others ' * 300_000)  # as a table of predictions is written: in place, and here of the same size
+    assert result(made) and (made.folder / 'checkpoint/model.safetensors').read_bytes()[:7] == b'weights'
+
+
+def left(active, *places):
+    "A run that is killed, and what it leaves for another attempt."
+    for place in places: (active.folder / place).mkdir()
+    active.life.set(), active.end_progress(), active._lock.release()
+    return active.run
+
+
+def test_what_is_resumed_came_from_the_same_parent_and_its_code_is_named(study, repo, tmp_path, monkeypatch, capsys):
+    play(study, 'encoder'), play(study, 'intermediate', 'mnli')
+    run = left(begin(study, 'pair', 'mnli', 'tatoeba'), 'training', 'evaluated')
+    there = lambda: [place for place in ('training', 'evaluated') if (run.folder / place).exists()]
+    edited(repo, tmp_path, monkeypatch, 'models.training', lambda text: text + '\nMORE = 1\n')
+    monkeypatch.setattr(provenance, 'LOADED', provenance.module_hashes())  # another process, started with today's code
+    left(begin(study, 'pair', 'mnli', 'tatoeba'))
+    assert there() == ['training', 'evaluated'] and 'resumes what other code began (changed: models.training)' in capsys.readouterr().out
+    play(study, 'pair', 'mnli', 'tatoeba')
+    assert {row['run']: row['code'] for row in study_status(study)}['mnli--tatoeba--s0'] == ['models.training'] and not there()
+    forget(run), left(begin(study, 'pair', 'mnli', 'tatoeba'), 'training', 'evaluated')
+    play(study, 'intermediate', 'mnli')  # trained again
+    left(begin(study, 'pair', 'mnli', 'tatoeba'))
+    assert not there(), 'what was tuned from the earlier model is not gone on with'
+    left(begin(study, 'pair', 'mnli', 'tatoeba'), 'training')
+    forget(run)
+    assert not there(), 'what is to be made again is made from nothing'
+
+
+def test_a_finished_run_keeps_its_result_until_there_is_another(study):
+    play(study, 'encoder'), play(study, 'pair', 'none', 'tatoeba')
+    before = result(find_run(study, 'pair', 'none', 'tatoeba'))
+    run = left(begin(study, 'pair', 'none', 'tatoeba'))
+    assert result(run) == before
+    assert play(study, 'pair', 'none', 'tatoeba')['started'] > before['started']
+
+
+def test_runs_from_another_training_of_their_parent_are_named(study):
+    play_all(study)
+    assert other_trainings(study) == []
+    play(study, 'intermediate', 'mnli')
+    assert other_trainings(study) == [f'mnli--{t}--s0' for t in ('xquad', 'mlqa', 'tatoeba') if t in study.targets and not (t == 'mlqa' and 'xquad' in study.targets)]
+
+
+def test_a_target_that_is_added_later_gets_its_model(study):
+    "Alone, a pair saves no model; a second target with the same training needs one."
+    published = f'encoder={{kind: pretrained, name: some/encoder, revision: "{"0" * 40}"}}'
+    alone, both = (Study.read(FILE, [f'targets={targets}', published]) for targets in ('[xquad]', '[xquad, mlqa]'))
+    for r in runs(alone): play(alone, r.phase, r.intermediate, r.target, r.seed)
+    assert needed_again(alone) == [] and {r.name for r in needed_again(both)} == {'none--xquad--s0', 'mnli--xquad--s0'}
+    with pytest.raises(XltError, match='none--mlqa--s0 starts from none--xquad--s0, which saved no model'): begin(both, 'pair', 'none', 'mlqa')
+    assert {r.name for r in reopen(both)} == {'none--xquad--s0', 'mnli--xquad--s0'}
+    play(both, 'pair', 'none', 'xquad'), play(both, 'pair', 'none', 'mlqa')
 
 
 def test_xlt_run_takes_over_before_anything_is_trained(study, twin, monkeypatch, capsys):

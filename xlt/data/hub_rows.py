@@ -117,7 +117,9 @@ def canonical_dataset(task: str,  # name of the task
     convert = row_reader(task, data)
     def one(row: dict, n: int) -> dict: return convert(row, f'{split.config}/{split.split}:{numbers[n]}')
     others = [c for c in data.column_names if c not in FEATURES[kind]]
-    name = text_digest(f'{task} {split} {split.place.revision} {rows} {len(data)} {VERSION}')[:16]
+    card = find_task(task)  # what it says of columns and labels decides the rows, too
+    read_as = f'{card.kind} {card.labels} {sorted(card.hub.columns.items())}'
+    name = text_digest(f'{task} {split} {split.place.revision} {rows} {len(data)} {read_as} {VERSION}')[:16]
     data = data.map(one, with_indices=True, remove_columns=others, features=schema(kind), new_fingerprint=name)
     return data.select_columns(list(FEATURES[kind]))
 

@@ -263,10 +263,12 @@ def load_or_train(folder: Path,  # the model is kept in its `finished`; everythi
     place = folder / 'finished'
     if is_sealed(place): return load(place), json.loads((place / HISTORY).read_text())
     model, history = train()
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(place, ignore_errors=True)
     save(model, place)
     (place / HISTORY).write_text(json.dumps(history, default=float))
     seal(place)
+    for other in set(folder.iterdir()) - {place}:  # checkpoints, which are needed until the model is saved
+        shutil.rmtree(other) if other.is_dir() else other.unlink()
     return model, history
 
 # %% ../../nbs/models/05_checkpoints.ipynb #x5dd8eeb

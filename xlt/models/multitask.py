@@ -163,5 +163,5 @@ def fit_mixture(encoder: PreTrainedModel,  # trained in place
                                    maskings=maskings, batches_before=batches.batches_before, every=every,
                                    callbacks=early_stopping(shared))
         done, scores = trainer.train_or_resume(), trainer.scores
-    return done | {'dev': scores, 'best': max(s['score'] for s in scores), 'of_steps': steps,
+    return done | {'dev': scores, 'best': max((s['score'] for s in scores), default=0.), 'of_steps': steps,
                    'drawn': dict(batches.batches_before(done['steps']))}

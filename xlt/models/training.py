@@ -161,6 +161,7 @@ def masked_loss(model: PreTrainedModel,  # with its head for masked language mod
     "Mean loss of masked language modelling, computed at the masked positions only."
     masked = batch['labels'] != -100
     hidden = model.base_model(**{k: v for k, v in batch.items() if k != 'labels'}).last_hidden_state
+    if not masked.any(): return hidden.sum() * 0.  # no position of this batch happens to be masked
     return torch.nn.functional.cross_entropy(model.lm_head(hidden[masked]), batch['labels'][masked])
 
 # %% ../../nbs/models/07_training.ipynb #c018
@@ -229,6 +230,7 @@ def fit(model: PreTrainedModel,  # trained in place
 def describe_training(history: dict,  # from `fit` or `xlt.models.multitask.fit_mixture`
                      ) -> str:
     "Which model was kept, and whether training stopped early, in one sentence."
+    if not history['dev']: return f'Training ended at step {history["steps"]:,}, before the first evaluation.'
     best = max(history['dev'], key=lambda evaluation: evaluation['score'])  # the first of equals
     steps, early = f'{history["steps"]:,}', history['steps'] < history['of_steps']
     ending = f'stopped early, after {steps} of {history["of_steps"]:,} steps' if early else f'ran for all {steps} steps'

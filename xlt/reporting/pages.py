@@ -138,7 +138,7 @@ def first_screen(analysis: dict, before: str = '',  # from `progress_text`
     lab = ('The languages of this study are made up: it is a controlled experiment in which each has an amount of '
            'text assigned at random, not a result about any real language.' if made_up else '')
     html = [f'<p class="lead">{for_html(lead)}</p>', f'<p class="number"><b>{number(raw["estimate"])}</b> '
-                                                     f'<span>{for_html(what)}. {level}</span></p>',
+                                                     f'<span>{for_html(what)}. {for_html(level)}</span></p>',
             f'<p class="note made-up">{lab}</p>' if lab else '']
     return Shown(' '.join(filter(None, [lead, f'{number(raw["estimate"])} {what}. {level}', lab])), ''.join(html))
 

@@ -167,7 +167,8 @@ def learnt(study: Study,  # with results
         history = (done or {}).get('history') or {}
         if history.get('chance') is None or history.get('best') is None: continue
         recipe = study.recipe(run.phase if run.phase == 'intermediate' else 'target', run.target or run.intermediate)
-        p, n = history['chance'] / 100, (recipe and recipe.dev_examples) or 500
+        n = history.get('dev_examples') or (recipe and recipe.dev_examples) or 500  # early results do not say
+        p = history['chance'] / 100
         bar = 100 * (p + ONE_SIDED * (p * (1 - p) / n) ** .5)
         rows.append([run.name, run.phase, run.target or run.intermediate, run.intermediate,
                      history['best'], history['chance'], bar, history['best'] > bar])

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SILENT', 'FINISHED', 'assigned_names', 'check_history', 'is_alive', 'this_process', 'start_heartbeat',
            'exit_with_parent', 'private_folder', 'temporary_folder', 'wait_for_gpu', 'take_device', 'computes',
-           'check_device', 'ActiveRun', 'check_before_run', 'enter_folder', 'track', 'check_parent', 'lock_folder',
-           'begin', 'check_run_scores', 'result_record', 'finish', 'peak_memory', 'fail']
+           'check_device', 'ActiveRun', 'check_before_run', 'enter_folder', 'begun_with', 'track', 'check_parent',
+           'lock_folder', 'begin', 'check_run_scores', 'result_record', 'finish', 'peak_memory', 'fail']
 
 # %% ../../nbs/runs/07_worker.ipynb #worimp
 import ast, hashlib, json, os, re, resource, shutil, socket, stat, sys, tempfile, threading, time
@@ -22,9 +22,9 @@ from .graph import find_run, Run, runs
 from ..common.devices import visible_gpus
 from .params import bf16_warning, Study
 from .project import find_params, root
-from .provenance import code_in_use, commit, this_machine, versions
+from .provenance import code_in_use, commit, differences, this_machine, versions
 from ..common.io import canonical_json, write
-from .store import check_run_files, read_by, remove_unneeded, checkpoint_removed, result
+from .store import RESUMED, check_run_files, has_checkpoint, read_by, remove_unneeded, checkpoint_removed, result
 from ..common.digests import checksum, file_digest
 
 # %% ../../nbs/runs/07_worker.ipynb #c038
@@ -173,7 +173,8 @@ class ActiveRun:
                  lock: FileLock,  # on its folder, already held
                 ):
         self.study, self.run, self.folder, self.seconds, self._lock = study, run, run.folder, {}, lock
-        self.code, self.inputs = code_in_use(run.phase), read_by(run)  # as they are now, not when it ends
+        self.inputs = read_by(run)  # as it is now, not when it ends
+        self.code = begun_with(run, code_in_use(run.phase), self.inputs)
         self.started = float(os.environ.get('XLT_STARTED') or time.time())  # set where papermill is called
 
     @contextmanager
@@ -221,9 +222,29 @@ def enter_folder(run: Run,  # about to begin
     if waited and result(run):
         lock.release()
         raise XltError(f'{run.name} {FINISHED}; nothing is left to do')
-    for note in ('failed.json', 'result.json', 'checkpoint.removed'): (run.folder / note).unlink(missing_ok=True)
+    (run.folder / 'failed.json').unlink(missing_ok=True)  # a result stays until `finish` has another
+    shared = [p for p in run.folder.rglob('*') if p.is_file() and p.stat().st_nlink > 1]  # with another study
+    for path in shared: path.unlink()
     for draft in run.folder.glob('.*.json.*'): draft.unlink(missing_ok=True)  # of a process killed while writing
     return lock
+
+# %% ../../nbs/runs/07_worker.ipynb #c049begu
+def begun_with(run: Run,  # about to begin, its folder locked
+               code: dict, inputs: dict,  # as they are now
+              ) -> dict:  # the code that the result is to name
+    "Remove what was begun from other parents; the code that began what can be resumed."
+    note = run.folder / 'begun.json'
+    try: before = json.loads(note.read_text(encoding='utf-8'))
+    except (OSError, ValueError): before = None
+    resumes = before and any((run.folder / place).exists() for place in RESUMED)
+    if resumes and before['inputs'] == inputs:
+        if changed := differences(before['code'], code):
+            few = ', '.join(changed[:5]) + (f' and {len(changed) - 5} more' if len(changed) > 5 else '')
+            print(f'{run.name} resumes what other code began (changed: {few}); its result names that code', flush=True)
+        return before['code']
+    for place in RESUMED if before else (): shutil.rmtree(run.folder / place, ignore_errors=True)
+    write(note, canonical_json({'code': code, 'inputs': inputs}))
+    return code
 
 # %% ../../nbs/runs/07_worker.ipynb #x0376f85
 def track(study: Study,  # with its `track`
@@ -249,6 +270,7 @@ def check_parent(study: Study,  # that has the runs
     if done.get('packed'): raise XltError(f'{starts}, whose result is packed, without its checkpoint; {again}')
     if checkpoint_removed(parent):
         raise XltError(f'{starts}, whose checkpoint was removed when no run needed it; {again}')
+    if not has_checkpoint(parent): raise XltError(f'{starts}, which saved no model, because none was needed; {again}')
     try: check_run_files(parent)
     except XltError as e: raise XltError(f'{starts}, but {e}') from None
 
@@ -340,11 +362,12 @@ def finish(active: ActiveRun,  # the run in progress
                        'attributed to either; run it again')
     data = result_record(active, scores, files, extra)
     early = run.phase == 'report' and not all(result(r) for r in runs(study) if r.phase == 'pair')
+    (run.folder / 'checkpoint.removed').unlink(missing_ok=True)  # about an earlier one
     if not early: write(run.folder / 'result.json', json.dumps(data, indent=1, ensure_ascii=False))
     active.life.set()
     active.end_progress()
-    for note in ('running.json', 'failed.json', 'remake'): (run.folder / note).unlink(missing_ok=True)
-    for place in ('training', 'evaluated'): shutil.rmtree(run.folder / place, ignore_errors=True)  # kept for resuming
+    for note in ('running.json', 'failed.json', 'remake', 'begun.json'): (run.folder / note).unlink(missing_ok=True)
+    for place in RESUMED: shutil.rmtree(run.folder / place, ignore_errors=True)
     active._lock.release()
     if active.device: active.device.release()
     remove_unneeded(study, run)

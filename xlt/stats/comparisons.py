@@ -111,7 +111,8 @@ def by_task(lost: pd.DataFrame,  # from `xlt.stats.degradation.connected`
                      'mean_shared': float(alike[task]) if shared else None, 'shared': shared,
                      'tasks': part.groupby(CELL).ngroups, 'baseline_low': start,
                      **{f'mean_{g}': float(values[codes].mean() + level) if codes else None
-                        for g, codes in zip(('low', 'high'), here)}, **{k: found[k] for k in keep}, 'n_low': len(here[0]), 'n_high': len(here[1])})
+                        for g, codes in zip(('low', 'high'), here)},
+                     **{k: found[k] for k in keep}, 'n_low': len(here[0]), 'n_high': len(here[1])})
     return adjust_p_values(rows, 'p_value')
 
 # %% ../../nbs/stats/06_comparisons.ipynb #c020

@@ -80,7 +80,7 @@ def power_line(smallest: float | None,  # from `minimum_detectable_effect`, poin
         return ('With so few languages, or where nothing varies, no difference, however large, '
                 'could have been significant.')
     return ('With these languages, scattering as they do, the comparison in points had 80 % power to detect '
-            f'a difference of {number(smallest)} points; the power of a verdict, which needs both comparisons, is lower.')
+            f'a difference of {number(smallest)} points; a verdict, which needs both comparisons, has less power.')
 
 # %% ../../nbs/stats/07_conclusion.ipynb #c033
 def means_line(found: dict,  # `primary`
@@ -96,8 +96,8 @@ def seed_line(analysis: dict,  # with `seeds`
     "What a single seed leaves open."
     if len(analysis.get('seeds', [0, 1])) > 1: return ''
     return ('With a single seed each pair of tasks is one training run, and the intervals, which are over languages, '
-            'do not say what another run would give. Nor can the noise of the baselines be estimated; where it is large, '
-            'the comparison at the same level raises a false alarm in more than 5 % of studies.')
+            'do not say what another run would give. Nor can the noise of the baselines be estimated; '
+            'where it is large, the comparison at the same level raises a false alarm in more than 5 % of studies.')
 
 # %% ../../nbs/stats/07_conclusion.ipynb #con0noun
 # what a measure is of; CC-100 is what XLM-R read, and other encoders have read other text
@@ -137,7 +137,7 @@ def where_line(rows: list[dict],  # `by_target` of an analysis
             f'in no other is it more than {number(own[1])} points either way{beside}.')
 
 # %% ../../nbs/stats/07_conclusion.ipynb #con0unsn
-def unseen_line(found: dict | None,  # from `of_unseen`
+def unseen_line(found: dict | None,  # `unseen` of an analysis
                 measure: str | None,  # its name
                ) -> str:  # empty where there is no such group
     "What the languages without any text lost, in a sentence or two."
@@ -220,7 +220,7 @@ def conclusion(analysis: dict,  # from `xlt.stats.analysis.analyse_scores`
     return dict(verdict=which, sentence=' '.join(filter(None, text)))
 
 # %% ../../nbs/stats/07_conclusion.ipynb #x1891e7e
-def variant_line(row: dict,  # of `against_plain`
+def variant_line(row: dict,  # of `xlt.stats.comparisons.compare_variants`
                 ) -> str:
     "Which languages a variant helps more, in a sentence."
     said = ('shows no clear difference between them' if row['p_value'] >= .05 else

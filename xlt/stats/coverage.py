@@ -7,6 +7,7 @@ __all__ = ['targets_by_group', 'shared_targets', 'tested_alike', 'coverage_text'
 
 # %% ../../nbs/stats/14_coverage.ipynb #cov00004
 import pandas as pd
+from ..common.errors import XltError
 from ..languages.measures import FEW
 from ..common.text import number
 from .conclusion import loss_text, side_of_zero
@@ -46,7 +47,8 @@ def tested_alike(scores: pd.DataFrame,  # a checked tidy table
     lost = connected(degradations(comparable_scores(scores, measure, pivot)[0], pivot))[0]
     targets, whole = shared_targets(lost)
     if not targets: return None
-    low, high = split_groups(whole, measure, how)
+    try: low, high = split_groups(whole, measure, how)
+    except XltError: return None  # they do not form two groups
     if min(len(low), len(high)) < FEW: return None
     kept = scores[scores.target.isin(targets) & scores.language.isin([*whole, pivot])]
     lost = lost[lost.target.isin(targets) & lost.language.isin(whole)]

@@ -10,6 +10,7 @@ __all__ = ['GAINERS', 'suffix_of', 'variants_in', 'matched_forms', 'by_suffix', 
 
 # %% ../../nbs/stats/13_protection.ipynb #s12c0001
 import pandas as pd
+from ..common.errors import XltError
 from ..common.text import number
 from .comparisons import half_width, MARGIN
 from .degradation import average_loss, comparable_scores, connected, degradations, language_effects, split_groups
@@ -116,15 +117,17 @@ def protection_table(scores: pd.DataFrame,  # a checked tidy table
                      how: str = 'tertiles',  # one of `xlt.languages.measures.GROUPINGS`
                      pivot: str = 'en',  # the training language
                     ) -> pd.DataFrame:  # a row per `suffix` and `task` (`all` first); columns as `pivot`, `pivot_low`, …, `pivot_n`
-    "Every variant against the plain form of the same task (`gains_of_forms`); no rows where there are no variants."
+    "Every variant against the plain form of the same task (`gains_of_forms`); no rows: no variants, or too few languages."
     rows = []
     for suffix, matched in shared_rows(by_suffix(scores)).items():
         of_task = matched.target.str.partition(': ')[0]
         tasks = list(dict.fromkeys(of_task))
         for task in ['all', *tasks] if len(tasks) > 1 else ['all']:
             mine = matched if task == 'all' else matched[of_task == task]
+            try: gains = gains_of_forms(mine, measure, how, pivot)
+            except XltError: continue  # so few languages form no groups
             flat = {k if part == 'mean' else f'{k}_{part}': value
-                    for k, v in gains_of_forms(mine, measure, how, pivot).items() for part, value in v.items()}
+                    for k, v in gains.items() for part, value in v.items()}
             targets = ', '.join(sorted(set(mine.target.str.partition(': ')[2])))
             rows.append(dict(suffix=suffix, task=task, tasks=', '.join(tasks if task == 'all' else [task]), targets=targets,
                              seeds=mine.seed.nunique(), **flat))
