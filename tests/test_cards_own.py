@@ -1,4 +1,5 @@
 "Cards of one's own: what is wrong in one is said with file and line, its data are read as it says, and what decides its scores is in the fingerprints of the runs that use it."
+import gzip
 import json
 import os
 from pathlib import Path
@@ -92,7 +93,23 @@ def root(tmp_path, monkeypatch) -> Path:
     (dict(files=CARD['files'] | dict(columns=dict(text='text'))), True, 'files.columns.label is missing'),
     (dict(files=CARD['files'] | dict(columns=dict(text=1, label='category'))), True, 'names and numbers are mixed'),
     (dict(files=CARD['files'] | dict(format='conll')), True, "files.format is 'conll', but classification is read from format: tsv or csv or jsonl"),
-    (dict(files=CARD['files'] | dict(path='topics/{lang}/{split}.tsv')), True, 'files.path: {lang} is unknown; a path may contain {language} and {split}'),
+    (dict(files=CARD['files'] | dict(path='topics/{lang}/{split}.tsv')), True, 'files.path: {lang} is not allowed; it may contain {language} and {split}'),
+    (dict(files=CARD['files'] | dict(path='topics/{language/{split}.tsv')), True, 'files.path: { is not allowed; it may contain'),
+    (dict(files=CARD['files'] | dict(path='/data/{language}/{split}.tsv')), True, "files.path is '/data/{language}/{split}.tsv', but it must be relative to the folder of the source, or to files.folder"),
+    (dict(files=CARD['files'] | dict(path=['{language}/{split}.tsv', '~/{language}/{split}.tsv'])), True, "files.path is '~/{language}/{split}.tsv', but it must be relative to"),
+    (dict(files=CARD['files'] | dict(path='')), True, "files.path is '', but it must name a file"),
+    (dict(files=CARD['files'] | dict(path='../')), True, "files.path is '../', but it must name a file"),
+    (dict(files=CARD['files'] | dict(splits=dict(test='test*'))), True, 'files.splits.test: * is not allowed'),
+    (dict(files=CARD['files'] | dict(path='**own/{language}/{split}.tsv')), True, 'files.path: * is not allowed; it may contain {language} and {split}'),
+    (dict(files=CARD['files'] | dict(path='topics-*/{language}/{split}.tsv')), True, 'files.path: * is not allowed; it may contain {language} and {split}'),
+    (dict(files=CARD['files'] | dict(path='topics [1]/{language}/{split}.tsv')), True, 'files.path: [ is not allowed; it may contain'),
+    (dict(hub=dict(repository='a/b', revision='0' * 40, config='{code}')), True, 'hub.config: {code} is not allowed; it may contain {language}'),
+    (dict(hub=dict(repository='a/b', revision='0' * 40, config='{language')), True, 'hub.config: { is not allowed; it may contain {language}'),
+    (dict(hub=dict(repository='a/b', revision='0' * 40, files='{language}/{split}.parquet')), True, 'hub.files: {language} is not allowed; it may contain {config} and {split}'),
+    (dict(hub=dict(repository='a/b', revision='0' * 40, files='**{split}.parquet')), True, "hub.files is '**{split}.parquet', but it must be a pattern for files in the repository"),
+    (dict(hub=dict(repository='a/b', revision='0' * 40, files='/{split}.parquet')), True, "hub.files is '/{split}.parquet', but it must be"),
+    (dict(kind='retrieval', labels=None, languages='de', files=dict(format='lines', path='{language}.txt', english='/x/{lang}.txt')), True, 'files.english: {lang} is not allowed'),
+    (dict(kind='retrieval', labels=None, languages='de', files=dict(format='lines', path='{language}.txt', english='/')), True, "files.english is '/', but it must name a file"),
     (dict(files=CARD['files'] | dict(path='topics/{language}.tsv')), True, 'files.path has no {split}'),
     (dict(files=CARD['files'] | dict(path='topics/{split}.tsv')), True, 'files.path has no {language}'),
     (dict(files=CARD['files'] | dict(relabel=dict(sport='sprots'))), True, "files.relabel.sport is 'sprots' (did you mean 'sports'?)"),
@@ -238,6 +255,20 @@ def test_languages_are_found_in_any_usual_form(root, data):
     assert len(Files(folder=str(data)).load('topics', 'test', 'sw')) == 4
 
 
+def test_a_file_that_is_there_plain_and_compressed_is_refused(root, data):
+    plain = data / 'topics/swh_Latn/test.tsv'
+    plain.with_name('test.tsv.gz').write_bytes(gzip.compress(plain.read_bytes()))
+    with pytest.raises(XltError, match='swh_Latn/test.tsv and test.tsv.gz differ only'): rows(root, data)
+    plain.unlink()
+    assert len(rows(root, data)) == 4
+
+
+def test_a_path_may_be_written_in_several_ways(root, data):
+    wanted = rows(root, data)
+    for path in ('./topics/{language}/{split}.tsv', 'topics//{language}/{split}.tsv', '..//data/topics/{language}/{split}.tsv', 'topics/../topics/{language}/./{split}.tsv'):
+        assert rows(root, data, files=CARD['files'] | dict(path=path)) == wanted
+
+
 @pytest.mark.parametrize('text, said', [
     ('n\tcategory\ttext\n0\tsports\n', ':2: 2 columns, not 3'),
     ('n\tcategory\ttext\n0\tspots\tSome text.\n', ":2: label 'spots' is unknown"),
@@ -257,6 +288,36 @@ def test_rows_with_an_empty_column_are_skipped_and_counted_where_the_card_says_s
     with pytest.raises(XltError, match='test.tsv:3: no text'): rows(root, data)
     assert [r['id'] for r in rows(root, data, files=CARD['files'] | dict(incomplete='skip'))] == ['0', '2']
     assert 'a text or label is empty: 1 test item.' in ' '.join(Files(folder=str(data)).notes('topics'))
+
+
+def test_skipped_rows_of_training_files_are_counted(root, data):
+    put(data / 'topics/eng_Latn/train.tsv', 'n\tcategory\ttext\n' + ''.join(f'{i}\tsports\t{f"Text {i}." if i > 1 else ""}\n' for i in range(12)))
+    read_cards([card(root, files=CARD['files'] | dict(incomplete='skip'))])
+    source = Files(folder=str(data))
+    def said(): return [note for note in source.notes('topics') if 'Left out' in note]
+    assert len(source.load('topics', 'train')) + len(source.load('topics', 'dev')) == 10
+    assert said() == ['Left out because a text or label is empty: 2 training or development examples.']
+    put(data / 'topics/eng_Latn/dev.tsv', 'n\tcategory\ttext\n90\tsports\tAnother text.\n91\t\tOne more.\n')
+    assert said() == ['Left out because a text or label is empty: 3 training or development examples.']
+    assert '90' in source.load('topics', 'dev')['id']
+
+
+def test_rows_in_no_known_language_are_counted_and_named(root, data):
+    names = {'train': ['eng'] * 4 + ['Englsh'], 'test': ['eng', 'swh', 'Kiswahilli', 'deu', 'Kiswahilli', '', 'fra', 'yor']}
+    for split, codes in names.items():
+        put(data / 'one' / split, 'lang\tcategory\ttext\n' + ''.join(f'{c}\tsports\tText {i} of {split}.\n' for i, c in enumerate(codes)))
+    one = CARD['files'] | dict(path='one/{split}', columns=dict(text='text', label='category', language='lang'))
+    read_cards([card(root, files=one)])
+    source = Files(folder=str(data))
+    def said(): return [note for note in source.notes('topics') if 'Left out' in note]
+    assert said() == ["Left out because their language is unknown: 3 test items ('Kiswahilli', '').",
+                      "Left out because their language is unknown: 1 training or development example ('Englsh')."]
+    put(data / 'one/test', (data / 'one/test').read_text() + 'swh\t\tText without a label.\nfra\t\tNot in a language of the card.\n')
+    put(data / 'one/train', (data / 'one/train').read_text() + 'swh\t\tNot English.\n')
+    read_cards([card(root, files=one | dict(incomplete='skip'))])
+    assert said()[0] == 'Left out because a text or label is empty: 1 test item.' and len(said()) == 3
+    put(data / 'one/test', (data / 'one/test').read_text() + ''.join(f'xx{i}\tsports\tText.\n' for i in range(20)))
+    assert "23 test items ('Kiswahilli', '', 'xx0', …)" in ' '.join(said())
 
 
 def test_development_data_are_kept_from_training_unless_there_is_a_file(root, data):
@@ -312,6 +373,19 @@ def test_questions_with_choices_are_read(root, data):
     put(data / 'copa/sw-test.csv', 'a,b,label\nAlikula.,Alilala.,2\n')
     row, = rows(root, data, kind='multiple_choice', labels=None, files=dict(format='csv', path='copa/{language}-{split}.csv', columns=dict(choices=['a', 'b'], label='label'), relabel={1: 0, 2: 1}))
     assert row['label'] == 1
+
+
+@pytest.mark.parametrize('column', ['context', 'question'])
+@pytest.mark.parametrize('value', [7, 0, ['why'], {'a': 1}])
+def test_a_context_or_question_that_is_no_text_is_refused(root, data, column, value):
+    def write(what): put(data / 'copa/sw-test.jsonl', json.dumps(dict(context='Njaa.', a='Alikula.', b='Alilala.', question='effect', label=0) | {column: what}) + '\n')
+    write(value)
+    asked = dict(kind='multiple_choice', labels=None, files=dict(format='jsonl', path='copa/{language}-{split}.jsonl',
+                 columns=dict(context='context', question='question', choices=['a', 'b'], label='label')))
+    with pytest.raises(XltError) as e: rows(root, data, **asked)
+    assert str(e.value).endswith(f'sw-test.jsonl:1: {column} is {value!r}, not a text')
+    write(None)
+    assert rows(root, data, **asked)[0][column] == ''
 
 
 # ---- before a study begins

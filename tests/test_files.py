@@ -1,6 +1,7 @@
 "Files: every reader's refusals, what serves as what, and the sample folder's row counts."
 import bz2
 import csv
+import gzip
 import io
 import json
 import lzma
@@ -94,6 +95,9 @@ def test_packed_files(put):
     assert read_lines(put('x.bz2', bz2.compress(b'a\nb\n'))) == ['a', 'b'] and read_json(put('x.json.xz', lzma.compress(b'[1]'))) == [1]
     for broken in ('x.bz2', 'x.xz', 'x.gz'):
         with pytest.raises(XltError, match='cannot be read'): read_lines(put(broken, b'no archive'))
+    whole = gzip.compress(b'a\nb\n' * 100)
+    for damaged in (whole[:10] + b'\xff' + whole[11:], whole[:-4], whole[:20] + bytes(255 - b for b in whole[20:])):
+        with pytest.raises(XltError, match='x.gz: cannot be read'): read_lines(put('x.gz', damaged))
 
 
 def test_parallel_files_of_different_length(put):
@@ -206,6 +210,59 @@ def test_panx_with_the_language_before_each_token(put, folder):
 def test_packed_files_are_found_like_plain_ones(put, folder):
     put('xnli/dev-sw.tsv.xz', lzma.compress(ROW.encode())), put('xquad/xquad.el.json.xz', lzma.compress(squad().encode()))
     assert len(folder.load('xnli', 'test', 'sw')) == 1 and folder.languages('xquad') == ['el']
+
+
+def test_a_file_that_is_there_plain_and_compressed_is_refused(put, folder):
+    put('xnli/test-de.tsv', ROW * 6), put('xnli/test-en.tsv', ROW), put('mnli/rows.csv', 'label,text,assertion\nneutral,a,b\nneutral,c,d\n')
+    assert len(folder.load('xnli', 'test', 'de')) == 6 and folder.languages('xnli') == ['de', 'en']
+    packed = put('xnli/test-de.tsv.gz', gzip.compress(ROW.encode() * 6))
+    for ask in (lambda: folder.load('xnli', 'test', 'de'), lambda: folder.languages('xnli'), lambda: folder.notes('xnli')):
+        with pytest.raises(XltError, match='xnli/test-de.tsv and test-de.tsv.gz differ only in their compression; keep one of them'): ask()
+    (folder.root / 'xnli/test-de.tsv').rename(folder.root / 'xnli/test-de.tsv.bz2')
+    with pytest.raises(XltError, match='test-de.tsv.bz2 and test-de.tsv.gz differ only'): folder.load('xnli', 'test', 'de')
+    (folder.root / 'xnli/test-de.tsv.bz2').unlink()
+    assert len(folder.load('xnli', 'test', 'de')) == 6 and packed.is_file()
+
+
+def pack(root: Path, *names: str) -> None:
+    "Put compressed files in place of plain ones."
+    for name in names:
+        (root / f'{name}.gz').write_bytes(gzip.compress((root / name).read_bytes()))
+        (root / name).unlink()
+
+
+@pytest.mark.parametrize('packed', [('deu', 'eng'), ('deu',), ('eng',)])
+def test_either_side_of_tatoeba_may_be_compressed(put, folder, packed):
+    put('tatoeba/tatoeba.deu-eng.deu', 'Es ist heiß.\nEs regnet.\n'), put('tatoeba/tatoeba.deu-eng.eng', 'It is hot.\nIt rains.\n')
+    plain = folder.load('tatoeba', 'test', 'de').to_list()
+    pack(folder.root, *(f'tatoeba/tatoeba.deu-eng.{side}' for side in packed))
+    assert folder.languages('tatoeba') == ['de'] and folder.load('tatoeba', 'test', 'de').to_list() == plain
+    both = put('tatoeba/tatoeba.deu-eng.eng.xz', b'')
+    put('tatoeba/tatoeba.deu-eng.eng.bz2', b'')
+    with pytest.raises(XltError, match='tatoeba.deu-eng.eng.* differ only'): folder.load('tatoeba', 'test', 'de')
+    assert both.is_file()
+
+
+@pytest.mark.parametrize('packed', [('gold', 'zh', 'en'), ('gold',), ('zh',)])
+def test_the_files_of_bucc_may_be_compressed(put, folder, packed):
+    for split in ('test', 'dev'):
+        for side, text in (('zh', 'zh-1\ta\n'), ('en', 'en-1\tb\n'), ('gold', 'zh-1\ten-1\n')): put(f'bucc2018/zh-en.{split}.{side}', text)
+    plain = [folder.load('bucc2018', split, 'zh').to_list() for split in ('test', 'dev')]
+    pack(folder.root, *(f'bucc2018/zh-en.{split}.{side}' for split in ('test', 'dev') for side in packed))
+    assert folder.languages('bucc2018') == ['zh'] and [folder.load('bucc2018', split, 'zh').to_list() for split in ('test', 'dev')] == plain
+    side = next((folder.root / 'bucc2018').glob('zh-en.test.zh*'))
+    side.unlink()
+    assert [f.name.removesuffix('.gz') for f in evaluation_files(folder.root, 'bucc2018', 'zh')] == ['zh-en.dev.gold'], 'a test without its sentences is none'
+
+
+def test_compressed_snli_is_read_like_plain(put, folder):
+    put('snli/tok/labels.dev', 'neutral\nentailment\n'), put('snli/tok/s1.dev', 'a\nb\n'), put('snli/tok/s2.dev', 'c\nd\n')
+    nli = ''.join(json.dumps(dict(sentence1=f'x{n}', sentence2='b', gold_label=label)) + '\n' for n, label in enumerate(('neutral', '-', 'entailment')))
+    put('snli_1.0/snli_1.0_dev.jsonl', nli)
+    def read(end): return [[r | {'id': ''} for r in read_file(folder.root, folder.root / f'{name}{end}')] for name in ('snli/tok/labels.dev', 'snli_1.0/snli_1.0_dev.jsonl')]
+    plain = read('')
+    pack(folder.root, *(f'snli/tok/{name}.dev' for name in ('labels', 's1', 's2')), 'snli_1.0/snli_1.0_dev.jsonl')
+    assert read('.gz') == plain and [len(rows) for rows in plain] == [2, 2]
 
 
 def test_a_target_without_training_data_is_refused_with_the_file_that_is_missing(put, folder):

@@ -195,6 +195,8 @@ def cut(path): path.write_text(path.read_text()[:-5])
 def forget(path): path.write_text(json.dumps(dict(list(json.loads(path.read_text()).items())[1:])))
 def invent(path): path.write_text(json.dumps(json.loads(path.read_text()) | {'zzz': 'answer'}))
 def listed(path): path.write_text('["answer"]')
+def nested(path): path.write_text('{"a": ' * 50_000 + '"b"' + '}' * 50_000)
+def endless(path): path.write_text('{"a": ' + '9' * 5000 + '}')
 def null(path): path.write_text(json.dumps(dict.fromkeys(json.loads(path.read_text()))))
 def untab(path): path.write_text(path.read_text().replace('\t', ' '))
 
@@ -202,7 +204,8 @@ def untab(path): path.write_text(path.read_text().replace('\t', ' '))
 @pytest.mark.parametrize('spoil, name, message', [
     (drop, 'xnli/test-sw.tsv', 'is missing'), (drop, 'xquad/test-el.json', 'is missing'), (shorten, 'pawsx/test-ko.tsv', 'predictions, but'),
     (shorten, 'tatoeba/test-af.tsv', 'predictions, but'), (lengthen, 'panx/test-yo.tsv', 'sentences, but'),
-    (garble, 'xnli/test-ur.tsv', ':1: byte 0xe4 is not UTF-8'), (cut, 'mlqa/test-vi.json', 'not JSON'), (listed, 'xquad/test-hi.json', 'not a JSON object'), (null, 'xquad/test-hi.json', 'the answer to .* is None, not a text')])
+    (garble, 'xnli/test-ur.tsv', ':1: byte 0xe4 is not UTF-8'), (cut, 'mlqa/test-vi.json', 'not JSON'), (listed, 'xquad/test-hi.json', 'not a JSON object'), (null, 'xquad/test-hi.json', 'the answer to .* is None, not a text'),
+    (nested, 'xquad/test-hi.json', 'not JSON that can be read .nested too deeply.'), (endless, 'xquad/test-hi.json', 'not JSON that can be read .Exceeds the limit')])
 def test_a_broken_submission_is_refused_by_name(mock, submission, spoil, name, message):
     spoil(submission/name)
     with pytest.raises(XltError, match=message) as e: score_submission(submission, mock/'labels')

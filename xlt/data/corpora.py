@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RANKS', 'tagged_sentence', 'without_prefix', 'read_tagged', 'above', 'heads_of', 'fused', 'blocks', 'read_conllu',
-           'read_ccg', 'read_sentences', 'read_gold', 'two_sides', 'read_bucc', 'read_plain', 'parallel',
+           'read_ccg', 'read_sentences', 'read_gold', 'two_sides', 'other_side', 'read_bucc', 'read_plain', 'parallel',
            'read_tatoeba', 'answer_sentences', 'answered_question', 'read_xquad_r', 'distinct_ids', 'without_comments',
            'own_columns', 'own_mentions', 'own_pairs', 'read_own']
 
@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 from ..common.digests import file_stamp
 from ..common.errors import XltError
-from ..common.io import read_json, read_lines
+from ..common.io import in_any_form, read_json, read_lines, uncompressed
 from ..tasks.card import Task
 from ..tasks.cards import UPOS
 from .readers import columns, full, known, origin, read_squad
@@ -180,10 +180,16 @@ def two_sides(foreign: list[dict],  # `id` and `text`
     return list(rows.values())
 
 # %% ../../nbs/data/07_corpora.ipynb #c071
+def other_side(path: Path,  # of one of several parallel files
+               ending: str,  # of another, such as `.en`
+              ) -> Path:
+    "The file of the same name with another ending; either may be compressed."
+    return in_any_form(uncompressed(path).with_suffix(ending))
+
 def read_bucc(path: Path,  # of `zh-en.dev.gold`; `zh-en.dev.zh` and `zh-en.dev.en` are read as well
              ) -> list[dict]:
     "Both collections of BUCC, with their gold pairs."
-    foreign, english = path.with_suffix('.' + path.name[:2]), path.with_suffix('.en')
+    foreign, english = other_side(path, '.' + path.name[:2]), other_side(path, '.en')
     pairs = [(r['foreign'], r['english']) for r in read_gold(path)]
     return two_sides(read_sentences(foreign), read_sentences(english), pairs, str(path))
 
@@ -191,7 +197,7 @@ def read_bucc(path: Path,  # of `zh-en.dev.gold`; `zh-en.dev.zh` and `zh-en.dev.
 def read_plain(path: Path,  # of the file
               ) -> list[dict]:
     "One sentence per line."
-    name = path.name.split('.')[-1]
+    name = uncompressed(path).name.split('.')[-1]
     return [dict(id=f'{name}-{n:04d}', text=full(line, 'sentence', f'{path}:{n}'))
             for n, line in enumerate(read_lines(path), 1)]
 
@@ -208,7 +214,7 @@ def parallel(path: Path,  # of the foreign file
 def read_tatoeba(path: Path,  # of `tatoeba.swh-eng.swh`; `tatoeba.swh-eng.eng` is read as well
                 ) -> list[dict]:
     "Both sides of a Tatoeba set."
-    return parallel(path, path.with_suffix('.eng'))
+    return parallel(path, other_side(path, '.eng'))
 
 # %% ../../nbs/data/07_corpora.ipynb #xr20002
 def answer_sentences(paragraph: dict,  # in XQuAD-R's format

@@ -5,27 +5,28 @@
 # %% auto #0
 __all__ = ['OPTIMISTIC', 'DEVELOPMENT', 'FORMS', 'form', 'form_notes', 'evaluation_notes', 'same_articles', 'left_out',
            'training_notes', 'Files', 'tuning_file', 'held_of', 'held', 'available', 'unread', 'load_files',
-           'files_translations', 'files_translated', 'evaluations', 'folder_digest', 'files_notes', 'own_notes',
-           'own_training_notes', 'own_digest']
+           'files_translations', 'files_translated', 'evaluations', 'folder_digest', 'files_notes', 'own_left_out',
+           'own_notes', 'own_training_notes', 'own_digest']
 
 # %% ../../nbs/data/10_files.ipynb #c003
 import json, os, re
+from collections import Counter
 from pathlib import Path
 from functools import lru_cache
 from typing import Literal
 from pydantic import Field
 from ..common.digests import cached_sha256, file_digest, list_files
-from ..common.errors import XltError
-from ..common.io import expand_path, read_lines
+from ..common.errors import XltError, brief
+from ..common.io import expand_path, in_any_form, read_lines
 from ..tasks.card import Task
 from ..tasks.cards import NER, TARGET, TASKS, find_task
-from .corpora import read_tagged
+from .corpora import other_side, read_tagged
 from .examples import dataset, text_digest
 from .layout import (
     ISO3, READERS, TRAINING, candidates_file, card_files, describe, english_side, evaluation_files, find, no_training,
     place, places, read_file, shown, state, training_files, training_files_of)
 from .readers import destroyed, disagreed, incomplete, known, split_rows
-from .own_readers import skipped_rows
+from .own_readers import skipped_rows, unknown_languages
 from .source import DataSource
 from .splits import (
     SIBLINGS, candidate_rows, corpus_of, evaluation_rows, own_places, own_training, trained, training, training_rows)
@@ -156,7 +157,7 @@ def tuning_file(root: Path,  # the data folder
                 language: str,  # code
                ) -> Path:
     "The gold pairs of the development set that tunes a mining task's threshold."
-    return root / task.files.tuning.format(code=language)
+    return in_any_form(root / task.files.tuning.format(code=language))
 
 # %% ../../nbs/data/10_files.ipynb #i1fil001
 @lru_cache(maxsize=100)
@@ -169,7 +170,7 @@ def held_of(root: Path,  # the data folder
     if task.role != 'target': return ('en',) if training_files_of(root, name, state)[0] else ()
     def tuned(language):
         gold = tuning_file(root, task, language)
-        return all(gold.with_suffix(f'.{side}').is_file() for side in (language, 'en', 'gold'))
+        return all(other_side(gold, f'.{side}').is_file() for side in (language, 'en', 'gold'))
     codes = tuple(language for language in task.languages
                   if evaluation_files(root, name, language) and (not task.mined or tuned(language)))
     return () if task.pooled and codes != task.languages else codes
@@ -271,6 +272,19 @@ def files_notes(source: Files,  # the folder
     return said + (own_training_notes if home.own else training_notes)(source.root, home.name, source.dev_share)
 
 # %% ../../nbs/data/10_files.ipynb #own40004
+def own_left_out(files,  # that are read
+                 task: Task,  # with your own card
+                 languages,  # codes of the rows that are read
+                 what: str,  # a row is called
+                ) -> list[str]:
+    "Sentences that count the rows of your own files that were left out."
+    form, files = task.own.files, dict.fromkeys(files)
+    empty = sum(skipped_rows(f, form, languages) for f in files)
+    unknown = sum((unknown_languages(f, form) for f in files), Counter())
+    named = ', '.join(brief(label) for label, _ in unknown.most_common(3)) + ', …' * (len(unknown) > 3)
+    counts = {'a text or label is empty': (empty, ''), 'their language is unknown': (unknown.total(), f' ({named})')}
+    return [f'Left out because {why}: {n:,} {what}{"s" * (n != 1)}{more}.' for why, (n, more) in counts.items() if n]
+
 def own_notes(root: Path,  # the data folder
               task: Task,  # with your own card
              ) -> list[str]:
@@ -284,8 +298,7 @@ def own_notes(root: Path,  # the data folder
     if task.candidates: said.append(f'In every language the candidates are those of {task.candidates.path}.')
     more = 'one more language' if len(lacks) == 1 else f'{len(lacks)} more languages'
     if lacks: said.append(f'No file here for {more} on the card: {", ".join(lacks)}.')
-    if n := sum(skipped_rows(path, task.own.files) for path in set(card_files(root, task, 'test').values())):
-        said.append(f'Left out because a text or label is empty: {n:,} test item{"s" * (n != 1)}.')
+    said += own_left_out(card_files(root, task, 'test').values(), task, task.languages, 'test item')
     said += [f'{what}: {text}.' for what, text in (('Source', task.own.source), ('Licence', task.licence)) if text]
     return said + [task.own.note] * bool(task.own.note)
 
@@ -296,11 +309,13 @@ def own_training_notes(root: Path,  # the data folder
                       ) -> list[str]:
     "Sentences that say what is trained on, for a task with your own card."
     home, (train, dev) = find_task(task), own_training(root, find_task(task), share)
-    dev_file, test_file = (card_files(root, home, split).get('en') for split in ('dev', 'test'))
+    train_file, dev_file, test_file = (card_files(root, home, split).get('en') for split in ('train', 'dev', 'test'))
     own_dev = dev_file not in (None, test_file)
     how = f'from {own_places(home, "dev")}' if own_dev else 'kept from them, no text on both sides'
-    return [f'{task} is trained on {len(train):,} English examples of {own_places(home, "train")}, '
+    said = [f'{task} is trained on {len(train):,} English examples of {own_places(home, "train")}, '
             f'and checked on {len(dev):,} {how}.']
+    read = [train_file, *[dev_file] * own_dev]
+    return said + own_left_out(read, home, ['en'], 'training or development example')
 
 # %% ../../nbs/data/10_files.ipynb #own40005
 def own_digest(root: Path,  # the data folder

@@ -14,12 +14,13 @@ from pathlib import Path
 from functools import lru_cache, partial
 from ..common.digests import list_files
 from ..common.errors import XltError
-from ..common.io import OPENERS, read_lines, read_text
+from ..common.io import OPENERS, one_form, read_lines, read_text, uncompressed
 from ..languages.measures import language_code
 from ..tasks.card import Task
 from ..tasks.cards import NER, NLI, TARGET, TASKS
 from .corpora import (
-    read_bucc, read_ccg, read_conllu, read_gold, read_plain, read_sentences, read_tagged, read_tatoeba, read_xquad_r)
+    other_side, read_bucc, read_ccg, read_conllu, read_gold, read_plain,
+    read_sentences, read_tagged, read_tatoeba, read_xquad_r)
 from .readers import (
     read_anli, read_copa, read_cosmosqa, read_csqa, read_hellaswag, read_hellaswag_json, read_mnli_csv, read_nli,
     read_pair_table, read_pairs, read_qqp_csv, read_qqp_lines, read_snli, read_squad, read_stripped_lines,
@@ -102,9 +103,9 @@ TESTS = {t.name: t.files.tests for t in TASKS.values() if t.role == 'target'}
 def labelled(path: Path,  # of the file
             ) -> bool:
     "Does a file have its labels? XTREME's script removes those of test files."
-    if path.name.removesuffix(path.suffix if path.suffix in OPENERS else '').endswith('.json'):
-        return re.search(r'"text":\s*"[^"]', read_text(path)) is not None
-    if path.suffix == '.gold': return all(path.with_suffix(s).is_file() for s in ('.en', '.' + path.name[:2]))
+    kind = uncompressed(path).suffix
+    if kind == '.json': return re.search(r'"text":\s*"[^"]', read_text(path)) is not None
+    if kind == '.gold': return all(other_side(path, s).is_file() for s in ('.en', '.' + path.name[:2]))
     if not path.name.startswith('test-'): return True
     home = TARGET.get(path.parent.name)
     tagging = home is not None and home.kind == 'tagging'
@@ -122,9 +123,9 @@ def state(root: Path,  # the data folder
 def find(root: Path,  # where to look
          patterns: list[str],  # for `glob`, relative to it
         ) -> list[Path]:  # in the order of the patterns, each file once
-    "The files that match, compressed or not."
+    "The files that match, compressed or not; an `XltError` if one is there in two forms."
     found = (f for p in patterns for end in ('', *OPENERS) for f in sorted(root.glob(p + end)) if f.is_file())
-    return list(dict.fromkeys(found))
+    return one_form(list(dict.fromkeys(found)))
 
 # %% ../../nbs/data/08_layout.ipynb #c093
 TRAINING = {t.name: t.files.training for t in TASKS.values() if t.files.training}  # training and development files
@@ -198,7 +199,7 @@ def beside(root: Path,  # the data folder
            pattern: str,  # of the card
           ) -> tuple[Path, str]:
     "The folder in which a pattern of a card begins, and the rest of the pattern."
-    base = Path(task.own.files.folder or root)
+    base, pattern = Path(task.own.files.folder or root), os.path.normpath(pattern)
     while pattern.startswith('../'): base, pattern = Path(os.path.abspath(base)).parent, pattern[3:]
     return base, pattern
 

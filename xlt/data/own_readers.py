@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['WHY_ODD', 'csv_rows', 'records', 'picked', 'separator_hint', 'own_label', 'written', 'own_row', 'is_incomplete',
-           'own_table', 'skipped_rows', 'own_candidates', 'candidate_ids']
+           'rows_in', 'own_table', 'skipped_rows', 'unknown_languages', 'own_candidates', 'candidate_ids']
 
 # %% ../../nbs/data/06_own_readers.ipynb #ownrimp
 import csv, io, re
+from collections import Counter
 from functools import lru_cache
 from pathlib import Path
 from ..common.errors import XltError, did_you_mean
@@ -98,7 +99,7 @@ def own_row(task: Task,  # with your own card
     choices = at('choices')
     if not isinstance(choices, list) or len(choices) != task.choices:
         raise XltError(f'{where}: not {task.choices} choices')
-    context, question = (at(c) or '' for c in ('context', 'question'))
+    context, question = ('' if at(c) is None else at(c) for c in ('context', 'question'))
     label = task.own.files.relabel.get(str(at('label')), str(at('label')))
     return choice_row(id, where, context, question, choices, label)
 
@@ -112,16 +113,24 @@ def is_incomplete(record: dict,  # value by column
     values = [picked(record, v, where, ours) for ours, v in named]
     return any(value is None or value == [] or isinstance(value, str) and not value.strip() for value in values)
 
+def rows_in(path: Path,  # of the file
+            form: OwnFiles,  # as the card says
+            languages,  # codes
+           ) -> list[tuple[int, dict]]:  # line, and value by column, of each row
+    "The rows of a table in some languages; all of them if the card names no column for the language."
+    rows, column = records(path, form), form.columns.get('language')
+    if column is None: return rows
+    return [(n, r) for n, r in rows if language_code(str(picked(r, column, f'{path}:{n}', 'language'))) in languages]
+
 def own_table(path: Path,  # of the file
               task: Task,  # with your own card
               language: str,  # of the rows to read, if the card names a column for it
              ) -> list[dict]:
     "The examples of a table in TSV, CSV or JSON Lines; for retrieval, the pairs."
     form, rows = task.own.files, []
-    for n, record in records(path, form):
+    for n, record in rows_in(path, form, [language]):
         where = f'{path}:{n}'
         def at(ours): return picked(record, form.columns[ours], where, ours) if ours in form.columns else None
-        if 'language' in form.columns and language_code(str(at('language'))) != language: continue
         if form.incomplete == 'skip' and is_incomplete(record, form, where): continue
         rows.append(own_row(task, origin(path, n) if at('id') is None else str(at('id')), where, at))
     return rows
@@ -129,10 +138,20 @@ def own_table(path: Path,  # of the file
 # %% ../../nbs/data/06_own_readers.ipynb #own20007
 def skipped_rows(path: Path,  # of the file
                  form: OwnFiles,  # as the card says
+                 languages,  # codes of the rows that are read, if the card names a column for the language
                 ) -> int:
     "How many rows of a table are skipped because a column is empty."
     if form.incomplete != 'skip' or form.format not in ('tsv', 'csv', 'jsonl'): return 0
-    return sum(is_incomplete(record, form, f'{path}:{n}') for n, record in records(path, form))
+    return sum(is_incomplete(record, form, f'{path}:{n}') for n, record in rows_in(path, form, languages))
+
+def unknown_languages(path: Path,  # of the file
+                      form: OwnFiles,  # as the card says
+                     ) -> Counter:  # rows by what the file says
+    "The rows of a table whose language is unknown, so that they are read in none."
+    column = form.columns.get('language')
+    if column is None: return Counter()
+    said = Counter(str(picked(r, column, f'{path}:{n}', 'language')) for n, r in records(path, form))
+    return Counter({label: n for label, n in said.items() if not language_code(label)})
 
 # %% ../../nbs/data/06_own_readers.ipynb #pool0002
 def own_candidates(path: Path,  # of the file

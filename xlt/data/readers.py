@@ -13,8 +13,8 @@ __all__ = ['QUOTED', 'QUORA', 'COSMOS', 'sized', 'columns', 'known', 'full', 'or
 # %% ../../nbs/data/05_readers.ipynb #reaimp
 import json, csv, io, re
 from pathlib import Path
-from ..common.errors import XltError
-from ..common.io import read_json, read_jsonl, read_lines, read_text
+from ..common.errors import XltError, brief
+from ..common.io import in_any_form, read_json, read_jsonl, read_lines, read_text, uncompressed
 from ..tasks.cards import NLI
 
 # %% ../../nbs/data/05_readers.ipynb #c017
@@ -190,7 +190,8 @@ def destroyed(rows: list[dict],  # sentence pairs
 def read_snli(path: Path,  # of `labels.dev`; `s1.dev` and `s2.dev` beside it are read as well
              ) -> list[dict]:
     "SNLI in three parallel files."
-    files = [path.with_name(f'{name}{path.suffix}') for name in ('s1', 's2')] + [path]
+    ending = uncompressed(path).suffix
+    files = [in_any_form(path.with_name(name + ending)) for name in ('s1', 's2')] + [path]
     lines = [read_lines(f) for f in files]
     if len({len(x) for x in lines}) > 1:
         found = ', '.join(f'{f.name} has {len(x)} lines' for f, x in zip(files, lines))
@@ -201,7 +202,8 @@ def read_snli(path: Path,  # of `labels.dev`; `s1.dev` and `s2.dev` beside it ar
 def nli_lines(path: Path,  # of the file
              ) -> list[tuple[int, dict]]:  # line, and example on that line
     "The JSON lines of SNLI or MultiNLI; none if it is another file."
-    return list(enumerate(read_jsonl(path), 1)) if re.search(r'nli_1\.0_\w+\.jsonl$', path.name) else []
+    named = re.search(r'nli_1\.0_\w+\.jsonl$', uncompressed(path).name)
+    return list(enumerate(read_jsonl(path), 1)) if named else []
 
 def disagreed(path: Path,  # of the file
              ) -> int:
@@ -254,6 +256,8 @@ def choice_row(id: str,  # of the example
                label: str,  # number or letter of the correct choice
               ) -> dict:
     "A multiple-choice example, checked."
+    for what, text in (('context', context), ('question', question)):
+        if not isinstance(text, str): raise XltError(f'{where}: {what} is {brief(text)}, not a text')
     names = [str(i) if str(label).isdigit() else chr(65 + i) for i in range(len(choices))]
     return dict(id=id, context=context.strip(), question=question.strip(),
                 choices=[full(c, 'text in a choice', where) for c in choices],

@@ -9,7 +9,7 @@ __all__ = ['GROUP_NAMES', 'TASK_GROUPS', 'label_lines', 'tag_sentences', 'id_pai
            'score_submission']
 
 # %% ../../nbs/models/13_submissions.ipynb #submimp
-import codecs, json
+import codecs
 from collections import Counter
 from itertools import chain
 from pathlib import Path
@@ -68,8 +68,7 @@ def given_answers(path: Path,  # of the file
     def keep(pairs):
         top[:] = pairs  # the outermost object is read last
         return dict(pairs)
-    try: given = json.loads(read_text(path), object_pairs_hook=keep)
-    except json.JSONDecodeError as e: raise XltError(f'{path}:{e.lineno}: not JSON ({e.msg})') from None
+    given = read_json(path, keep)
     if not isinstance(given, dict): raise XltError(f'{path}: not a JSON object from question id to answer')
     if odd := [(id, a) for id, a in given.items() if not isinstance(a, str)]:
         (id, answer), more = odd[0], f' ({len(odd):,} such answers)' * (len(odd) > 1)
