@@ -51,6 +51,9 @@ LOOKS = {'-n', '--dry-run', '--dryrun', '--mode'} & set(sys.argv)  # only looks,
 if not LOOKS: put_aside_outdated(STUDY)
 AGAIN = {run.name for run in (needed_again if LOOKS else reopen)(STUDY)}  # done, but a checkpoint is missing and needed
 # `result` moves damaged results aside, so that their runs are repeated
+if LOOKS and not {'--mode'} & set(sys.argv):
+    outdated = [run.name for run in RUNS.values() if (run.folder / 'result.json').exists() and not result(run)]
+    for name in dict.fromkeys([*outdated, *AGAIN]): print(f'{name} would be made again', file=sys.stderr)
 FOUND = {name: done for name, run in RUNS.items() if (done := result(run)) and name not in AGAIN}
 DONE = set(FOUND)
 PACKED = {name for name, done in FOUND.items() if done.get('packed')}  # read where they are; there is nothing to run

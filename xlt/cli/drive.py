@@ -191,7 +191,8 @@ def drive(study, cores: int,
         note_languages(study)
         keep_old_report(study)
         for run in again: forget(run)
-        taken = [f'{run.name} (from {other})' for run in runs(study) if (other := take_over(run))]
+        started = {start.name for run in runs(study) for start in run.starts_from}
+        taken = [f'{run.name} (from {other})' for run in runs(study) if (other := take_over(run, run.name in started))]
         if taken: print(f'already done by another study: {few(taken)}', flush=True)
         for run in runs(study): (run.folder / 'failed.json').unlink(missing_ok=True)  # of an earlier attempt
         folder = None if profile else meanwhile.enter_context(temporary_folder(root() / 'runs' / study.study))

@@ -26,7 +26,8 @@ def visible_gpus() -> list[str]:  # their numbers, as in CUDA_VISIBLE_DEVICES
     if (asked := os.environ.get('XLT_DEVICES')) is not None: return named(asked)
     asked, there = os.environ.get('CUDA_VISIBLE_DEVICES'), present_gpus()
     if asked is None or not there: return there
-    return list(takewhile(lambda d: not d.startswith('-'), named(asked)))  # CUDA stops at a number that is not valid, too
+    def valid(d): return not d.startswith('-') and not (d.isdecimal() and int(d) >= len(there))
+    return list(takewhile(valid, named(asked)))  # CUDA, too, stops at a number that is not valid
 
 # %% ../../nbs/common/07_devices.ipynb #x0bf16
 @lru_cache

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['ISO3', 'FURTHER_ISO3', 'ISO2', 'DATED', 'READERS', 'ALL_FORMS', 'FORMATS', 'ENGLISH', 'TESTS', 'TRAINING',
            'three_letters', 'read_genre', 'read_text_lines', 'read_form', 'describe', 'read_file', 'labelled', 'state',
-           'find', 'place', 'evaluation_files', 'places', 'shown', 'training_files_of', 'training_files', 'no_training',
-           'beside', 'path_form', 'languages_at', 'card_files', 'candidates_file', 'english_side']
+           'matching', 'find', 'place', 'evaluation_files', 'places', 'shown', 'training_files_of', 'training_files',
+           'no_training', 'beside', 'path_form', 'languages_at', 'card_files', 'candidates_file', 'english_side']
 
 # %% ../../nbs/data/08_layout.ipynb #layimp
 import hashlib, os, re
@@ -120,12 +120,17 @@ def state(root: Path,  # the data folder
     return hashlib.sha1(repr((str(root), list_files(root))).encode(errors='surrogateescape')).hexdigest()
 
 # %% ../../nbs/data/08_layout.ipynb #c094
+def matching(root: Path, patterns: list[str],  # as in `find`
+            ) -> list[Path]:  # in the order of the patterns, each file once
+    "The files that match, compressed or not."
+    found = (f for p in patterns for end in ('', *OPENERS) for f in sorted(root.glob(p + end)) if f.is_file())
+    return list(dict.fromkeys(found))
+
 def find(root: Path,  # where to look
          patterns: list[str],  # for `glob`, relative to it
         ) -> list[Path]:  # in the order of the patterns, each file once
     "The files that match, compressed or not; an `XltError` if one is there in two forms."
-    found = (f for p in patterns for end in ('', *OPENERS) for f in sorted(root.glob(p + end)) if f.is_file())
-    return one_form(list(dict.fromkeys(found)))
+    return one_form(matching(root, patterns))
 
 # %% ../../nbs/data/08_layout.ipynb #c093
 TRAINING = {t.name: t.files.training for t in TASKS.values() if t.files.training}  # training and development files
@@ -171,7 +176,7 @@ def training_files_of(root: Path,  # the data folder
                       state: str,  # from `state`
                      ) -> tuple[list[Path], list[Path]]:
     "`training_files`, cached for each state of the folder."
-    def real(patterns): return [f for f in find(root, patterns) if f.parent.name != 'tiny']
+    def real(patterns): return one_form([f for f in matching(root, patterns) if f.parent.name != 'tiny'])
     train, dev = next((s for s in TRAINING[task] if real(s[0][:1])), TRAINING[task][-1])
     tests = {f for t in TESTS for f in evaluation_files(root, t, 'en')}
     return real(train), [f for f in real(dev) if f not in tests] if real(train) else []
@@ -233,9 +238,9 @@ def card_files(root: Path,  # the data folder
         base, inside = beside(root, task, pattern)
         if split != 'test' and '{split}' not in pattern: continue
         inside, here = inside.replace('{split}', form.splits.get(split, split)), {}
-        for path in find(base, [inside.replace('{language}', '*')]):
+        for path in matching(base, [inside.replace('{language}', '*')]):
             for code in languages_at(task, path_form(inside), path.relative_to(base).as_posix()):
-                if code in wanted and here.setdefault(code, path) != path:
+                if code in wanted and here.setdefault(code, path) != path and one_form([here[code], path]):
                     raise XltError(f'{path}: {here[code]} is of the same language, {code}; say which in files.names')
         found = here | found
     return {code: found[code] for code in wanted if code in found}

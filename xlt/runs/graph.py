@@ -112,7 +112,9 @@ def own_tests(study: Study,  # with its source
     "The part of a run's spec about the tests of such cards: where their texts are, and a digest of their files."
     own = {n: TASKS[n] for n in names if n not in covered and (TASKS[n].own or n in XTREME_R)}
     places = {n: {k: v for k, v in decides(t, study.source.kind).items() if k in ('files', 'hub')} for n, t in own.items()}
-    for place in places.values(): (place['files'] or {}).pop('relabel', None)  # of labels, which are no texts
+    for place in places.values():  # labels and training data are no texts of a test
+        for part, keys in (('files', ['relabel']), ('hub', ['train', 'dev'])):
+            place[part] = {k: v for k, v in (place[part] or {}).items() if k not in keys}
     said = {n: place | {'digest': study.source.card_digest(n)} for n, place in places.items()}
     return {'tests': said} if said else {}
 

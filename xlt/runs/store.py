@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['RESUMED', 'valid_result', 'verified', 'inside', 'belongs', 'set_aside', 'checkpoint_removed', 'has_checkpoint',
-           'weights_of', 'read_beside', 'read_by', 'is_current', 'put_aside_outdated', 'publish', 'is_published',
-           'local_result', 'result', 'pack_file', 'pack_member', 'in_pack', 'pack_of', 'packed_result', 'predictions',
-           'graded', 'to_pack', 'write_pack', 'code_changed', 'mixed_makers', 'other_trainings', 'runs_to_remake',
-           'forget', 'languages_note', 'lost_languages', 'note_languages', 'check_run_files', 'files_in',
-           'finished_elsewhere', 'linked', 'take_over', 'needed_again', 'in_use', 'remove_unneeded', 'reopen']
+           'weights_of', 'read_by', 'is_current', 'put_aside_outdated', 'publish', 'is_published', 'local_result',
+           'result', 'pack_file', 'pack_member', 'in_pack', 'pack_of', 'packed_result', 'predictions', 'graded',
+           'to_pack', 'write_pack', 'code_changed', 'mixed_makers', 'other_trainings', 'runs_to_remake', 'forget',
+           'languages_note', 'lost_languages', 'note_languages', 'check_run_files', 'files_in', 'finished_elsewhere',
+           'linked', 'take_over', 'needed_again', 'in_use', 'remove_unneeded', 'reopen']
 
 # %% ../../nbs/runs/06_store.ipynb #stoimp
 import glob, hashlib, io, json, os, shutil, time
@@ -82,22 +82,18 @@ def has_checkpoint(run: Run,  # that is finished
 # %% ../../nbs/runs/06_store.ipynb #x1curr
 def weights_of(done: dict,  # the result of a run that others start from
               ) -> str:
-    "The digest of its weights; the checksum of the result where it notes none."
-    weights = (was for p, was in done['files'].items() if p.endswith('/checkpoint/model.safetensors'))
+    "The SHA-256 of its weights; the checksum of the result where it notes none."
+    weights = (was[1] for p, was in done['files'].items() if p.endswith('/checkpoint/model.safetensors'))
     return next(weights, done['checksum'])
-
-def read_beside(run: Run,  # a report
-               ) -> dict[str, str]:  # path inside the project → digest
-    "The files that a report reads beside results: scores of repeated runs, and how faithful the encoder is."
-    there = [root() / 'reports' / run.study / 'repeated.csv', *sorted((root() / 'runs/_replication').glob('*.json'))]
-    return {p.relative_to(root()).as_posix(): file_digest(p) for p in there if p.is_file()}
 
 def read_by(run: Run,  # any
            ) -> dict[str, str]:  # run → checksum of its result, or digest of its weights; file → digest
-    "What a run is made from: the runs that it starts from; for a report, all results and the files beside them."
+    "What a run is made from: the runs that it starts from; for a report, all results and the scores of repeated runs."
     starts = {p.name: weights_of(done) for p in run.starts_from if (done := result(p))}
     results = {p.name: done['checksum'] for p in run.inputs if (done := result(p))}
-    return starts | results | (read_beside(run) if run.phase == 'report' else {})
+    twice = root() / 'reports' / run.study / 'repeated.csv'
+    beside = {twice.relative_to(root()).as_posix(): file_digest(twice)[1]} if run.inputs and twice.is_file() else {}
+    return starts | results | beside
 
 def is_current(run: Run,  # any
                data: dict,  # its result
@@ -269,10 +265,11 @@ def mixed_makers(study: Study,  # with results
 def other_trainings(study: Study,  # with results
                    ) -> list[str]:  # names of runs
     "Finished runs that started from another training of their parent than the one whose result is here."
-    held = {r.name: weights_of(done) for r in runs(study) if r.phase != 'report' and (done := result(r))}
-    def began(run): return (result(run) or {}).get('inputs') or {}  # early results do not say
-    return [r.name for r in runs(study) if r.phase != 'report'
-            and any(held.get(name, was) != was for name, was in began(r).items())]
+    held = {r: done for r in runs(study) if r.phase != 'report' and (done := result(r))}
+    def another(done, start):  # early results do not say, but none began before what it started from had finished
+        was = (done.get('inputs') or {}).get(start.name)
+        return was != weights_of(held[start]) if was else done['started'] < held[start]['finished']
+    return [r.name for r, done in held.items() if any(another(done, start) for start in r.starts_from if start in held)]
 
 # %% ../../nbs/runs/06_store.ipynb #x1remake
 RESUMED = ('training', 'evaluated')  # folders that an interrupted run resumes from
@@ -345,12 +342,14 @@ def files_in(run: Run,  # that is finished
 
 # %% ../../nbs/runs/06_store.ipynb #takeov01
 def finished_elsewhere(run: Run,  # that is not finished here
+                       starts: bool,  # do other runs start from it?
                       ) -> Run | None:  # None: no other study has it
     "The same run in another study of this project: finished and intact, with its checkpoint, all files in its result."
     own, every = run.folder, root() / 'runs'
     for folder in every.glob(f'[!_.]*/{glob.escape(own.relative_to(every / run.study).as_posix())}'):
         other = replace(run, folder=folder)
         if folder == own or not (done := local_result(other)) or checkpoint_removed(other): continue
+        if starts and not has_checkpoint(other): continue
         # early versions did not note every file of a checkpoint, and what is not noted cannot be checked
         if all(p.relative_to(root()).as_posix() in done['files'] for p in folder.glob('checkpoint/*')): return other
     return None
@@ -367,10 +366,11 @@ def linked(source: Path,  # an existing file
 
 # %% ../../nbs/runs/06_store.ipynb #i1sto012
 def take_over(run: Run,  # that is not finished
+              starts: bool = False,  # do other runs start from it?
              ) -> str | None:  # the other study's name; None: nothing was taken over
     "Take over the result and the files of a run, all checked, from another study that has finished it."
     if run.phase == 'report' or (run.folder / 'remake').exists() or local_result(run): return None
-    if not (other := finished_elsewhere(run)): return None
+    if not (other := finished_elsewhere(run, starts)): return None
     run.folder.mkdir(parents=True, exist_ok=True)
     # if the other run is damaged, removed or in progress, this one is simply run
     with suppress(XltError, FileNotFoundError, Timeout), FileLock(run.folder / '.lock', timeout=0, is_singleton=True):
@@ -414,6 +414,7 @@ def remove_unneeded(study: Study,  # that has the run
     for owner in runs(study) if run.phase == 'report' else (run, *run.starts_from):
         place = owner.folder / 'checkpoint'
         if not result(owner) or not place.exists() or in_use(study, owner): continue
+        if (owner.folder / 'running.json').exists(): continue  # it is made again
         if sum(p.stat().st_size for p in place.glob('*')) <= limit: continue
         note = owner.folder / 'checkpoint.removed'
         write(note, canonical_json({'when': time.time()}))  # first, so that a half-removed checkpoint is not "damaged"

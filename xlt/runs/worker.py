@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SILENT', 'FINISHED', 'assigned_names', 'check_history', 'is_alive', 'this_process', 'start_heartbeat',
            'exit_with_parent', 'private_folder', 'temporary_folder', 'wait_for_gpu', 'take_device', 'computes',
-           'check_device', 'ActiveRun', 'check_before_run', 'enter_folder', 'begun_with', 'track', 'check_parent',
-           'lock_folder', 'begin', 'check_run_scores', 'result_record', 'finish', 'peak_memory', 'fail']
+           'check_device', 'ActiveRun', 'check_before_run', 'unshare', 'enter_folder', 'begun_with', 'track',
+           'check_parent', 'lock_folder', 'begin', 'check_run_scores', 'result_record', 'finish', 'peak_memory', 'fail']
 
 # %% ../../nbs/runs/07_worker.ipynb #worimp
 import ast, hashlib, json, os, re, resource, shutil, socket, stat, sys, tempfile, threading, time
@@ -173,8 +173,8 @@ class ActiveRun:
                  lock: FileLock,  # on its folder, already held
                 ):
         self.study, self.run, self.folder, self.seconds, self._lock = study, run, run.folder, {}, lock
-        self.inputs = read_by(run)  # as it is now, not when it ends
-        self.code = begun_with(run, code_in_use(run.phase), self.inputs)
+        # as they are now, not when it ends
+        self.code, self.inputs = begun_with(run, code_in_use(run.phase), read_by(run))
         self.started = float(os.environ.get('XLT_STARTED') or time.time())  # set where papermill is called
 
     @contextmanager
@@ -215,6 +215,14 @@ def check_before_run(study: Study,  # that has the run
 # %% ../../nbs/runs/07_worker.ipynb #c049
 FINISHED = 'was finished by another process meanwhile'  # the `Snakefile` takes this for success
 
+def unshare(path: Path,  # a file that another study may have, too
+           ) -> None:
+    "Replace a hard link by a copy, so that what is written here changes nothing elsewhere."
+    if path.stat().st_nlink < 2: return
+    draft = path.with_name(f'.{path.name}.unshared')
+    shutil.copy2(path, draft)
+    os.replace(draft, path)
+
 def enter_folder(run: Run,  # about to begin
                 ) -> FileLock:
     "Lock a run's folder; an `XltError` if another process has finished the run meanwhile."
@@ -223,28 +231,27 @@ def enter_folder(run: Run,  # about to begin
         lock.release()
         raise XltError(f'{run.name} {FINISHED}; nothing is left to do')
     (run.folder / 'failed.json').unlink(missing_ok=True)  # a result stays until `finish` has another
-    shared = [p for p in run.folder.rglob('*') if p.is_file() and p.stat().st_nlink > 1]  # with another study
-    for path in shared: path.unlink()
+    for path in [p for p in run.folder.rglob('*') if p.is_file()]: unshare(path)
     for draft in run.folder.glob('.*.json.*'): draft.unlink(missing_ok=True)  # of a process killed while writing
     return lock
 
 # %% ../../nbs/runs/07_worker.ipynb #c049begu
 def begun_with(run: Run,  # about to begin, its folder locked
                code: dict, inputs: dict,  # as they are now
-              ) -> dict:  # the code that the result is to name
-    "Remove what was begun from other parents; the code that began what can be resumed."
-    note = run.folder / 'begun.json'
+              ) -> tuple[dict, dict]:  # the code and the inputs that the result is to name
+    "Remove what was begun from other parents; what began the work that is resumed, nothing if that is not known."
+    note, resumes = run.folder / 'begun.json', any((run.folder / place).exists() for place in RESUMED)
     try: before = json.loads(note.read_text(encoding='utf-8'))
     except (OSError, ValueError): before = None
-    resumes = before and any((run.folder / place).exists() for place in RESUMED)
-    if resumes and before['inputs'] == inputs:
+    if not isinstance(before, dict) or before.keys() != {'code', 'inputs'}: before = {'code': {}, 'inputs': {}}
+    if resumes and before['inputs'] in (inputs, {}):
         if changed := differences(before['code'], code):
             few = ', '.join(changed[:5]) + (f' and {len(changed) - 5} more' if len(changed) > 5 else '')
             print(f'{run.name} resumes what other code began (changed: {few}); its result names that code', flush=True)
-        return before['code']
-    for place in RESUMED if before else (): shutil.rmtree(run.folder / place, ignore_errors=True)
+        return before['code'], before['inputs']
+    for place in RESUMED: shutil.rmtree(run.folder / place, ignore_errors=True)
     write(note, canonical_json({'code': code, 'inputs': inputs}))
-    return code
+    return code, inputs
 
 # %% ../../nbs/runs/07_worker.ipynb #x0376f85
 def track(study: Study,  # with its `track`

@@ -102,12 +102,13 @@ GAINERS = ('pivot', 'high', 'low')  # the training language, and the groups
 def gains_of_forms(rows: pd.DataFrame,  # from `matched_forms`
                    measure: pd.Series,  # resource, indexed by language code
                    how: str, pivot: str,  # as in `protection_table`
-                  ) -> dict:  # `pivot`, `high`, `low`, and each with `_plain` and `_none`: as of `spread_of`
+                  ) -> dict | None:  # None: the languages form no groups; `pivot`, `high`, `low`, and each with `_plain` and `_none`: as of `spread_of`
     "What a variant gains over its plain form and (`_none`) over the baseline, and (`_plain`) the plain form over that."
     rows = comparable_scores(rows, measure, pivot)[0]
     both = {'': ('variant', 'plain'), '_plain': ('plain', 'none'), '_none': ('variant', 'none')}
     found = {end: gains_by_language(rows, *forms, pivot) for end, forms in both.items()}
-    low, high = split_groups(found[''].index, measure, how)
+    try: low, high = split_groups(found[''].index, measure, how)
+    except XltError: return None
     at_home = {end: gains_in_pivot(rows, *forms, pivot) for end, forms in both.items()}
     return {name + end: spread_of(values) for end in both
             for name, values in zip(GAINERS, (at_home[end], found[end][high], found[end][low]))}
@@ -124,8 +125,7 @@ def protection_table(scores: pd.DataFrame,  # a checked tidy table
         tasks = list(dict.fromkeys(of_task))
         for task in ['all', *tasks] if len(tasks) > 1 else ['all']:
             mine = matched if task == 'all' else matched[of_task == task]
-            try: gains = gains_of_forms(mine, measure, how, pivot)
-            except XltError: continue  # so few languages form no groups
+            if (gains := gains_of_forms(mine, measure, how, pivot)) is None: continue
             flat = {k if part == 'mean' else f'{k}_{part}': value
                     for k, v in gains.items() for part, value in v.items()}
             targets = ', '.join(sorted(set(mine.target.str.partition(': ')[2])))
@@ -262,5 +262,8 @@ def protection_by_target(scores: pd.DataFrame,  # a checked tidy table
                         ) -> pd.DataFrame:  # by suffix and target: what low-resource languages gain, with interval, in words
     "What each variant gives the low-resource languages over the plain form, in each target; no columns: no variants."
     found = {t: protection_table(scores[scores.target == t], measure, how, pivot) for t in scores.target.unique()}
-    return pd.DataFrame({t: {r['suffix']: interval_of(r, 'low') for _, r in table[table.task == 'all'].iterrows()}
-                         for t, table in found.items() if len(table)}).rename_axis('variant')
+    has = {t: by_suffix(scores[scores.target == t]) for t in found}
+    def told(t, suffix):
+        row = found[t][(found[t].suffix == suffix) & (found[t].task == 'all')] if len(found[t]) else found[t]
+        return interval_of(row.iloc[0], 'low') if len(row) else 'too few languages'
+    return pd.DataFrame({t: {s: told(t, s) for s in has[t]} for t in found if has[t]}).rename_axis('variant')
