@@ -26,6 +26,14 @@ XLT = [sys.executable, '-c', 'import sys; from xlt.cli.main import main; sys.exi
 STUBS = [*XLT[:2], 'import xlt.runs.kernel_pool; xlt.runs.kernel_pool.IMPORTS = ["ipykernel.kernelapp"]; ' + XLT[2]]  # kernels that only obey need nothing imported
 
 
+def tuned_model(active) -> list[Path]:
+    "The file of a model that other pairs start from, if this pair's model is shared."
+    if not any(r.parent == active.run for r in runs(active.study)): return []
+    (place := active.folder / 'checkpoint').mkdir(exist_ok=True)
+    (place / 'model.safetensors').write_bytes(b'tuned')
+    return [place / 'model.safetensors']
+
+
 def xlt(*args, command=STUBS, **kwargs) -> subprocess.CompletedProcess:
     "Run an xlt command to its end."
     return subprocess.run([*command, *args], capture_output=True, text=True, timeout=600, **kwargs)
@@ -69,6 +77,7 @@ run.finish()"""
 PAIR = """\
 import json, os, signal, time, zlib
 from pathlib import Path
+from xlt.runs.graph import runs
 from xlt.runs.worker import begin
 from xlt.tasks.cards import TASKS
 run = begin(study, 'pair', intermediate, target, seed, history=In)
@@ -88,8 +97,10 @@ if fault == 'writing': os.replace = die  # all is written but its name
 if fault == 'clock':
     then = time.time() - 86400
     time.time = lambda: then
+model = run.folder / 'checkpoint' / 'model.safetensors'
+if shared := any(r.parent == run.run for r in runs(run.study)): model.parent.mkdir(exist_ok=True), model.write_bytes(b'tuned')
 run.finish([{'language': c, 'metric': TASKS[target].metrics[0], 'n': 10, 'score': zlib.crc32(f'{run.run.name} {c}'.encode()) % 1000 / 10}
-            for c in run.study.evaluated(target)])"""
+            for c in run.study.evaluated(target)], files=[model] * shared)"""
 
 REPORT = """\
 import json

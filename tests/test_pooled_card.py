@@ -149,7 +149,7 @@ def test_candidates_decide_the_runs_that_rank_them_and_no_others(root, data):
     data = Path(os.path.abspath(data))
     (data / 'mewslix').rename(root / 'beside')
     card(root, files=FILES | dict(path='../beside/{language}/test.jsonl', candidates=FILES['candidates'] | dict(path='../beside/candidates.jsonl')))
-    path = study(root, data)
+    path = study(root, data, encoder=dict(kind='pretrained', name='some/encoder', revision='0' * 40))  # one from scratch reads text without them
     def prints(): return {r.name: r.fingerprint for r in runs(Study.read(path))}
     before, digest = prints(), Files(folder=str(data)).card_digest('mewsli_x')
     put(root / 'beside/candidates.jsonl', [dict(entity=id, description=f'{text}.') for id, text in POOL])

@@ -2,6 +2,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from machine import tuned_model
 
 from xlt.stats.scores import check_scores
 from xlt.runs.params import Study
@@ -113,7 +114,8 @@ def test_dev_scores_of_a_study(project):
     for i, best in (('none', 61.), ('mnli', 64.)):
         for t in ('xquad', 'mlqa', 'tatoeba') if i == 'none' else ('xquad',):
             scores = [dict(language=c, metric=TARGET[t].metrics[0], score=50., n=1) for c in study.evaluated(t)]
-            begin(study, 'pair', i, t).finish(scores, history={'best': best, 'beyond': {'qab': best - 9}} if t == 'xquad' else {})
+            active = begin(study, 'pair', i, t)
+            active.finish(scores, tuned_model(active), history={'best': best, 'beyond': {'qab': best - 9}} if t == 'xquad' else {})
     table = dev_scores(study)
     assert list(table) == DEV_COLUMNS and set(table.language) == {'qaa', 'qab'}
     assert set(table.score[table.language == 'qab']) == {52, 55}

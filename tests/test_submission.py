@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from machine import tuned_model
 
 import xlt.paper.submission as module
 from xlt.data.files import Files
@@ -70,7 +71,7 @@ def play(study, intermediate, target, frame, best=None):
     frame.to_parquet(run.folder / 'predictions.parquet')
     metric = TARGET[target].metrics[0]
     scores = [dict(language=c, metric=metric, score=50., n=1) for c in study.evaluated(target)]
-    run.finish(scores, files=[run.folder / 'predictions.parquet'], history={} if best is None else {'best': best})
+    run.finish(scores, files=[run.folder / 'predictions.parquet', *tuned_model(run)], history={} if best is None else {'best': best})
 
 
 @pytest.fixture(scope='module')
