@@ -1,5 +1,6 @@
 "The notebooks are the source: the modules are what they export, they are clean, and papermill finds its cell in them."
 import ast
+import csv
 import json
 import os
 import re
@@ -132,3 +133,21 @@ def test_the_readme_is_the_index():
     assert [text for text in told if text not in readme] == [], 'run `make sync`'
     several, one = (json.loads((REPO / 'reports' / study / 'summary.json').read_text()) for study in ('lab-seeds', 'lab'))
     assert [line for line in [several['sentence'], *one['headline'][:3]] if line not in readme] == [], 'run `make sync`: the reports say something else'
+
+
+def outputs(path: Path) -> str:
+    found = [o.get('text') or o.get('data', {}).get('text/markdown') or o.get('data', {}).get('text/plain') or [] for c in cells(path) for o in c['outputs']]
+    return '\n'.join(''.join(text) for text in found)
+
+
+@pytest.mark.parametrize('page, study, key', [('tutorials/real_languages', 'e5', 'conclusion'), ('explanations/wide', 'e5-wide', 'conclusion'),
+                                              ('explanations/repetition', 'e5', 'repeated'), ('index', 'e5', 'repeated')])
+def test_a_page_quotes_the_report_that_is_there(page, study, key):
+    said = json.loads((REPO / 'reports' / study / 'summary.json').read_text(encoding='utf-8'))[key]
+    assert (said['sentence'] if key == 'conclusion' else said) in outputs(REPO / 'nbs' / f'{page}.ipynb'), 'execute the page again'
+
+
+def test_the_lab_is_compared_with_as_much_as_there_is():
+    cells_of = {(r['intermediate'], r['target']) for r in csv.DictReader((REPO / 'reports' / 'e5' / 'scores.csv').open(encoding='utf-8'))}
+    text = outputs(REPO / 'nbs' / 'explanations' / 'lab_and_paper.ipynb')
+    assert f'**Real languages**: partial, {len(cells_of)} of 56 ' in text or len(cells_of) == 56 and '**Real languages**: complete' in text, 'execute the page again'
