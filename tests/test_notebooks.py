@@ -140,7 +140,7 @@ def outputs(path: Path) -> str:
     return '\n'.join(''.join(text) for text in found)
 
 
-@pytest.mark.parametrize('page, study, key', [('tutorials/real_languages', 'e5', 'conclusion'), ('explanations/wide', 'e5-wide', 'conclusion'),
+@pytest.mark.parametrize('page, study, key', [('tutorials/real_languages', 'e5', 'conclusion'), ('tutorials/laptop', 'lab-quick', 'conclusion'), ('explanations/wide', 'e5-wide', 'conclusion'),
                                               ('explanations/repetition', 'e5', 'repeated'), ('index', 'e5', 'repeated')])
 def test_a_page_quotes_the_report_that_is_there(page, study, key):
     said = json.loads((REPO / 'reports' / study / 'summary.json').read_text(encoding='utf-8'))[key]
