@@ -111,11 +111,10 @@ def own_tests(study: Study,  # with its source
              ) -> dict:
     "The part of a run's spec about the tests of such cards: where their texts are, and a digest of their files."
     own = {n: TASKS[n] for n in names if n not in covered and (TASKS[n].own or n in XTREME_R)}
-    places = {n: {k: v for k, v in decides(t, study.source.kind).items() if k in ('files', 'hub')} for n, t in own.items()}
-    for place in places.values():  # labels and training data are no texts of a test
-        for part, keys in (('files', ['relabel']), ('hub', ['train', 'dev'])):
-            place[part] = {k: v for k, v in (place[part] or {}).items() if k not in keys}
-    said = {n: place | {'digest': study.source.card_digest(n)} for n, place in places.items()}
+    others = {'files': ['relabel'], 'hub': ['train', 'dev']}  # labels and training data are no texts of a test
+    def place(n, card): return {part: {k: v for k, v in (card[part] or {}).items() if k not in keys}
+                                for part, keys in others.items()} | {'digest': study.source.card_digest(n)}
+    said = {n: place(n, decides(t, study.source.kind)) for n, t in own.items()}
     return {'tests': said} if said else {}
 
 # %% ../../nbs/runs/05_graph.ipynb #c016
@@ -168,7 +167,8 @@ def runs(study: Study,  # any
     tests, others = ({t: study.evaluated(t) for t in TASKS if t in ts} for ts in (study.targets, study.leave_out))
     unread = list(tests)  # text for masked language modelling omits what is evaluated
     removed = removed_tests(study, tests)
-    pretraining = dict(source=data, unread=unread, execution=how, **removed) | own_tests(study, unread) if scratch else {}
+    text = own_tests(study, unread)
+    pretraining = dict(source=data, unread=unread, execution=how, **removed, **text) if scratch else {}
     removed = removed_tests(study, others or tests)  # from what intermediate training reads
     encoder = make_run(study, 'encoder', **pretraining, recipe=study.encoder.identity())
     mixtures = {i: study.mixture(i) for i in study.intermediates}

@@ -195,7 +195,7 @@ def second_scores(scores: pd.DataFrame,  # a checked tidy table
 def repeated_line(scores: pd.DataFrame, repeated: pd.DataFrame,  # as in `second_scores`
                   measure: pd.Series, how: str = 'tertiles', pivot: str = 'en',  # as in `without_retrieval`
                  ) -> str:
-    "What the study says with the second scores of repeated runs, or with the mean of both, and of which intermediate tasks."
+    "What the study says with the second scores of repeated runs, or with the mean of both."
     found, tasks = {}, {}
     for called, weight in {'the first': 0., 'the second': 1., 'the mean of both': .5}.items():
         table = second_scores(scores, repeated, weight)
@@ -208,8 +208,8 @@ def repeated_line(scores: pd.DataFrame, repeated: pd.DataFrame,  # as in `second
             f'With the second scores, low-resource languages lost {loss_text(found["the second"])}; '
             f'with the mean of both, {loss_text(found["the mean of both"])}.')
     clear = dict.fromkeys(i for rows in tasks.values() for i, t in rows.items() if t['p_value_holm'] < .05)
-    said = ['after {} {}'.format(i, ', '.join(f'{number(rows[i]["estimate"])} with {called} (Holm {p_text(rows[i]["p_value_holm"])})'
-                                              for called, rows in tasks.items())) for i in clear]
+    def told(t, called): return f'{number(t["estimate"])} with {called} (Holm {p_text(t["p_value_holm"])})'
+    said = [f'after {i} ' + ', '.join(told(rows[i], called) for called, rows in tasks.items()) for i in clear]
     return f'{text} Low minus high, where one of the three is significant: {"; ".join(said)}.' if said else text
 
 # %% ../../nbs/stats/09_headline.ipynb #c052

@@ -89,7 +89,7 @@ def is_retrieval(target: str,  # name of the task
 def compare_all_pairs(study: Study,  # the study
                       right: dict | None = None,  # target → from `example_scores`; None: they are read here
                      ) -> pd.DataFrame:  # `TEST_COLUMNS`; `lost` in points of `correct`
-    "Paired tests of every language in every pair that has a baseline, adjusted apart for retrieval and for other targets."
+    "Paired tests of every language in every pair with a baseline, adjusted apart for retrieval and other targets."
     rows = {True: [], False: []}  # by whether the target is retrieval
     for target in study.targets:
         found = example_scores(study, target) if right is None else right[target]
@@ -97,7 +97,8 @@ def compare_all_pairs(study: Study,  # the study
         for language, here in found.groupby('language'):
             here = here.dropna(axis=1, how='all')
             if 'none' in here:
-                rows[is_retrieval(target)] += [dict(row, target=target, language=language) for row in compare_paired(here)]
+                found_here = compare_paired(here)
+                rows[is_retrieval(target)] += [dict(row, target=target, language=language) for row in found_here]
     return pd.DataFrame([row for family in (False, True) for row in adjust_p_values(rows[family], 'p_value')],
                         columns=TEST_COLUMNS)
 

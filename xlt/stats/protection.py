@@ -102,7 +102,7 @@ GAINERS = ('pivot', 'high', 'low')  # the training language, and the groups
 def gains_of_forms(rows: pd.DataFrame,  # from `matched_forms`
                    measure: pd.Series,  # resource, indexed by language code
                    how: str, pivot: str,  # as in `protection_table`
-                  ) -> dict | None:  # None: the languages form no groups; `pivot`, `high`, `low`, and each with `_plain` and `_none`: as of `spread_of`
+                  ) -> dict | None:  # None: no two groups; `pivot`, `high`, `low`, also `_plain`, `_none`: `spread_of`
     "What a variant gains over its plain form and (`_none`) over the baseline, and (`_plain`) the plain form over that."
     rows = comparable_scores(rows, measure, pivot)[0]
     both = {'': ('variant', 'plain'), '_plain': ('plain', 'none'), '_none': ('variant', 'none')}
@@ -118,7 +118,7 @@ def protection_table(scores: pd.DataFrame,  # a checked tidy table
                      how: str = 'tertiles',  # one of `xlt.languages.measures.GROUPINGS`
                      pivot: str = 'en',  # the training language
                     ) -> pd.DataFrame:  # a row per `suffix` and `task` (`all` first); columns as `pivot`, `pivot_low`, …, `pivot_n`
-    "Every variant against the plain form of the same task (`gains_of_forms`); no rows: no variants, or too few languages."
+    "Every variant against the plain form of the same task (`gains_of_forms`), where languages form two groups."
     rows = []
     for suffix, matched in shared_rows(by_suffix(scores)).items():
         of_task = matched.target.str.partition(': ')[0]
