@@ -5,12 +5,14 @@ import subprocess
 import sys
 
 import pytest
-from xlt.common.arithmetic import AVX2_SETTINGS, TANH, has_avx2
+import torch
+from xlt.common.arithmetic import AVX2_SETTINGS, TANH, compute_as, has_avx2
+from xlt.common.errors import XltError
 
 if not has_avx2(): pytest.skip('needs an x86-64 processor with AVX2', allow_module_level=True)
 
-PREPARED = 'from xlt.common.arithmetic import prepare, use_portable\nprepare()\n'
-PORTABLE = PREPARED + "use_portable({'arithmetic': 'portable'})\n"
+PREPARED = 'from xlt.common.arithmetic import prepare, compute_as\nprepare()\n'
+PORTABLE = PREPARED + "compute_as({'arithmetic': 'portable'})\n"
 
 # All that the study's notebooks do with a model: pretraining with a mask of its own, then two kinds of head, then embeddings.
 TRAINING = '''
@@ -83,7 +85,7 @@ def test_a_process_that_has_chosen_already_is_refused():
 
 def test_a_process_whose_mkl_has_chosen_already_is_refused():
     first = 'import torch\nprint(float(torch.tensor([.63]).tanh()))\n'
-    late = process(PREPARED + first + "use_portable({'arithmetic': 'portable'})\nprint(torch.tensor([.63]).tanh())", ATEN_CPU_CAPABILITY='avx2')
+    late = process(PREPARED + first + "compute_as({'arithmetic': 'portable'})\nprint(torch.tensor([.63]).tanh())", ATEN_CPU_CAPABILITY='avx2')
     other = float(late.stdout.split()[0]) != TANH
     assert bool(late.returncode) == other == ('MKL computes tanh for AVX-512: too late' in late.stderr), late.stderr
 
@@ -94,8 +96,18 @@ def test_tanh_is_that_of_every_processor():
 
 
 def test_a_study_that_does_not_ask_keeps_its_processors_own_arithmetic():
-    code = PREPARED + "use_portable({'device': 'cpu'})\nfrom xlt.common.arithmetic import IN_USE\nassert not IN_USE"
+    code = PREPARED + "compute_as({'device': 'cpu'})\nfrom xlt.common.arithmetic import IN_USE\nassert not IN_USE"
     assert process(code).returncode == 0
+
+
+def test_a_gpu_that_pytorch_cannot_use_stops_the_run(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(torch.version, 'cuda', None)
+    with pytest.raises(XltError, match=r'there is a GPU, but PyTorch .+ cannot use it \(it is built for CPUs\); install'): compute_as({'device': 'gpu'})
+    monkeypatch.setattr(torch.version, 'cuda', '13.0')
+    with pytest.raises(XltError, match='is its driver too old'): compute_as({'device': 'gpu'})
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    compute_as({'device': 'gpu'})
 
 
 def test_settings_are_those_of_the_notebooks():

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['AVX2_SETTINGS', 'KERNELS', 'IN_USE', 'PORTABLE', 'TANH', 'ROUNDED', 'has_avx2', 'prepare', 'product', 'product_plus',
-           'inner', 'times_vector', 'others_chosen', 'use_portable', 'replace_products', 'arithmetic',
-           'rounded_product', 'use_rounded']
+           'inner', 'times_vector', 'others_chosen', 'use_portable', 'replace_products', 'arithmetic', 'check_gpu',
+           'compute_as', 'rounded_product', 'use_rounded']
 
 # %% ../../nbs/common/06_arithmetic.ipynb #ar170004
 import os
@@ -115,6 +115,23 @@ def replace_products() -> None:
 def arithmetic() -> str:
     "How this process computes, for the record."
     return '; '.join(IN_USE) or "the processor's own"
+
+# %% ../../nbs/common/06_arithmetic.ipynb #ar170017
+def check_gpu() -> None:
+    "Raise an `XltError` if PyTorch cannot use the GPU."
+    import torch
+    if torch.cuda.is_available(): return
+    for_cpus = torch.version.cuda is None and torch.version.hip is None
+    why = 'it is built for CPUs' if for_cpus else 'is its driver too old?'
+    raise XltError(f'device gpu: there is a GPU, but PyTorch {torch.__version__} cannot use it ({why}); '
+                   'install a PyTorch that can, or set device: cpu')
+
+def compute_as(execution: dict,  # of a study: its device, and perhaps its arithmetic
+              ) -> None:
+    "Compute as a study's runs do from now on; an `XltError` if PyTorch cannot, or if it is too late."
+    if execution.get('device') == 'gpu': check_gpu()
+    use_portable(execution)
+
 
 # %% ../../nbs/common/06_arithmetic.ipynb #b16a0002
 ROUNDED = "bf16 products by single-precision instructions"
