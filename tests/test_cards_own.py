@@ -354,6 +354,15 @@ def test_a_comma_too_many_is_no_tab(root, data):
         rows(root, data, files=dict(format='csv', path='{language}-{split}', columns=dict(text='text', label='category')))
 
 
+def test_parallel_lines_may_have_the_same_ending(root, data):
+    "As in `de.txt` and `en.txt`: the side, not the file's ending, tells the sentences apart."
+    put(data / 'par/de.txt', 'Guten Tag\nDanke\n'), put(data / 'par/en.txt', 'Good day\nThank you\n')
+    found = rows(root, data, language='de', kind='retrieval', labels=None, languages='de', files=dict(format='lines', path='par/{language}.txt', english='en.txt'))
+    texts = {r['id']: r['text'] for r in found}
+    assert [(r['side'], r['text'], [texts[m] for m in r['matches']]) for r in found] == [
+        ('foreign', 'Guten Tag', ['Good day']), ('foreign', 'Danke', ['Thank you']), ('english', 'Good day', ['Guten Tag']), ('english', 'Thank you', ['Danke'])]
+
+
 def test_parallel_lines_may_lie_beside_the_folder(root, data):
     put(data / 'par/swh-eng.swh', 'Kuna joto.\n'), put(data / 'par/swh-eng.eng', 'It is hot.\n')
     put(root / 'more/par/yor-eng.yor', 'Ó gbóná.\nÓ tutù.\n'), put(root / 'more/par/yor-eng.eng', 'It is hot.\nIt is cold.\n')

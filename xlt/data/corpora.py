@@ -209,6 +209,9 @@ def parallel(path: Path,  # of the foreign file
     foreign, english = read_plain(path), read_plain(other)
     if len(foreign) != len(english):
         raise XltError(f'{path}: {len(foreign)} lines, but {len(english)} in {other.name}')
+    if foreign[:1] and foreign[0]['id'] == english[0]['id']:  # both files have the same ending
+        foreign, english = ([r | {'id': f'{side}-{r["id"]}'} for r in rows]
+                            for side, rows in (('foreign', foreign), ('english', english)))
     return two_sides(foreign, english, [(f['id'], e['id']) for f, e in zip(foreign, english)], str(path))
 
 def read_tatoeba(path: Path,  # of `tatoeba.swh-eng.swh`; `tatoeba.swh-eng.eng` is read as well
