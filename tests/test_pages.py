@@ -180,6 +180,14 @@ def test_what_is_not_finished_is_said_first(done, wanted, seeds, said):
     assert repr(first_screen(full, before)).startswith(said or short_verdict(full))
 
 
+@pytest.mark.parametrize('seeds, done, said', [
+    ([0], 4, 'Only 1 of 3 seeds is finished, with all 4 pairs of tasks, baselines counted. So far,'),
+    ([0, 1], 8, 'Only 2 of 3 seeds are finished, with all 4 pairs of tasks each, baselines counted. So far,'),
+    ([0, 1], 7, 'Only 7 of 12 pairs, baselines counted, are finished: 1 of 1 intermediate task, 2 of 2 target tasks, 2 of 3 seeds; among these, one pair is missing. So far,')])
+def test_whole_seeds_that_are_missing_are_said_to_be(seeds, done, said):
+    assert progress_text(HALF | dict(seeds=seeds), ['mnli'], ['panx', 'tatoeba'], [0, 1, 2], done, 12) == said
+
+
 def test_made_up_languages_are_said_to_be_made_up():
     full = analyse_scores(check_scores(TABLE), resource())
     assert 'made up' in first_screen(full, made_up=True).html and 'made up' not in first_screen(full).html

@@ -90,6 +90,10 @@ def progress_text(analysis: dict,  # with `intermediates`, `targets` and `seeds`
                 count_of(len(analysis['targets']), len(targets), 'target task', analysis['targets']),
                 count_of(len(analysis['seeds']), len(seeds), 'seed')]
         gaps = (len(analysis['intermediates']) + 1) * len(analysis['targets']) * len(analysis['seeds']) - done
+        there = len(analysis['seeds'])
+        if not gaps and done * len(seeds) == wanted * there:  # whole seeds are missing, and nothing else
+            return (f'Only {count_of(there, len(seeds), "seed")} {"is" if there == 1 else "are"} finished, '
+                    f'with all {done // there} pairs of tasks{" each" * (there > 1)}, baselines counted. So far,')
         return (f'Only {count_of(done, wanted, "pair")}, baselines counted, are finished: {", ".join(part)}'
                 f'{f"; among these, {gaps} pairs are missing" if gaps > 1 else "; among these, one pair is missing" * gaps}. So far,')
     return 'With one seed,' if len(analysis['seeds']) == 1 else ''
