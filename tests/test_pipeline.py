@@ -80,7 +80,7 @@ def test_one_command_runs_everything(finished, done):
     folder, said = finished
     assert said.returncode == 0, said.stdout + said.stderr
     assert said.stdout.splitlines()[-5:] == [f'line {i}' for i in range(1, 6)]
-    assert '5 of 5 runs' in said.stdout and 'running: encoder' in said.stdout
+    assert '5 of 5 runs' in said.stdout and ' runs done · running: ' in said.stdout
     assert set(states().values()) == {'done'}
     for place in ('runs/tiny/notebooks/encoder.ipynb', 'runs/tiny/notebooks/mnli--s0.ipynb', 'runs/tiny/logs/none--tatoeba--s0.log',
                   'reports/tiny/notebooks/mnli--tatoeba--s0.ipynb', 'reports/tiny/report.ipynb', 'reports/tiny/report.html'):

@@ -2,7 +2,7 @@
 import csv
 import json
 import re
-import tarfile
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
@@ -293,7 +293,7 @@ def unpacked(sample, tmp_path_factory) -> Path:
     for name in ('lareqa_xquad-r', 'xtreme-r_panx_udpos', 'tatoeba_v1_other_languages'):
         path = sample / 'extras' / f'{name}.tar.xz'
         if not path.is_file(): pytest.skip(f'no {path}')
-        with tarfile.open(path) as archive: archive.extractall(folder, filter='data')
+        shutil.unpack_archive(path, folder)
     return folder
 
 
