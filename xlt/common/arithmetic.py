@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['AVX2_SETTINGS', 'KERNELS', 'IN_USE', 'PORTABLE', 'TANH', 'ROUNDED', 'has_avx2', 'prepare', 'product', 'product_plus',
-           'inner', 'times_vector', 'others_chosen', 'use_portable', 'replace_products', 'arithmetic', 'check_gpu',
+           'inner', 'times_vector', 'others_chosen', 'use_portable', 'replace_products', 'arithmetic', 'require_gpu',
            'compute_as', 'rounded_product', 'use_rounded']
 
 # %% ../../nbs/common/06_arithmetic.ipynb #ar170004
@@ -117,7 +117,7 @@ def arithmetic() -> str:
     return '; '.join(IN_USE) or "the processor's own"
 
 # %% ../../nbs/common/06_arithmetic.ipynb #ar170017
-def check_gpu() -> None:
+def require_gpu() -> None:
     "Raise an `XltError` if PyTorch cannot use the GPU."
     import torch
     if torch.cuda.is_available(): return
@@ -129,9 +129,8 @@ def check_gpu() -> None:
 def compute_as(execution: dict,  # of a study: its device, and perhaps its arithmetic
               ) -> None:
     "Compute as a study's runs do from now on; an `XltError` if PyTorch cannot, or if it is too late."
-    if execution.get('device') == 'gpu': check_gpu()
+    if execution.get('device') == 'gpu': require_gpu()
     use_portable(execution)
-
 
 # %% ../../nbs/common/06_arithmetic.ipynb #b16a0002
 ROUNDED = "bf16 products by single-precision instructions"
