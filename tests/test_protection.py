@@ -61,6 +61,18 @@ def test_advice_follows_from_the_intervals(variant, said, unsaid):
     assert 'lose from plain intermediate training' in text and all(s in text for s in said) and not any(u in text for u in unsaid)
 
 
+def test_several_variants_are_corrected_for():
+    "What is clear of one variant may be chance among five."
+    row = dict(task='all', tasks='mnli, qqp', pivot=0, pivot_low=-.5, pivot_high=.5, high=1, low_plain=-3, low_plain_low=-4, low_plain_high=-2)
+    better, worse, open_ = dict(low=2, low_low=.1, low_high=3.9), dict(low=-2, low_low=-3.9, low_high=-.1), dict(low=1, low_low=-1, low_high=3)
+    def told(*rows): return advice(pd.DataFrame([row | kind | dict(suffix=f'-v{k}', low_p=p) for k, (kind, p) in enumerate(rows)])).split('\n\n')[0]
+    assert 'Holm' not in told((better, .04)) and 'Holm' not in told((open_, .3), (open_, .4))
+    assert "after Holm's correction over 3 variants, that is still clear for none of them." in told((better, .03), (open_, .3), (open_, .4)).replace('After', 'after')
+    assert 'over 3 variants, that is still clear for -v1.' in told((better, .03), (worse, .01), (open_, .4))
+    assert "That is still clear after Holm's correction over 2 variants." in told((better, .03), (worse, .01))
+    assert 'over 2 variants' in told((better, .03), (worse, .01), (open_, None))  # too few languages for a test
+
+
 def test_a_price_that_is_not_excluded_is_not_denied():
     "An interval from a loss of eight points to a gain of one shows no price, and excludes none."
     row = dict(suffix='-mt', task='all', tasks='mnli, qqp', pivot=-3.4, pivot_low=-8.2, pivot_high=1.3, high=5, high_low=2, high_high=7, low=2.3, low_low=1.4, low_high=3.2,

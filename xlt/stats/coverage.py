@@ -10,7 +10,7 @@ __all__ = ['targets_by_group', 'shared_targets', 'tested_alike', 'coverage_text'
 import pandas as pd
 from ..common.errors import XltError
 from ..languages.measures import FEW
-from ..common.text import number
+from ..common.text import listed, number
 from .conclusion import loss_text, side_of_zero
 from .degradation import comparable_scores, connected, degradations, compare_groups, language_effects, primary, split_groups
 from .robustness import baseline_noise_share, level_adjusted
@@ -67,10 +67,8 @@ def coverage_text(table: pd.DataFrame,  # from `targets_by_group`
                      f'({r.fewer} of {r.languages} not on all)' for r in table.itertuples())
     text = f'{text[0].upper()}{text[1:]}.'
     if alike is None: return f'{text} Too few are tested on the same targets to be compared apart.'
-    *first, last = alike['targets']
-    named = f'{", ".join(first)} and {last}' if first else last
-    return (f'{text} Among the {len(alike["languages"])} languages that have {named}, on '
-            f'{"these targets" if first else "this target"} alone, low-resource languages lost '
+    return (f'{text} Among the {len(alike["languages"])} languages that have {listed(alike["targets"])}, on '
+            f'{"these targets" if len(alike["targets"]) > 1 else "this target"} alone, low-resource languages lost '
             f'{loss_text(alike["primary"])}, among languages of the same level {loss_text(alike["level_adjusted"])}.')
 
 # %% ../../nbs/stats/14_coverage.ipynb #cov0000d
@@ -91,8 +89,7 @@ def covered_line(rows: list[dict],  # `by_target` of an analysis
     "The targets that can compare the groups, where others have too few languages of one."
     has = [r['target'] for r in rows if min(r['n_low'], r['n_high']) >= FEW]
     if len(has) == len(rows): return ''
-    named = ' and '.join(filter(None, [', '.join(has[:-1]), *has[-1:]]))
-    return (f'Only {named} {"have" if len(has) > 1 else "has"} {FEW} or more languages of each group.' if has
+    return (f'Only {listed(has)} {"have" if len(has) > 1 else "has"} {FEW} or more languages of each group.' if has
             else f'No target has {FEW} or more languages of each group.')
 
 # %% ../../nbs/stats/14_coverage.ipynb #cov000e1
@@ -123,8 +120,8 @@ def candidates_line(scores: pd.DataFrame,  # a checked tidy table
 # %% ../../nbs/stats/14_coverage.ipynb #cov000f2
 def near_chance(scores: pd.DataFrame,  # a checked tidy table, with `n`
                 chance: dict[str, float],  # of the targets to look at: the score of guessing, in percent
-               ) -> pd.DataFrame:  # by target and language: `baseline`, `n`, `margin` (two standard errors of guessing, in points), `near`
-    "Where the score without an intermediate task is at most two standard errors above chance; seeds are averaged, test items are not independent between them."
+               ) -> pd.DataFrame:  # by target and language: `baseline`, `n`, `margin` (two standard errors, points), `near`
+    "Where the baseline is at most two standard errors of guessing above chance; seeds share the test items."
     without = scores[(scores.intermediate == 'none') & scores.target.isin(chance)]
     out = without.groupby(['target', 'language'], sort=False).agg(baseline=('score', 'mean'), n=('n', 'max'))
     guess = out.index.get_level_values('target').map(chance).to_numpy(float)

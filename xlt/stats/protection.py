@@ -6,13 +6,14 @@
 __all__ = ['GAINERS', 'suffix_of', 'variants_in', 'matched_forms', 'by_suffix', 'shared_rows', 'unshared_pairs',
            'gains_by_language', 'gains_in_pivot', 'spread_of', 'gains_of_forms', 'protection_table', 'sign_of',
            'interval_of', 'non_dominated', 'need_sentence', 'variant_sentence', 'price_of', 'remains_sentence',
-           'rests_on', 'what_to_use', 'not_known', 'seen_once', 'advice', 'protection_by_target']
+           'rests_on', 'what_to_use', 'not_known', 'after_correction', 'seen_once', 'advice', 'protection_by_target']
 
 # %% ../../nbs/stats/13_protection.ipynb #s12c0001
+import numpy as np
 import pandas as pd
 from ..common.errors import XltError
-from ..common.text import number
-from .comparisons import half_width, MARGIN
+from ..common.text import listed, number
+from .comparisons import half_width, holm, MARGIN
 from .degradation import average_loss, comparable_scores, connected, degradations, language_effects, split_groups
 from ..tasks.cards import VARIANTS
 
@@ -90,11 +91,12 @@ def gains_in_pivot(rows: pd.DataFrame, form: str, against: str, pivot: str,  # a
     return (home[form] - home[against]).dropna()
 
 def spread_of(values: pd.Series,  # one per language or pair of tasks, points
-             ) -> dict:  # `mean`, `low`, `high` (95 %; None: fewer than three values), `n`
-    "A mean with its interval."
+             ) -> dict:  # `mean`, `low`, `high` (95 %) and `p` (Student's t; None: fewer than three values), `n`
+    "A mean with its interval, and whether it differs from zero."
+    from scipy.stats import ttest_1samp
     half, mean = half_width(values), float(values.mean())
-    ends = (None, None) if half is None else (mean - half, mean + half)
-    return dict(mean=mean, low=ends[0], high=ends[1], n=len(values))
+    low, high, p = (None,) * 3 if half is None else (mean - half, mean + half, float(ttest_1samp(values, 0).pvalue))
+    return dict(mean=mean, low=low, high=high, p=p, n=len(values))
 
 # %% ../../nbs/stats/13_protection.ipynb #s12c0004
 GAINERS = ('pivot', 'high', 'low')  # the training language, and the groups
@@ -211,13 +213,13 @@ def what_to_use(rows: list, pivot: str,  # as in `not_known`
     helps = [r for r in rows if sign_of(r, 'low') > 0]
     free, paid, unsure = ([r['suffix'] for r in helps if price_of(r) == kind] for kind in ('none', 'some', 'unknown'))
     harms = [r['suffix'] for r in rows if sign_of(r, 'low') < 0]
-    def protect(names): return f'{" and ".join(names)} protect{"s" * (len(names) == 1)} the low-resource languages'
+    def protect(names): return f'{listed(names)} protect{"s" * (len(names) == 1)} the low-resource languages'
     told = []
     if free: told.append(f'Take {" or ".join(free)} if the task is to be trained: the low-resource languages are clearly '
                          f'better off than after plain training, and {pivot} loses less than {MARGIN:g} point.')
     if unsure: told.append(f'{protect(unsure)}.')
     if paid: told.append(f'{protect(paid)} at a price in {pivot}.')
-    if harms: told.append(f'Avoid {" and ".join(harms)}: the low-resource languages are clearly worse off.')
+    if harms: told.append(f'Avoid {listed(harms)}: the low-resource languages are clearly worse off.')
     if not helps: told.append('No variant is shown to protect the low-resource languages: '
                               'that is undecided here, not refuted.')
     return ' '.join(told)
@@ -228,17 +230,31 @@ def not_known(rows: list,  # of `protection_table`, pooled over tasks
     "What the intervals leave open about the variants."
     price = [r['suffix'] for r in rows if sign_of(r, 'low') > 0 and price_of(r) == 'unknown']
     effect = [r['suffix'] for r in rows if sign_of(r, 'low') == 0]
-    said = [f'whether {pivot} pays for {" and ".join(price)}'] * bool(price)
-    if effect: said.append(f'whether {" and ".join(effect)} protect{"s" * (len(effect) == 1)} '
+    said = [f'whether {pivot} pays for {listed(price)}'] if price else []
+    if effect: said.append(f'whether {listed(effect)} protect{"s" * (len(effect) == 1)} '
                            'the low-resource languages')
     return f'Not known: {", and ".join(said)}.' if said else ''
+
+# %% ../../nbs/stats/13_protection.ipynb #s12c00a6
+def after_correction(rows: list,  # of `protection_table`, pooled over tasks
+                    ) -> str:  # empty: no variant is clearly better or worse, or there is only one
+    "For which variants the difference is still clear when all of them are taken into account."
+    clear = [r['suffix'] for r in rows if sign_of(r, 'low')]
+    tested = [r for r in rows if pd.notna(r.get('low_p'))]
+    if not clear or len(tested) < 2: return ''
+    adjusted = dict(zip((r['suffix'] for r in tested), holm(np.array([r['low_p'] for r in tested], float))))
+    kept = [s for s in clear if adjusted.get(s, 1) < .05]
+    if kept == clear: return f"That is still clear after Holm's correction over {len(tested)} variants."
+    still = listed(kept) if kept else 'none of them'
+    return f"After Holm's correction over {len(tested)} variants, that is still clear for {still}."
+
 
 # %% ../../nbs/stats/13_protection.ipynb #s12c00a4
 def seen_once(rows: list,  # of `protection_table`, pooled over tasks
              ) -> str:
     "What one training of each variant shows; another could differ, so it advises nothing."
     better, worse = ([r['suffix'] for r in rows if sign_of(r, 'low') == side] for side in (1, -1))
-    told = [f'{how} than after plain training with {" and ".join(names)}'
+    told = [f'{how} than after plain training with {listed(names)}'
             for how, names in (('better off', better), ('worse off', worse)) if names]
     return ('One seed is too little for advice. In this one training of each, ' +
             (f'the low-resource languages were {", and ".join(told)}.' if told
@@ -251,10 +267,11 @@ def advice(table: pd.DataFrame,  # from `protection_table`
     rows = [r for _, r in table[table.task == 'all'].sort_values('low', ascending=False).iterrows()]
     helps = [r for r in rows if sign_of(r, 'low') > 0]
     once = max(r.get('seeds', 2) for r in rows) == 1
-    first = [seen_once(rows)] if once else filter(None, [what_to_use(rows, pivot), not_known(rows, pivot)])
+    told, open_ = (seen_once(rows), '') if once else (what_to_use(rows, pivot), not_known(rows, pivot))
+    first = [told, after_correction(rows), open_]
     numbers = ['Differences are gains, and a negative one is a loss.', need_sentence(rows[0]), *filter(None, [remains_sentence(helps), rests_on(rows)]),
                *(variant_sentence(r, pivot) for r in rows)]
-    return ' '.join(first) + '\n\n' + ' '.join(numbers)
+    return ' '.join(filter(None, first)) + '\n\n' + ' '.join(numbers)
 
 # %% ../../nbs/stats/13_protection.ipynb #s12c004b
 def protection_by_target(scores: pd.DataFrame,  # a checked tidy table
