@@ -326,6 +326,7 @@ def test_a_variant_against_its_plain_form():
     assert mlm.low == pytest.approx(4, abs=1.5) and abs(mlm.high) < 1.5 and mlm.estimate > 2 and mlm.p_value < .05 and mlm.ci_low > 0
     assert mt.p_value > .05 and mt.low == pytest.approx(-1, abs=1.5)
     assert 'mnli-mlm serves the low-resource languages more' in variant_line({'variant': 'mnli-mlm', **mlm})
+    assert 'harms the low-resource languages more' in variant_line(dict(mlm, variant='v', estimate=-4., low=-6., high=-2., p_value=.01)), 'both lose'
     assert 'shows no clear difference' in variant_line({'variant': 'mnli-mt', **mt})
     assert compare_variants(check_scores(pd.DataFrame(rows)).query('intermediate != "mnli"'), size).empty
     assert f'gain {number(mlm.low)} points (± {number(mlm.low_half)})' in variant_line({'variant': 'mnli-mlm', **mlm}) and 0 < mlm.low_half < 2

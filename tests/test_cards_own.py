@@ -276,11 +276,30 @@ def test_a_path_may_be_written_in_several_ways(root, data):
     ('n\tkind\ttext\n0\tsports\tSome text.\n', ":2: no column 'category' for files.columns.label; there is n, kind, text"),
     ('n\tcategroy\ttext\n0\tsports\tSome text.\n', ":2: no column 'category' (did you mean 'categroy'?) for files.columns.label"),
     ('n,category,text\n0,sports,Some text.\n', 'there is n,category,text, a single column (fields are separated by tabs in format: tsv, by commas in format: csv)'),
-    ('n\tcategory\ttext\n0\tsports\tOne.\n0\tsports\tTwo.\n', "two examples have the id '0'")])
+    ('n\tcategory\ttext\n0\tsports\tOne.\n0\tsports\tTwo.\n', ":3: id '0' is that of line 2 already; an example has one row"),
+    ('n\tcategory\ttext\n0\t\tSome text.\n', ':2: no label')])
 def test_what_is_wrong_in_a_file_is_said_with_its_line(root, data, text, said):
     path = put(data / 'topics/swh_Latn/test.tsv', text)
     with pytest.raises(XltError) as e: rows(root, data)
     assert str(e.value).startswith(str(path)) and said in str(e.value)
+
+
+def test_quotation_marks_that_are_text_stay(root, data):
+    texts = ['"Yes"', 'He said "no".', 'a "" b']
+    put(data / 'topics/swh_Latn/test.tsv', 'n\tcategory\ttext\n' + ''.join(f'{i}\tsports\t{t}\n' for i, t in enumerate(texts)))
+    assert [r['text'] for r in rows(root, data)] == texts
+    def noted(): return [n for n in Files(folder=str(data)).notes('topics') if 'quotation marks' in n]
+    assert not noted()
+    put(data / 'topics/swh_Latn/test.tsv', 'n\tcategory\ttext\n0\tsports\tPlain.\n1\tsports\t"A ""quoted"" text"\n')
+    assert rows(root, data)[1]['text'] == '"A ""quoted"" text"'
+    assert noted() == ['Read with the quotation marks that CSV puts around a text, as part of it: 1 test item (in format: tsv, a quotation mark is text).']
+
+
+def test_labels_in_json_are_read_as_they_are_written(root, data):
+    from xlt.data.own_readers import label_text
+    assert [label_text(v, 'f:1') for v in (True, False, 1.0, 2, '1.0', 'A')] == ['true', 'false', '1', '2', '1.0', 'A']
+    for nothing in (None, '', ' '):
+        with pytest.raises(XltError, match='f:1: no label'): label_text(nothing, 'f:1')
 
 
 def test_rows_with_an_empty_column_are_skipped_and_counted_where_the_card_says_so(root, data):
@@ -346,6 +365,16 @@ def test_comments_before_a_sentence_of_columns_are_not_read(root, data):
         assert one['tags'] == ['NOUN', 'VERB'] and one['tokens'][0] == 'Kwaya' and two['tokens'] == ['#Kwaya']
     put(data / 'pos/sw-test', '# NUON\nKwaya NOUN\n')
     with pytest.raises(XltError, match="sw-test:1: label 'NUON' is unknown"): rows(root, data, **tags, files=dict(format='conll', path='pos/{language}-{split}'))
+
+
+def test_what_is_no_token_in_columns_is_left_out(root, data):
+    tags = dict(kind='tagging', languages='sw', labels=['ADP', 'DET', 'NOUN'])
+    put(data / 'pos/sw-test', '# text = Im Haus\n1-2\tIm\t_\t_\n1\tIn\tin\tADP\n2\tdem\tder\tDET\n2.1\tnichts\t_\t_\n3\tHaus\tHaus\tNOUN\n')
+    one, = rows(root, data, **tags, files=dict(format='conll', path='pos/{language}-{split}', columns=dict(tokens=2, tags=4)))
+    assert (one['tokens'], one['tags']) == (['In', 'dem', 'Haus'], ['ADP', 'DET', 'NOUN'])
+    put(data / 'pos/sw-test', '-DOCSTART- -X- -X- O\n\nHaus NOUN\n1-2 NOUN\n')  # a score is a token where the first column has the tokens
+    one, = rows(root, data, **tags, files=dict(format='conll', path='pos/{language}-{split}', separator=' '))
+    assert one['tokens'] == ['Haus', '1-2']
 
 
 def test_a_comma_too_many_is_no_tab(root, data):

@@ -269,3 +269,8 @@ def test_a_report_reads_back_what_is_not_known(wide, tmp_path):
     back, measure, facts, pivot, analysis = reopen_report(tmp_path)
     assert 'nn left out' in analysis['primary']['note'] and np.isnan(measure['nn']) and measure['yo'] == 0 and set(back.language) <= set(facts.index)
     pd.testing.assert_series_equal(measure, found.measure, check_names=False, check_index_type=False)
+
+
+@pytest.mark.parametrize('label, code', [('ful', 'ff'), ('din', 'dik'), ('kau', 'kr'), ('chm', 'mhr'), ('cbk-zam', 'cbk'), ('no', 'nb'), ('nor', 'nb'), ('Norwegian', 'nb')])
+def test_codes_of_macrolanguages_and_of_wikipedia(label, code):
+    assert language_code(label) == code

@@ -51,6 +51,8 @@ def test_what_renames_a_variant(project, setting, changes):
 def test_names(project):
     assert find_variant('multi-mt-mlm')[1:5] == ('multi', tuple(INTERMEDIATE), True, True)
     with pytest.raises(XltError, match="'mnli-mlmm' is unknown .did you mean 'mnli-mlm'"): Study.read(FILE, set=['intermediates=[mnli-mlmm]'])
+    with pytest.raises(XltError, match="'MNLI-frozen' is unknown .did you mean 'mnli-frozen'"): Study.read(FILE, set=['intermediates=[MNLI-frozen]'])
+    with pytest.raises(XltError, match="'topics-frozen' is unknown; choose"): Study.read(FILE, set=['intermediates=[topics-frozen]'])
     assert Study.read(FILE, set=['tasks.mnli-mlm.epochs=2', 'intermediates=[mnli-mlm]']).mixture('mnli-mlm').shared.learning_rate == 5e-6
 
 

@@ -177,7 +177,7 @@ def test_the_section_of_the_report(effects, shown, repo):
     imports = next(''.join(c['source']) for c in cells if c['id'] == 'xe618d83')
     said, names = [], {}
     exec(imports, names)
-    names |= dict(scores=scores(effects), measure=SIZE, pivot='en', made_up=False, drawn={}, display=lambda *v: said.extend(v),
+    names |= dict(trained=pd.DataFrame(columns=['phase', 'intermediate', 'learnt']), second=None, scores=scores(effects), measure=SIZE, pivot='en', made_up=False, drawn={}, display=lambda *v: said.extend(v),
                   analysis=dict(primary=dict(grouping='tertiles'), study='s', seeds=[0]))
     exec(''.join(cell['source']), names)
     text = ' '.join(str(getattr(v, 'data', v)) for v in said)
@@ -196,3 +196,28 @@ def test_variants_are_compared_on_the_pairs_that_all_of_them_have():
     apart = rows[~rows.intermediate.isin(['mnli-short'])]
     assert 'no pair of tasks and seed in common' in unshared_pairs(apart) and list(pooled(protection_table(apart, SIZE)).tasks) == ['mnli', 'qqp']
     assert not unshared_pairs(rows[rows.intermediate != 'qqp-short']) and not unshared_pairs(rows[rows.intermediate == 'none'])
+
+
+def test_tasks_that_contradict_each_other_are_not_averaged_in_silence():
+    rows = scores({'mnli': (3, -4, 1), 'mnli-wise': (3, -1, 1), 'qqp': (3, 0, 1), 'qqp-wise': (3, -3, 1)}, noise=.02)
+    text = advice(protection_table(rows, SIZE)).split('\n\n')[0]
+    assert 'with -wise, better off after mnli and worse off after qqp.' in text and 'Plain training changed their scores by −4.0' in text
+    alike = advice(protection_table(scores({'mnli': (3, -4, 1), 'mnli-wise': (3, -1, 1), 'qqp': (3, -4, 1), 'qqp-wise': (3, -1, 1)}, noise=.02), SIZE))
+    assert 'The intermediate tasks differ' not in alike and 'Plain training changed' not in alike
+
+
+def test_a_variant_that_learnt_nothing_is_starred_and_not_on_the_front():
+    table = protection_table(scores({'mnli': (3, -4, 1), 'mnli-frozen': (2, -1, .5), 'mnli-short': (2.5, -.5, .5)}), SIZE)
+    plain, starred = protection_figure(table), protection_figure(table, apart=('-short',))
+    assert '-frozen' not in plain.alt.split('Not beaten')[1] and '-short' in plain.alt.split('Not beaten')[1]
+    assert '-frozen' in starred.alt.split('Not beaten')[1] and '-short' not in starred.alt.split('Not beaten')[1]
+    assert '-short*' in {t.get_text() for t in starred.axes[0].texts} and '* learnt nothing of a task' in {t.get_text() for t in starred.legends[0].get_texts()}
+
+
+def test_the_repeated_runs_of_protection_are_those_of_the_first_study(repo):
+    mine, all_ = (pd.read_csv(repo / 'reports' / name / 'repeated.csv').drop(columns='study') for name in ('e5-protect', 'e5'))
+    shared = all_[all_.intermediate.isin(['none', 'mnli']) & all_.target.isin(['panx', 'tatoeba'])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(mine, shared)
+    committed = pd.read_csv(repo / 'reports/e5-protect/scores.csv').set_index(['intermediate', 'target', 'seed', 'language']).score
+    keys = pd.MultiIndex.from_frame(mine[['intermediate', 'target', 'seed', 'language']])
+    assert np.allclose(committed.loc[keys], mine['first'])

@@ -6,9 +6,10 @@
 __all__ = ['RANKS', 'tagged_sentence', 'without_prefix', 'read_tagged', 'above', 'heads_of', 'fused', 'blocks', 'read_conllu',
            'read_ccg', 'read_sentences', 'read_gold', 'two_sides', 'other_side', 'read_bucc', 'read_plain', 'parallel',
            'read_tatoeba', 'answer_sentences', 'answered_question', 'read_xquad_r', 'distinct_ids', 'without_comments',
-           'own_columns', 'own_mentions', 'own_pairs', 'read_own']
+           'without_marks', 'own_columns', 'own_mentions', 'own_pairs', 'read_own']
 
 # %% ../../nbs/data/07_corpora.ipynb #corimp
+import re
 from collections import Counter
 from pathlib import Path
 from ..common.digests import file_stamp
@@ -276,6 +277,13 @@ def without_comments(lines: list[tuple[int, list[str]]],  # number and columns o
     first = next((i for i, (_, fields) in enumerate(lines) if not is_comment(fields)), len(lines))
     return lines[first:]
 
+def without_marks(lines: list[tuple[int, list[str]]],  # number and columns of each line of a sentence
+                  token: int,  # index of the column of tokens
+                 ) -> list[tuple[int, list[str]]]:
+    "A sentence without what is no token: CoNLL-2003's -DOCSTART-, and the ranges and empty nodes of CoNLL-U."
+    def is_mark(fields): return fields[0] == '-DOCSTART-' or token > 0 and re.fullmatch(r'\d+[-.]\d+', fields[0])
+    return [(n, fields) for n, fields in lines if not is_mark(fields)]
+
 def own_columns(path: Path,  # of the file
                 task: Task,  # with your own card
                ) -> list[dict]:
@@ -285,12 +293,12 @@ def own_columns(path: Path,  # of the file
     for n, line in enumerate([*read_lines(path, crlf=True, bom=True), ''], 1):
         if line.strip(): sentence.append((n, line.split(form.separator)))
         elif sentence:
-            sentence = without_comments(sentence, tag, task)
+            sentence = without_marks(without_comments(sentence, tag, task), token)
             for at, fields in sentence:
                 if len(fields) <= max(token, tag) or not fields[token].strip():
                     raise XltError(f'{path}:{at}: not a token and a tag, but {fields}')
-            rows.append(dict(id=origin(path, sentence[0][0]), tokens=[f[token] for _, f in sentence],
-                             tags=[own_label(f[tag], task, f'{path}:{at}') for at, f in sentence]))
+            if sentence: rows.append(dict(id=origin(path, sentence[0][0]), tokens=[f[token] for _, f in sentence],
+                                          tags=[own_label(f[tag], task, f'{path}:{at}') for at, f in sentence]))
             sentence = []
     return rows
 

@@ -146,7 +146,7 @@ def in_other_script(code: str,  # as of `language_code`
 # %% ../../nbs/languages/00_measures.ipynb #x66fe3fa
 COUNTRIES = dict(gr='el', jp='ja', kr='ko', cn='zh', tw='zh', hk='zh', vn='vi', ir='fa', il='he', kz='kk', gb='en',
                  us='en', mm='my', dk='da', ua='uk', cz='cs', se='sv', by='be', rs='sr', ph='tl', pk='ur', bd='bn',
-                 np='ne', mx='es', sp='es', kh='km', no='nb', nor='nb', norwegian='nb')
+                 np='ne', mx='es', sp='es', kh='km')
 
 # %% ../../nbs/languages/00_measures.ipynb #x66fe301
 def near_codes(text: str,  # three letters

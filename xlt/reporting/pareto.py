@@ -40,11 +40,13 @@ def front_steps(table: pd.DataFrame,  # the pooled rows of a protection table
 def draw_forms(ax,  # of the panel
                table: pd.DataFrame,  # from `protection_table`
                by: str,  # `pivot` or `high`
+               apart: tuple[str, ...] = (),  # suffixes that have no place on the front
+               again: dict | None = None,  # the plain form, trained again: a row such as those of the table
               ) -> None:
     "One panel: every variant against the plain form."
     pooled, single = table[table.task == 'all'], table[table.task != 'all']
     ax.axhline(0, color=INK, lw=.6, ls=':'), ax.axvline(0, color=INK, lw=.6, ls=':')
-    ax.step(*front_steps(pooled, by), where='pre', color=GREY, lw=5, alpha=.35, solid_capstyle='butt', zorder=1)
+    ax.step(*front_steps(pooled[~pooled.suffix.isin(apart)], by), where='pre', color=GREY, lw=5, alpha=.35, solid_capstyle='butt', zorder=1)
     def look(r): return FORM_MARKS.get(r.suffix, '*'), FORM_COLOURS.get(r.suffix, INK)
     for _, r in single.iterrows():
         mark, colour = look(r)
@@ -54,6 +56,9 @@ def draw_forms(ax,  # of the panel
         ax.errorbar(r.low, r[by], xerr=half_bars(r, 'low'), yerr=half_bars(r, by), fmt=mark, ms=7, lw=1, color=colour,
                     zorder=3)
     ax.scatter(0, 0, marker='+', s=60, color=INK, zorder=3)
+    if again and pd.notna(again[by]):
+        ax.errorbar(again['low'], again[by], xerr=half_bars(again, 'low'), yerr=half_bars(again, by), fmt='+', ms=8, lw=1, color=GREY,
+                    zorder=2.5)
 
 # %% ../../nbs/reporting/10_pareto.ipynb #i1par103
 def along_bars(ax,  # with its final limits
@@ -70,10 +75,12 @@ def along_bars(ax,  # with its final limits
 # %% ../../nbs/reporting/10_pareto.ipynb #i1par101
 def protection_text(pooled: pd.DataFrame,  # the pooled rows of a protection table
                     pivot: str,  # what the training language is called
+                    apart: tuple[str, ...] = (),  # suffixes that have no place on the front
                    ) -> str:
     "Alternative text of the figure."
     tested = pooled['pivot'].notna()
-    free = pooled[non_dominated(pooled) & tested].suffix
+    ranked = pooled[~pooled.suffix.isin(apart)]
+    free = ranked[non_dominated(ranked) & tested[ranked.index]].suffix
     def points(v): return 'not tested' if pd.isna(v) else number(v)
     each = [f'{r.suffix} {number(r.low)}, {points(r["pivot"])} and {number(r.high)} points'
             for _, r in pooled.iterrows()]
@@ -86,14 +93,17 @@ def protection_text(pooled: pd.DataFrame,  # the pooled rows of a protection tab
 @styled
 def protection_figure(table: pd.DataFrame,  # from `xlt.stats.protection.protection_table`
                       pivot: str = 'English',  # what the training language is called
+                      apart: tuple[str, ...] = (),  # suffixes of variants that learnt nothing; starred, and not on the front
+                      again: dict | None = None,  # from `gains_again`: the plain form, trained again
                      ) -> Figure:
     "What each variant avoids and what it keeps, against the plain form."
+    again = again and {k if part == 'mean' else f'{k}_{part}': v for k, of in again.items() for part, v in of.items()}
     fig, axes = canvas(9.2, 4.4, 1, 2, sharex=True)
     pooled = table[table.task == 'all']
     seeds = f'{pooled.seeds.max()} seed{"s" * bool(pooled.seeds.max() > 1)}'
     what = {'pivot': pivot, 'high': 'high-resource languages'}
     for ax, (by, name) in zip(axes, what.items()):
-        draw_forms(ax, table, by)
+        draw_forms(ax, table, by, apart, again)
         ax.margins(x=.12, y=.12)  # room for labels
         ax.set(xlabel=f'low-resource languages (mean over {pooled.low_n.max()}), variant minus plain (points)\n'
                       '← worse off than after plain training · better off →',
@@ -104,12 +114,14 @@ def protection_figure(table: pd.DataFrame,  # from `xlt.stats.protection.protect
     single = len(table) > len(pooled)
     if single: axes[0].plot([], [], 'o', ms=3.5, color=GREY, label='one intermediate task')
     axes[0].errorbar([], [], [], [], fmt='o', color=GREY, label=f'{"all, with " * single}95 % intervals')
-    if any(len(front_steps(pooled, by)[0]) > 1 for by in what):
+    if any(len(front_steps(pooled[~pooled.suffix.isin(apart)], by)[0]) > 1 for by in what):
         axes[0].plot([], [], color=GREY, lw=5, alpha=.35, label='Pareto front')
+    if again: axes[0].errorbar([], [], [], [], fmt='+', ms=8, color=GREY, label='the plain form, trained again')
+    if {*apart} & {*pooled.suffix}: axes[0].plot([], [], ' ', label='* learnt nothing of a task')
     fig.legend(*axes[0].get_legend_handles_labels(), loc='outside lower left', ncols=3)
     fig.draw_without_rendering()
     for ax, by in zip(axes, what):
         drawn = pooled.astype({f'{n}_{e}': float for n in ('low', by) for e in ('low', 'high')})
-        label_points(ax, [*pooled.low, 0.], [*pooled[by], 0.], [*pooled.suffix, 'plain'], along_bars(ax, drawn, by))
-    fig.alt = protection_text(pooled, pivot)
+        label_points(ax, [*pooled.low, 0.], [*pooled[by], 0.], [*(s + '*' * (s in apart) for s in pooled.suffix), 'plain'], along_bars(ax, drawn, by))
+    fig.alt = protection_text(pooled, pivot, apart)
     return fig

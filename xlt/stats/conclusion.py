@@ -222,10 +222,10 @@ def conclusion(analysis: dict,  # from `xlt.stats.analysis.analyse_scores`
 # %% ../../nbs/stats/07_conclusion.ipynb #x1891e7e
 def variant_line(row: dict,  # of `xlt.stats.comparisons.compare_variants`
                 ) -> str:
-    "Which languages a variant helps more, in a sentence."
+    "Which languages a variant helps or harms more, in a sentence."
+    more, less = ('low', 'high') if row['estimate'] > 0 else ('high', 'low')  # the group that gains more, or loses less
     said = ('shows no clear difference between them' if row['p_value'] >= .05 else
-            'serves the low-resource languages more' if row['estimate'] > 0
-            else 'serves the high-resource languages more')
+            f'{"serves" if row[more] >= 0 else "harms"} the {more if row[more] >= 0 else less}-resource languages more')
     around = {g: f' (± {number(row[f"{g}_half"])})' if row.get(f'{g}_half') is not None else ''
               for g in ('low', 'high')}
     gains = ', '.join(f'{g}-resource languages {"gain" if row[g] >= 0 else "lose"} '

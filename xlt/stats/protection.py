@@ -6,7 +6,8 @@
 __all__ = ['GAINERS', 'suffix_of', 'variants_in', 'matched_forms', 'by_suffix', 'shared_rows', 'unshared_pairs',
            'gains_by_language', 'gains_in_pivot', 'spread_of', 'gains_of_forms', 'protection_table', 'sign_of',
            'interval_of', 'non_dominated', 'need_sentence', 'variant_sentence', 'price_of', 'remains_sentence',
-           'rests_on', 'what_to_use', 'not_known', 'after_correction', 'seen_once', 'advice', 'protection_by_target']
+           'rests_on', 'what_to_use', 'not_known', 'after_correction', 'by_task_line', 'seen_once', 'advice',
+           'protection_by_target']
 
 # %% ../../nbs/stats/13_protection.ipynb #s12c0001
 import numpy as np
@@ -249,6 +250,26 @@ def after_correction(rows: list,  # of `protection_table`, pooled over tasks
     return f"After Holm's correction over {len(tested)} variants, that is still clear for {still}."
 
 
+# %% ../../nbs/stats/13_protection.ipynb #s12c00a8
+def by_task_line(table: pd.DataFrame,  # from `protection_table`
+                ) -> str:  # empty: one task only, or what is clear of each is what is said of all
+    "Where a variant or the plain form does something else after one intermediate task than after another."
+    said, each = [], table[table.task != 'all']
+    if each.empty: return ''
+    for suffix, rows in each.groupby('suffix', sort=False):
+        whole = sign_of(table[(table.suffix == suffix) & (table.task == 'all')].iloc[0], 'low')
+        signs = {r.task: sign_of(r, 'low') for _, r in rows.iterrows()}
+        if all(sign in (0, whole) for sign in signs.values()): continue
+        found = [f'{how} off after {listed([t for t, sign in signs.items() if sign == side])}'
+                 for how, side in (('better', 1), ('worse', -1)) if side in signs.values()]
+        said.append(f'with {suffix}, {" and ".join(found)}')
+    plain = each.drop_duplicates('task')
+    told = [f'{interval_of(r, "low_plain")} after {r.task}' for _, r in plain.iterrows()]
+    other = len({sign_of(r, 'low_plain') for _, r in plain.iterrows()}) > 1
+    lines = [f'The intermediate tasks differ: the low-resource languages are, {"; ".join(said)}.'] if said else []
+    return ' '.join([*lines, *[f'Plain training changed their scores by {"; ".join(told)} (points).'] * other])
+
+
 # %% ../../nbs/stats/13_protection.ipynb #s12c00a4
 def seen_once(rows: list,  # of `protection_table`, pooled over tasks
              ) -> str:
@@ -268,7 +289,7 @@ def advice(table: pd.DataFrame,  # from `protection_table`
     helps = [r for r in rows if sign_of(r, 'low') > 0]
     once = max(r.get('seeds', 2) for r in rows) == 1
     told, open_ = (seen_once(rows), '') if once else (what_to_use(rows, pivot), not_known(rows, pivot))
-    first = [told, after_correction(rows), open_]
+    first = [told, after_correction(rows), by_task_line(table), open_]
     numbers = ['Differences are gains, and a negative one is a loss.', need_sentence(rows[0]), *filter(None, [remains_sentence(helps), rests_on(rows)]),
                *(variant_sentence(r, pivot) for r in rows)]
     return ' '.join(filter(None, first)) + '\n\n' + ' '.join(numbers)

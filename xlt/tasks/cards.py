@@ -118,10 +118,13 @@ def target_hint(label: str,  # as in a table
 def find_variant(name: str,  # such as `mnli-mlm-lora`
                 ) -> Variant:
     "A variant by its name; an `XltError` if there is none."
+    from difflib import get_close_matches
     if name in VARIANTS: return VARIANTS[name]
+    near = get_close_matches(str(name).lower().partition('-')[0], {v.base for v in VARIANTS.values()}, n=1)
+    hint = did_you_mean(str(name).lower(), [n for n, v in VARIANTS.items() if v.base in near])  # a variant of the same task
     own = [n for n, v in VARIANTS.items() if v.plain and n not in BASES]  # from cards of a study, without translations
     more = f' (but {", ".join(own)} only with -mlm)' if own else ''
-    raise XltError(f'intermediate {name!r} is unknown{did_you_mean(name, VARIANTS)}; '
+    raise XltError(f'intermediate {name!r} is unknown{hint}; '
                    f'choose from {", ".join([*BASES, *own])}, each also with -mt, -mlm or -mt-mlm{more}, '
                    f'and each of these with {", ".join(f"-{p}" for p in PROTECTIONS[:-1])} or -{PROTECTIONS[-1]}')
 
