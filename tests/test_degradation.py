@@ -296,7 +296,7 @@ def test_resource_measures(tmp_path):
     with pytest.raises(XltError, match='no value for qab'): measure_values(['sw', 'qab'], resource_measure('wiki'))
     file = tmp_path / 'gdp.csv'
     file.write_text('language,value\nsw,1.5\nno,2\n')
-    assert resource_measure(str(file)).to_dict() == {'sw': 1.5, 'no': 2} and resource_measure(str(file)).name == 'gdp'
+    assert resource_measure(str(file)).to_dict() == {'sw': 1.5, 'nb': 2} and resource_measure(str(file)).name == 'gdp'
     for text, message in [('language\nsw\n', 'columns language and value'), ('language,value\nsw,\n', 'line 2: value is not'),
                           ('language,value\nsw,1\nsw,2\n', 'line 3: the same language'), ('language,value\nsw,-1\n', 'line 2: value')]:
         file.write_text(text)
