@@ -49,7 +49,6 @@ def listed(names: list[str],  # at least one
     *first, last = names
     return f'{", ".join(first)} and {last}' if first else last
 
-
 # %% ../../nbs/common/02_text.ipynb #pg00a002
 def number(x: float,  # points, or another unit
            digits: int = 2,  # after the point

@@ -26,7 +26,7 @@ from .layout import (
     ISO3, READERS, TRAINING, candidates_file, card_files, describe, english_side, evaluation_files, find, no_training,
     place, places, read_file, shown, state, training_files, training_files_of)
 from .readers import destroyed, disagreed, incomplete, known, split_rows
-from .own_readers import quoted_rows, skipped_rows, unknown_languages
+from .own_readers import count_quoted, skipped_rows, unknown_languages
 from .source import DataSource
 from .splits import (
     SIBLINGS, candidate_rows, corpus_of, evaluation_rows, own_places, own_training, trained, training, training_rows)
@@ -284,9 +284,10 @@ def own_left_out(files,  # that are read
     named = ', '.join(brief(label) for label, _ in unknown.most_common(3)) + ', …' * (len(unknown) > 3)
     counts = {'a text or label is empty': (empty, ''), 'their language is unknown': (unknown.total(), f' ({named})')}
     said = [f'Left out because {why}: {n:,} {what}{"s" * (n != 1)}{more}.' for why, (n, more) in counts.items() if n]
-    quoted = sum(quoted_rows(f, form, languages) for f in files)
-    return said + [f'Read with the quotation marks that CSV puts around a text, as part of it: {quoted:,} {what}{"s" * (quoted != 1)} '
-                   '(in format: tsv, a quotation mark is text).'] * bool(quoted)
+    quoted = sum(count_quoted(f, form, languages) for f in files)
+    if quoted: said.append('Read with the quotation marks that CSV puts around a text, as part of it: '
+                           f'{quoted:,} {what}{"s" * (quoted != 1)} (in format: tsv, a quotation mark is text).')
+    return said
 
 def own_notes(root: Path,  # the data folder
               task: Task,  # with your own card

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WHY_ODD', 'csv_rows', 'records', 'picked', 'separator_hint', 'label_text', 'own_label', 'written', 'own_row',
-           'is_incomplete', 'rows_in', 'own_table', 'skipped_rows', 'unknown_languages', 'quoted_rows',
+           'is_incomplete', 'rows_in', 'own_table', 'skipped_rows', 'unknown_languages', 'count_quoted',
            'own_candidates', 'candidate_ids']
 
 # %% ../../nbs/data/06_own_readers.ipynb #ownrimp
@@ -16,7 +16,7 @@ from ..common.errors import XltError, did_you_mean
 from ..common.io import read_jsonl, read_lines, read_text
 from ..languages.measures import language_code
 from ..tasks.card import OwnFiles, Task
-from .readers import choice_row, full, known, origin, sized
+from .readers import QUOTED, choice_row, full, known, origin, sized
 
 # %% ../../nbs/data/06_own_readers.ipynb #own20002
 def csv_rows(path: Path,  # of the file
@@ -166,15 +166,14 @@ def unknown_languages(path: Path,  # of the file
     said = Counter(str(picked(r, column, f'{path}:{n}', 'language')) for n, r in records(path, form))
     return Counter({label: n for label, n in said.items() if not language_code(label)})
 
-def quoted_rows(path: Path,  # of the file
-                form: OwnFiles,  # as the card says
-                languages,  # codes of the rows that are read, if the card names a column for the language
-               ) -> int:
+def count_quoted(path: Path,  # of the file
+                 form: OwnFiles,  # as the card says
+                 languages,  # codes of the rows that are read, if the card names a column for the language
+                ) -> int:
     "How many rows of a TSV file have a text in the quotation marks of CSV, doubled inside it, as pandas writes them."
     if form.format != 'tsv': return 0
-    def around(f): return f[:1] == f[-1:] == '"' and '""' in f[1:-1] and '"' not in f[1:-1].replace('""', '')
+    def around(field): return '""' in field[1:-1] and QUOTED.fullmatch(field)
     return sum(any(map(around, record.values())) for _, record in rows_in(path, form, languages))
-
 
 # %% ../../nbs/data/06_own_readers.ipynb #pool0002
 def own_candidates(path: Path,  # of the file

@@ -46,7 +46,8 @@ def draw_forms(ax,  # of the panel
     "One panel: every variant against the plain form."
     pooled, single = table[table.task == 'all'], table[table.task != 'all']
     ax.axhline(0, color=INK, lw=.6, ls=':'), ax.axvline(0, color=INK, lw=.6, ls=':')
-    ax.step(*front_steps(pooled[~pooled.suffix.isin(apart)], by), where='pre', color=GREY, lw=5, alpha=.35, solid_capstyle='butt', zorder=1)
+    front = front_steps(pooled[~pooled.suffix.isin(apart)], by)
+    ax.step(*front, where='pre', color=GREY, lw=5, alpha=.35, solid_capstyle='butt', zorder=1)
     def look(r): return FORM_MARKS.get(r.suffix, '*'), FORM_COLOURS.get(r.suffix, INK)
     for _, r in single.iterrows():
         mark, colour = look(r)
@@ -57,8 +58,8 @@ def draw_forms(ax,  # of the panel
                     zorder=3)
     ax.scatter(0, 0, marker='+', s=60, color=INK, zorder=3)
     if again and pd.notna(again[by]):
-        ax.errorbar(again['low'], again[by], xerr=half_bars(again, 'low'), yerr=half_bars(again, by), fmt='+', ms=8, lw=1, color=GREY,
-                    zorder=2.5)
+        ax.errorbar(again['low'], again[by], xerr=half_bars(again, 'low'), yerr=half_bars(again, by), fmt='+', ms=8, lw=1,
+                    color=GREY, zorder=2.5)
 
 # %% ../../nbs/reporting/10_pareto.ipynb #i1par103
 def along_bars(ax,  # with its final limits
@@ -93,13 +94,13 @@ def protection_text(pooled: pd.DataFrame,  # the pooled rows of a protection tab
 @styled
 def protection_figure(table: pd.DataFrame,  # from `xlt.stats.protection.protection_table`
                       pivot: str = 'English',  # what the training language is called
-                      apart: tuple[str, ...] = (),  # suffixes of variants that learnt nothing; starred, and not on the front
+                      apart: tuple[str, ...] = (),  # suffixes of variants that learnt nothing: starred, not on the front
                       again: dict | None = None,  # from `gains_again`: the plain form, trained again
                      ) -> Figure:
     "What each variant avoids and what it keeps, against the plain form."
-    again = again and {k if part == 'mean' else f'{k}_{part}': v for k, of in again.items() for part, v in of.items()}
     fig, axes = canvas(9.2, 4.4, 1, 2, sharex=True)
     pooled = table[table.task == 'all']
+    names = [*(s + '*' * (s in apart) for s in pooled.suffix), 'plain']
     seeds = f'{pooled.seeds.max()} seed{"s" * bool(pooled.seeds.max() > 1)}'
     what = {'pivot': pivot, 'high': 'high-resource languages'}
     for ax, (by, name) in zip(axes, what.items()):
@@ -122,6 +123,6 @@ def protection_figure(table: pd.DataFrame,  # from `xlt.stats.protection.protect
     fig.draw_without_rendering()
     for ax, by in zip(axes, what):
         drawn = pooled.astype({f'{n}_{e}': float for n in ('low', by) for e in ('low', 'high')})
-        label_points(ax, [*pooled.low, 0.], [*pooled[by], 0.], [*(s + '*' * (s in apart) for s in pooled.suffix), 'plain'], along_bars(ax, drawn, by))
+        label_points(ax, [*pooled.low, 0.], [*pooled[by], 0.], names, along_bars(ax, drawn, by))
     fig.alt = protection_text(pooled, pivot, apart)
     return fig

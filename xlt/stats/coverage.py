@@ -127,4 +127,3 @@ def near_chance(scores: pd.DataFrame,  # a checked tidy table, with `n`
     guess = out.index.get_level_values('target').map(chance).to_numpy(float)
     out['margin'] = 2 * (guess * (100 - guess) / out.n) ** .5
     return out.assign(near=out.baseline <= guess + out.margin)
-

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['GAINERS', 'suffix_of', 'variants_in', 'matched_forms', 'by_suffix', 'shared_rows', 'unshared_pairs',
-           'gains_by_language', 'gains_in_pivot', 'spread_of', 'gains_of_forms', 'protection_table', 'sign_of',
-           'interval_of', 'non_dominated', 'need_sentence', 'variant_sentence', 'price_of', 'remains_sentence',
-           'rests_on', 'what_to_use', 'not_known', 'after_correction', 'by_task_line', 'seen_once', 'advice',
-           'protection_by_target']
+           'gains_by_language', 'gains_in_pivot', 'spread_of', 'gains_of_forms', 'flat_gains', 'protection_table',
+           'sign_of', 'interval_of', 'non_dominated', 'need_sentence', 'variant_sentence', 'price_of',
+           'remains_sentence', 'rests_on', 'what_to_use', 'not_known', 'after_correction', 'by_task_line', 'seen_once',
+           'advice', 'protection_by_target']
 
 # %% ../../nbs/stats/13_protection.ipynb #s12c0001
 import numpy as np
@@ -116,6 +116,11 @@ def gains_of_forms(rows: pd.DataFrame,  # from `matched_forms`
     return {name + end: spread_of(values) for end in both
             for name, values in zip(GAINERS, (at_home[end], found[end][high], found[end][low]))}
 
+def flat_gains(gains: dict,  # from `gains_of_forms`
+              ) -> dict:  # such as `pivot`, `pivot_low`, …, `pivot_n`
+    "The gains as the columns of a table."
+    return {k if part == 'mean' else f'{k}_{part}': value for k, of in gains.items() for part, value in of.items()}
+
 def protection_table(scores: pd.DataFrame,  # a checked tidy table
                      measure: pd.Series,  # resource, indexed by language code
                      how: str = 'tertiles',  # one of `xlt.languages.measures.GROUPINGS`
@@ -129,11 +134,9 @@ def protection_table(scores: pd.DataFrame,  # a checked tidy table
         for task in ['all', *tasks] if len(tasks) > 1 else ['all']:
             mine = matched if task == 'all' else matched[of_task == task]
             if (gains := gains_of_forms(mine, measure, how, pivot)) is None: continue
-            flat = {k if part == 'mean' else f'{k}_{part}': value
-                    for k, v in gains.items() for part, value in v.items()}
             targets = ', '.join(sorted(set(mine.target.str.partition(': ')[2])))
             rows.append(dict(suffix=suffix, task=task, tasks=', '.join(tasks if task == 'all' else [task]), targets=targets,
-                             seeds=mine.seed.nunique(), **flat))
+                             seeds=mine.seed.nunique(), **flat_gains(gains)))
     return pd.DataFrame(rows)
 
 # %% ../../nbs/stats/13_protection.ipynb #s12c0007
@@ -249,7 +252,6 @@ def after_correction(rows: list,  # of `protection_table`, pooled over tasks
     still = listed(kept) if kept else 'none of them'
     return f"After Holm's correction over {len(tested)} variants, that is still clear for {still}."
 
-
 # %% ../../nbs/stats/13_protection.ipynb #s12c00a8
 def by_task_line(table: pd.DataFrame,  # from `protection_table`
                 ) -> str:  # empty: one task only, or what is clear of each is what is said of all
@@ -268,7 +270,6 @@ def by_task_line(table: pd.DataFrame,  # from `protection_table`
     other = len({sign_of(r, 'low_plain') for _, r in plain.iterrows()}) > 1
     lines = [f'The intermediate tasks differ: the low-resource languages are, {"; ".join(said)}.'] if said else []
     return ' '.join([*lines, *[f'Plain training changed their scores by {"; ".join(told)} (points).'] * other])
-
 
 # %% ../../nbs/stats/13_protection.ipynb #s12c00a4
 def seen_once(rows: list,  # of `protection_table`, pooled over tasks

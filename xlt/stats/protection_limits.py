@@ -9,16 +9,16 @@ __all__ = ['guessing_variants', 'guessing_line', 'untrained_suffixes', 'done_twi
 import pandas as pd
 from ..common.text import listed
 from .headline import SCORE_KEYS, second_scores
-from .protection import by_suffix, gains_of_forms, interval_of, protection_table, shared_rows, suffix_of
+from .protection import by_suffix, flat_gains, gains_of_forms, interval_of, protection_table, shared_rows, suffix_of
 from ..tasks.cards import VARIANTS
-
 
 # %% ../../nbs/stats/15_protection_limits.ipynb #plim0006
 def guessing_variants(trained: pd.DataFrame,  # from `xlt.runs.status.learnt`
-                     ) -> pd.DataFrame:  # by variant: `models`, and `guessing`, how many of them are no better than that
+                     ) -> pd.DataFrame:  # by variant: `models`; `guessing`, how many of them are no better
     "The variants with models that are no better than guessing on their own task, in English."
     mine = trained[(trained.phase == 'intermediate') & trained.intermediate.map(suffix_of).ne('')]
-    found = mine.assign(guessing=~mine.learnt.astype(bool)).groupby('intermediate', sort=False).guessing.agg(['size', 'sum'])
+    guessing = (~mine.learnt.astype(bool)).groupby(mine.intermediate, sort=False)
+    found = guessing.agg(['size', 'sum'])
     return found.set_axis(['models', 'guessing'], axis=1).astype(int)[lambda t: t.guessing > 0]
 
 def guessing_line(table: pd.DataFrame,  # from `guessing_variants`
@@ -34,43 +34,45 @@ def untrained_suffixes(table: pd.DataFrame,  # from `guessing_variants`
     "The kinds of variant of which, after some task, every model is no better than guessing."
     return tuple(dict.fromkeys(suffix_of(r.Index) for r in table.itertuples() if r.guessing == r.models))
 
-
 # %% ../../nbs/stats/15_protection_limits.ipynb #plim0009
 def done_twice(scores: pd.DataFrame,  # a checked tidy table
                repeated: pd.DataFrame,  # columns `SCORE_KEYS`, and `second`, percent
-              ) -> tuple[pd.DataFrame, pd.DataFrame]:  # `scores` of those pairs and of the variants; the repeated rows among them
+              ) -> tuple[pd.DataFrame, pd.DataFrame]:  # their `scores`, variants too; the repeated rows
     "What there is of the pairs whose plain form was tested twice."
     base = {name: VARIANTS[name].base for name in scores.intermediate.unique() if name in VARIANTS}
     plain = {base[name] for name in base if suffix_of(name)}
     there = pd.MultiIndex.from_frame(repeated[SCORE_KEYS]).isin(pd.MultiIndex.from_frame(scores[SCORE_KEYS]))
     mine = repeated[there & repeated.intermediate.isin(plain)]
     twice = set(zip(mine.intermediate, mine.target, mine.seed))
-    kept = [name == 'none' or (base.get(name), *rest) in twice for name, *rest in zip(scores.intermediate, scores.target, scores.seed)]
+    pairs = zip(scores.intermediate, scores.target, scores.seed)
+    kept = [name == 'none' or (base.get(name), *rest) in twice for name, *rest in pairs]
     return scores[kept], mine
 
 def gains_again(scores: pd.DataFrame, repeated: pd.DataFrame,  # as in `done_twice`
                 measure: pd.Series, how: str = 'tertiles', pivot: str = 'en',  # as in `protection_table`
-               ) -> dict | None:  # as of `gains_of_forms`; None: no plain form was done twice
+               ) -> dict | None:  # from `flat_gains`; None: no plain form was done twice
     "What a second training of the plain form gains over the first, as if it were a variant."
     some, mine = done_twice(scores, repeated)
     rows, later = (next(iter(shared_rows(by_suffix(t)).values()), None) for t in (some, second_scores(some, mine)))
     if mine.empty or rows is None: return None
     itself = later[later.intermediate == 'plain'].assign(intermediate='variant')
-    return gains_of_forms(pd.concat([rows[rows.intermediate != 'variant'], itself]), measure, how, pivot)
+    gains = gains_of_forms(pd.concat([rows[rows.intermediate != 'variant'], itself]), measure, how, pivot)
+    return gains and flat_gains(gains)
 
-def against_either(scores: pd.DataFrame, repeated: pd.DataFrame, measure: pd.Series, how: str = 'tertiles', pivot: str = 'en',
+def against_either(scores: pd.DataFrame, repeated: pd.DataFrame, measure: pd.Series,
+                   how: str = 'tertiles', pivot: str = 'en',  # as in `gains_again`
                   ) -> pd.DataFrame:  # points with 95 % intervals; empty: no plain form was done twice
     "The second training of the plain form, and every variant, against the first training and against the second."
     some, mine = done_twice(scores, repeated)
     again = gains_again(scores, repeated, measure, how, pivot)
     if again is None: return pd.DataFrame()
-    flat = {k if part == 'mean' else f'{k}_{part}': v for k, of in again.items() for part, v in of.items()}
     called = {'low': 'low-resource', 'high': 'high-resource'}
-    out = {(name, 'first'): {'plain form, trained again': interval_of(flat, group)} for group, name in called.items()}
+    out = {(name, 'first'): {'plain form, trained again': interval_of(again, group)} for group, name in called.items()}
     out |= {(name, 'second'): {'plain form, trained again': '–'} for name in called.values()}
     for when, table in {'first': some, 'second': second_scores(some, mine)}.items():
         pooled = protection_table(table, measure, how, pivot).query("task == 'all'")
-        for group, name in called.items(): out[name, when] |= {r.suffix: interval_of(r, group) for _, r in pooled.iterrows()}
+        for group, name in called.items():
+            out[name, when] |= {r.suffix: interval_of(r, group) for _, r in pooled.iterrows()}
     columns = [(name, when) for name in called.values() for when in ('first', 'second')]
-    return pd.DataFrame({f'{name}, against the {when}': out[name, when] for name, when in columns}).rename_axis('variant')
-
+    table = pd.DataFrame({f'{name}, against the {when}': out[name, when] for name, when in columns})
+    return table.rename_axis('variant')

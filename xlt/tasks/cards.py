@@ -121,7 +121,8 @@ def find_variant(name: str,  # such as `mnli-mlm-lora`
     from difflib import get_close_matches
     if name in VARIANTS: return VARIANTS[name]
     near = get_close_matches(str(name).lower().partition('-')[0], {v.base for v in VARIANTS.values()}, n=1)
-    hint = did_you_mean(str(name).lower(), [n for n, v in VARIANTS.items() if v.base in near])  # a variant of the same task
+    alike = [n for n, v in VARIANTS.items() if v.base in near]  # variants of the same task
+    hint = did_you_mean(str(name).lower(), alike)
     own = [n for n, v in VARIANTS.items() if v.plain and n not in BASES]  # from cards of a study, without translations
     more = f' (but {", ".join(own)} only with -mlm)' if own else ''
     raise XltError(f'intermediate {name!r} is unknown{hint}; '
