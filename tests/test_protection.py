@@ -9,8 +9,10 @@ import pytest
 from xlt.paper.claims import Evidence, claim_6
 from xlt.paper.selection import study_gains
 from xlt.reporting.pareto import front_steps, protection_figure
+from xlt.runs.params import Study
+from xlt.stats.degradation import resource_measure
 from xlt.stats.protection import advice, non_dominated, protection_by_target, protection_table, unshared_pairs
-from xlt.stats.scores import check_scores
+from xlt.stats.scores import check_scores, read_scores
 
 TARGETS, LANGUAGES = ['xnli', 'panx', 'tatoeba', 'xquad'], ['en', *(f'l{k}' for k in range(1, 10))]
 SIZE = pd.Series({f'l{k}': 10. ** k for k in range(1, 10)}, name='size')
@@ -221,3 +223,25 @@ def test_the_repeated_runs_of_protection_are_those_of_the_first_study(repo):
     committed = pd.read_csv(repo / 'reports/e5-protect/scores.csv').set_index(['intermediate', 'target', 'seed', 'language']).score
     keys = pd.MultiIndex.from_frame(mine[['intermediate', 'target', 'seed', 'language']])
     assert np.allclose(committed.loc[keys], mine['first'])
+
+
+def test_what_the_page_says_in_prose_is_still_so(repo):
+    "nbs/explanations/protection.ipynb: new results that change a sentence of it fail here."
+    tables = {}
+    for name in ('e5-protect', 'lab-protect'):
+        study = Study.read(repo / 'params' / f'{name}.yaml', data=False)
+        found = read_scores(repo / 'reports' / name / 'scores.csv')
+        how = resource_measure(study.analysis.resource, study.source.facts()), study.analysis.groups, study.source.pivot
+        tables[name] = found, protection_table(found, *how)
+    found, table = tables['e5-protect']
+    variants = found[found.intermediate.str.contains('-')]
+    assert set(variants.seed) == {0} and set(variants.target) == {'panx', 'tatoeba'}  # one seed, and no variant on XNLI
+    real, lab = pooled(table), pooled(tables['lab-protect'][1])
+    assert set(real.index[real.low_none_high < 0]) == {'-frozen', '-lora', '-short'} and not (real.low_none_low > 0).any()
+    tatoeba = found[(found.target == 'tatoeba') & (found.language != 'en')].groupby('intermediate').score.mean()
+    kept = {f'{base}{v}': (tatoeba[f'{base}{v}'] - tatoeba[base]) / (tatoeba['none'] - tatoeba[base])
+            for base in ('mnli', 'squad_v1') for v in ('-wise', '-lora', '-short', '-frozen')}
+    assert all(kept[f'{base}-wise'] > .5 and kept[f'{base}-frozen'] < .1 for base in ('mnli', 'squad_v1'))
+    assert all(.25 < kept[f'{base}{v}'] < 2 / 3 for base in ('mnli', 'squad_v1') for v in ('-lora', '-short'))
+    assert kept['mnli-lora'] > kept['mnli-short'] and kept['squad_v1-lora'] < kept['squad_v1-short']
+    assert set(lab.index[lab.low_low > 0]) == {'-mt'} and lab.low['-wise'] < 0
